@@ -1,0 +1,1 @@
+//! The integration tests: real PostgreSQL, real stores, the real binary.
