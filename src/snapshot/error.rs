@@ -1,0 +1,112 @@
+//! What can go wrong with a snapshot.
+
+use crate::store::{ObjectKey, StoreError};
+
+use super::{ChunkId, SnapshotId};
+
+/// A failed operation on a snapshot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The text is no snapshot id.
+    #[error("`{text}` is not a snapshot id; one looks like 20261122T135823Z-7f3a9c")]
+    InvalidId {
+        /// The text.
+        text: String,
+    },
+    /// The store has no such snapshot.
+    #[error("{location} has no snapshot {id}")]
+    NoSuchSnapshot {
+        /// The root of the store.
+        location: String,
+        /// The snapshot that was asked for.
+        id: SnapshotId,
+    },
+    /// The snapshot was written by a newer version.
+    #[error("snapshot {id} needs a newer safe-migrate: it {needs}, this version {supports}")]
+    NewerFormat {
+        /// The snapshot.
+        id: SnapshotId,
+        /// What it asks for, such as `has format 2`.
+        needs: String,
+        /// What this version can do.
+        supports: String,
+    },
+    /// The manifest is not what was written.
+    #[error("snapshot {id} is damaged: {key}: {reason}")]
+    DamagedManifest {
+        /// The snapshot.
+        id: SnapshotId,
+        /// The key of the manifest.
+        key: ObjectKey,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A chunk is not what its name says, also when read again.
+    #[error("chunk {key} is damaged: {reason}")]
+    DamagedChunk {
+        /// The key of the chunk.
+        key: ObjectKey,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A manifest and the chunks it names do not fit together.
+    #[error("{part} does not fit its manifest: {reason}")]
+    Mismatch {
+        /// The table, or the blob.
+        part: String,
+        /// What differs.
+        reason: String,
+    },
+    /// The compressed bytes did not decompress to what they were made of, so they were not sent.
+    #[error(
+        "compressing chunk {chunk} went wrong ({reason}) and nothing was sent; \
+         this points to faulty memory or a faulty build"
+    )]
+    Codec {
+        /// The chunk.
+        chunk: ChunkId,
+        /// What differed.
+        reason: String,
+    },
+    /// A manifest cannot be published as it is.
+    #[error("snapshot {id} was not published: {reason}")]
+    NotPublished {
+        /// The snapshot.
+        id: SnapshotId,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// A verification found damage.
+    #[error("snapshot {id} is damaged ({count} found): {first}")]
+    Damaged {
+        /// The snapshot.
+        id: SnapshotId,
+        /// How many damages were found.
+        count: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// A task of this program was cancelled or failed.
+    #[error("a task that worked on a chunk ended early")]
+    Task(#[source] tokio::task::JoinError),
+}
+
+impl SnapshotError {
+    /// What to do next, in one sentence.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::InvalidId { .. } | Self::NoSuchSnapshot { .. } => "`safe-migrate snapshot list` shows what there is",
+            Self::NewerFormat { .. } => "upgrade safe-migrate",
+            Self::DamagedManifest { .. } | Self::DamagedChunk { .. } | Self::Mismatch { .. } | Self::Damaged { .. } => {
+                "use another snapshot (`safe-migrate snapshot list`), or a copy of the store"
+            }
+            Self::Codec { .. } => "check the machine before you trust a backup that was made on it",
+            Self::NotPublished { .. } | Self::Task(_) => "run the command again",
+        }
+    }
+}

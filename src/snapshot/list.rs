@@ -1,0 +1,118 @@
+//! The snapshots of a store.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
+
+use crate::store::{Store, StoreError};
+
+use super::reader::read_manifest;
+use super::{Reason, SnapshotError, SnapshotId};
+
+/// How many manifests are read at once.
+const READ_AT_ONCE: usize = 8;
+
+/// One snapshot in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotSummary {
+    /// Its name.
+    pub id: SnapshotId,
+    /// What its manifest says.
+    pub state: SnapshotState,
+}
+
+impl SnapshotSummary {
+    /// The details of a snapshot whose manifest could be read.
+    pub fn details(&self) -> Option<&SnapshotDetails> {
+        match &self.state {
+            SnapshotState::Complete(details) => Some(details),
+            SnapshotState::Damaged { .. } => None,
+        }
+    }
+}
+
+/// Whether a listed snapshot can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotState {
+    /// Its manifest is whole (its chunks were not looked at).
+    Complete(SnapshotDetails),
+    /// Its manifest is damaged, or asks for a newer version.
+    Damaged {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What a listing shows of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotDetails {
+    /// The configured name of the database it came from.
+    pub source: String,
+    /// The name of that database on its server.
+    pub database: String,
+    /// When it was started (UTC).
+    pub started_at: OffsetDateTime,
+    /// When all rows were read (UTC).
+    pub finished_at: OffsetDateTime,
+    /// Why it was taken.
+    pub reason: Reason,
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes before compression.
+    pub raw_bytes: u64,
+    /// Bytes of its chunks in the store, some of which other snapshots may share.
+    pub stored_bytes: u64,
+}
+
+/// The snapshots of the store, newest first.
+///
+/// A directory without a manifest is not listed: its snapshot was never published. A damaged manifest is listed as
+/// such and hides no other.
+pub async fn list(store: &Store) -> Result<Vec<SnapshotSummary>, SnapshotError> {
+    let names = store.list_directories("snapshots").await?;
+    let ids = names.into_iter().filter_map(|name| SnapshotId::parse(&name).ok());
+    let summaries = stream::iter(ids).map(|id| summary(store, id)).buffer_unordered(READ_AT_ONCE);
+    let read: Vec<Option<SnapshotSummary>> = summaries.try_collect().await?;
+    let mut found: Vec<SnapshotSummary> = read.into_iter().flatten().collect();
+    found.sort_by(|left, right| age(right).cmp(&age(left)));
+    Ok(found)
+}
+
+/// What snapshots are ordered by. An id counts whole seconds; within one second the manifest tells, where it can be read.
+fn age(summary: &SnapshotSummary) -> (&str, Option<OffsetDateTime>, &str) {
+    let id = summary.id.as_str();
+    let second = id.split('-').next().unwrap_or(id);
+    (second, summary.details().map(|details| details.started_at), id)
+}
+
+async fn summary(store: &Store, id: SnapshotId) -> Result<Option<SnapshotSummary>, SnapshotError> {
+    let state = match read_manifest(store, &id).await {
+        Ok(manifest) => SnapshotState::Complete(SnapshotDetails {
+            source: manifest.source,
+            database: manifest.database.name,
+            started_at: manifest.started_at,
+            finished_at: manifest.finished_at,
+            reason: manifest.reason,
+            rows: manifest.totals.rows,
+            raw_bytes: manifest.totals.raw_bytes,
+            stored_bytes: manifest.totals.stored_bytes,
+        }),
+        Err(SnapshotError::NoSuchSnapshot { .. }) => return Ok(None),
+        Err(SnapshotError::DamagedManifest { reason, .. }) => SnapshotState::Damaged { reason },
+        Err(error @ SnapshotError::NewerFormat { .. }) => SnapshotState::Damaged { reason: error.to_string() },
+        // A disk that cannot read this file may read the others.
+        Err(SnapshotError::Store(StoreError::Io { source, .. })) => {
+            SnapshotState::Damaged { reason: format!("its manifest cannot be read: {source}") }
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some(SnapshotSummary { id, state }))
+}
+
+/// Removes a snapshot by removing its manifest, whatever state that is in. Its chunks stay: others may share them.
+pub async fn delete(store: &Store, id: &SnapshotId) -> Result<(), SnapshotError> {
+    let key = id.manifest_key();
+    if store.size(&key).await?.is_none() {
+        return Err(SnapshotError::NoSuchSnapshot { location: store.location(), id: id.clone() });
+    }
+    Ok(store.delete(&key).await?)
+}

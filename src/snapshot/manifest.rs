@@ -1,0 +1,160 @@
+//! The description of a snapshot.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::{ChunkId, DatabaseRecord, ExtensionRecord, Reason, RowSetHash, SequenceRecord, ServerRecord, SnapshotId};
+
+/// The version of the snapshot format that this version writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A snapshot: what it is of, where its bytes are, and how to check them. FORMAT.md explains each field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of the format.
+    pub format_version: u32,
+    /// Features that a reader must know to read this snapshot rightly.
+    pub features: Vec<String>,
+    /// The name of the snapshot.
+    pub id: SnapshotId,
+    /// The configured name of the database it came from.
+    pub source: String,
+    /// The store it was written to.
+    pub store_id: String,
+    /// When it was started (UTC).
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// When all rows were read (UTC).
+    #[serde(with = "time::serde::rfc3339")]
+    pub finished_at: OffsetDateTime,
+    /// Why it was taken.
+    pub reason: Reason,
+    /// The version of safe-migrate that wrote it.
+    pub tool_version: String,
+    /// What of the database it holds; `all` for now.
+    pub scope: String,
+    /// The server.
+    pub server: ServerRecord,
+    /// The database.
+    pub database: DatabaseRecord,
+    /// The custom-format archive of the schema (pre-data and post-data).
+    pub schema: Blob,
+    /// The SQL text of the roles, without passwords.
+    pub roles: Blob,
+    /// The superuser that initialised the cluster; it is not to be made again.
+    pub bootstrap_role: String,
+    /// The custom-format archive of the large objects.
+    pub large_objects: Option<Blob>,
+    /// Where the sequences stood.
+    pub sequences: Vec<SequenceRecord>,
+    /// The extensions.
+    pub extensions: Vec<ExtensionRecord>,
+    /// Indexes that were invalid; they vanish in dump and restore.
+    pub invalid_indexes: Vec<String>,
+    /// The fingerprint of the schema, as the workflow records it.
+    pub fingerprint: Option<serde_json::Value>,
+    /// What a reader should know.
+    pub warnings: Vec<String>,
+    /// The tables with rows of their own.
+    pub tables: Vec<TableData>,
+    /// Sums over the snapshot.
+    pub totals: Totals,
+}
+
+/// The rows of one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableData {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// The columns of each line, in order, without generated columns.
+    pub columns: Vec<String>,
+    /// The topmost hash-partitioned table, through which the rows must be loaded.
+    pub hash_partition_root: Option<(String, String)>,
+    /// The condition of an extension's configuration table: only these rows are the user's.
+    pub filter: Option<String>,
+    /// Where the rows are.
+    pub segments: Vec<Segment>,
+    /// All rows: the sum of the segments.
+    pub rows: RowSetHash,
+}
+
+impl TableData {
+    /// `schema.name`, as messages show it.
+    pub fn qualified_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
+/// Whole rows of one table inside one chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Where the rows begin in the raw bytes.
+    pub offset: u64,
+    /// Their length in bytes.
+    pub length: u64,
+    /// The rows.
+    pub rows: RowSetHash,
+}
+
+/// An object whose inside is not looked at (an archive, the text of the roles), in one or more chunks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its chunks, in order. An empty blob has none.
+    pub chunks: Vec<ChunkId>,
+}
+
+/// Sums over a snapshot; each chunk is counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Bytes before compression.
+    pub raw_bytes: u64,
+    /// Bytes in the store.
+    pub stored_bytes: u64,
+    /// Chunks.
+    pub chunks: u64,
+}
+
+impl Manifest {
+    /// The blobs with their names, as messages show them.
+    pub fn blobs(&self) -> Vec<(&'static str, &Blob)> {
+        let mut blobs = vec![("the schema archive", &self.schema), ("the roles", &self.roles)];
+        blobs.extend(self.large_objects.as_ref().map(|blob| ("the large objects", blob)));
+        blobs
+    }
+
+    /// Every chunk that the snapshot needs, once.
+    pub fn chunks(&self) -> BTreeSet<ChunkId> {
+        let of_tables = self.tables.iter().flat_map(|table| table.segments.iter().map(|segment| segment.chunk));
+        let of_blobs = self.blobs().into_iter().flat_map(|(_, blob)| blob.chunks.clone());
+        of_tables.chain(of_blobs).collect()
+    }
+
+    /// What contradicts itself: the part, and how.
+    pub(super) fn contradictions(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for table in &self.tables {
+            let sum: RowSetHash = table.segments.iter().map(|segment| &segment.rows).collect();
+            if sum != table.rows {
+                let reason = format!("its segments hold {} rows and it names {}", sum.rows, table.rows.rows);
+                let reason =
+                    if sum.rows == table.rows.rows { "its row hash is not the sum".to_owned() } else { reason };
+                found.push((format!("table {}", table.qualified_name()), reason));
+            }
+        }
+        let rows: u64 = self.tables.iter().map(|table| table.rows.rows).sum();
+        if rows != self.totals.rows {
+            found.push(("the totals".to_owned(), format!("{} rows, the tables hold {rows}", self.totals.rows)));
+        }
+        found
+    }
+}

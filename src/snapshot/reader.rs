@@ -1,0 +1,153 @@
+//! Reading a snapshot: the manifest first, then its chunks, each checked before it is used.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::store::Store;
+
+use super::writer::compute;
+use super::{Blob, ChunkId, Manifest, RowSetHash, Segment, SnapshotError, SnapshotId};
+use super::{chunk, sealed};
+
+/// How many chunks are kept that several segments share (a chunk of small tables has hundreds).
+const KEPT: usize = 4;
+
+/// Reads one snapshot. Shared by reference between workers.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    store: Store,
+    manifest: Manifest,
+    shared: HashSet<ChunkId>,
+    kept: Mutex<VecDeque<(ChunkId, Bytes)>>,
+}
+
+impl SnapshotReader {
+    /// Reads and checks the manifest: that it is there, whole, and of a format and features known here.
+    pub async fn open(store: &Store, id: &SnapshotId) -> Result<Self, SnapshotError> {
+        let manifest = read_manifest(store, id).await?;
+        if let Some((part, reason)) = manifest.contradictions().into_iter().next() {
+            return Err(SnapshotError::Mismatch { part, reason });
+        }
+        let shared = shared_chunks(&manifest);
+        Ok(Self { store: store.clone(), manifest, shared, kept: Mutex::default() })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The raw bytes of a chunk, checked against its name. A damaged answer is asked for once more.
+    pub async fn get_chunk(&self, id: &ChunkId) -> Result<Bytes, SnapshotError> {
+        if let Some(raw) = self.kept(id) {
+            return Ok(raw);
+        }
+        let raw = read_chunk(&self.store, id).await?;
+        if self.shared.contains(id) {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push_front((*id, raw.clone()));
+            kept.truncate(KEPT);
+        }
+        Ok(raw)
+    }
+
+    /// The bytes of a blob.
+    pub async fn get_blob(&self, blob: &Blob) -> Result<Vec<u8>, SnapshotError> {
+        let mut bytes = Vec::new();
+        for id in &blob.chunks {
+            bytes.extend_from_slice(&self.get_chunk(id).await?);
+        }
+        if bytes.len() as u64 == blob.length {
+            return Ok(bytes);
+        }
+        let reason = format!("its chunks hold {} bytes and it names {}", bytes.len(), blob.length);
+        let part =
+            self.manifest.blobs().into_iter().find(|(_, known)| *known == blob).map_or("a blob", |(name, _)| name);
+        Err(SnapshotError::Mismatch { part: part.to_owned(), reason })
+    }
+
+    /// The rows of a segment as `COPY` text. Its chunk is checked; count and row-set hash with
+    /// [`get_checked_segment`](Self::get_checked_segment).
+    pub async fn get_segment(&self, segment: &Segment) -> Result<Bytes, SnapshotError> {
+        let raw = self.get_chunk(&segment.chunk).await?;
+        slice(&raw, segment).ok_or_else(|| beyond(segment))
+    }
+
+    /// The rows of a segment as `COPY` text, counted and hashed.
+    pub async fn get_checked_segment(&self, segment: &Segment) -> Result<Bytes, SnapshotError> {
+        let rows = self.get_segment(segment).await?;
+        let found = compute({
+            let rows = rows.clone();
+            move || RowSetHash::of_lines(&rows)
+        })
+        .await?;
+        match difference(&segment.rows, &found) {
+            None => Ok(rows),
+            Some(reason) => {
+                Err(SnapshotError::Mismatch { part: format!("a segment of chunk {}", segment.chunk), reason })
+            }
+        }
+    }
+
+    fn kept(&self, id: &ChunkId) -> Option<Bytes> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(key, _)| key == id).map(|(_, raw)| raw.clone())
+    }
+}
+
+pub(super) async fn read_manifest(store: &Store, id: &SnapshotId) -> Result<Manifest, SnapshotError> {
+    match store.get(&id.manifest_key()).await {
+        Ok(bytes) => sealed::unseal(id, &bytes),
+        Err(error) if error.is_not_found() => {
+            Err(SnapshotError::NoSuchSnapshot { location: store.location(), id: id.clone() })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads and checks a chunk; a damaged answer is asked for once more, as the way may be at fault and not the store.
+pub(super) async fn read_chunk(store: &Store, id: &ChunkId) -> Result<Bytes, SnapshotError> {
+    match read_chunk_once(store, id).await {
+        Err(SnapshotError::DamagedChunk { reason, .. }) => {
+            tracing::debug!(chunk = %id, reason, "the chunk is read again");
+            read_chunk_once(store, id).await
+        }
+        result => result,
+    }
+}
+
+async fn read_chunk_once(store: &Store, id: &ChunkId) -> Result<Bytes, SnapshotError> {
+    let (stored, id) = (store.get(&id.key()).await?, *id);
+    let raw = compute(move || chunk::decode(&stored, &id)).await?;
+    raw.map(Bytes::from).map_err(|reason| SnapshotError::DamagedChunk { key: id.key(), reason })
+}
+
+pub(super) fn slice(raw: &Bytes, segment: &Segment) -> Option<Bytes> {
+    let start = usize::try_from(segment.offset).ok()?;
+    let end = start.checked_add(usize::try_from(segment.length).ok()?)?;
+    (end <= raw.len()).then(|| raw.slice(start..end))
+}
+
+fn beyond(segment: &Segment) -> SnapshotError {
+    let reason = format!("it reaches to byte {} and beyond the chunk", segment.offset.saturating_add(segment.length));
+    SnapshotError::Mismatch { part: format!("a segment of chunk {}", segment.chunk), reason }
+}
+
+/// How rows that were read differ from those that were recorded, for a message.
+pub(super) fn difference(recorded: &RowSetHash, found: &RowSetHash) -> Option<String> {
+    if recorded == found {
+        None
+    } else if recorded.rows != found.rows {
+        Some(format!("{} rows were recorded and {} are there", recorded.rows, found.rows))
+    } else {
+        Some(format!("the {} rows are not the recorded ones (their hash differs)", found.rows))
+    }
+}
+
+fn shared_chunks(manifest: &Manifest) -> HashSet<ChunkId> {
+    let mut seen = HashSet::new();
+    let segments = manifest.tables.iter().flat_map(|table| &table.segments);
+    segments.map(|segment| segment.chunk).filter(|chunk| !seen.insert(*chunk)).collect()
+}
