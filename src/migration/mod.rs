@@ -1,1 +1,31 @@
 //! Migration files, their graph, plans and checksums (pure: no tokio, no SQL is sent from here).
+//!
+//! A file becomes a [`Migration`] ([`Migration::parse`]); a directory becomes a [`MigrationSet`]
+//! ([`MigrationSet::load`]), which knows the order, compares itself with the ledger ([`MigrationSet::check`]) and makes
+//! a [`Plan`]. The ledger's side comes in as [`AppliedMigration`] rows.
+
+mod checksum;
+mod error;
+mod file;
+mod graph;
+mod header;
+mod id;
+mod ledger_check;
+mod lexer;
+mod load;
+mod nearest;
+mod plan;
+mod planning;
+mod set;
+mod splitter;
+mod target;
+
+pub use checksum::Checksum;
+pub use error::{MigrationError, PlanError};
+pub use file::{Allow, Migration, Section};
+pub use id::{InvalidMigrationId, MigrationId};
+pub use ledger_check::{AppliedMigration, ChangedMigration, Inconsistency, LedgerCheck};
+pub use plan::{BreakingNote, Direction, Plan, PlanHash, PlanStep};
+pub use set::{Conflict, MigrationSet};
+pub use splitter::{SplitError, Statement, split_statements};
+pub use target::Target;

@@ -1,0 +1,113 @@
+//! The header lines of a migration file: `-- key: value` above `-- migrate:up`.
+
+use super::file::Allow;
+use super::id::MigrationId;
+use super::nearest::nearest;
+
+/// The keys there are.
+const KEYS: [&str; 5] = ["depends", "run-before", "replaces", "breaking", "allow"];
+
+/// What one header line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum HeaderLine {
+    Depends(Vec<MigrationId>),
+    RunBefore(Vec<MigrationId>),
+    Replaces(Vec<MigrationId>),
+    Breaking(String),
+    Allow(Allow),
+}
+
+/// The key of a comment that looks like a header line with a known key.
+pub(super) fn known_key(comment: &str) -> Option<&str> {
+    key_and_value(comment).map(|(key, _)| key).filter(|key| KEYS.contains(key))
+}
+
+/// Reads one line comment. None: a comment for people. An error says what is wrong with the line.
+pub(super) fn read(comment: &str) -> Result<Option<HeaderLine>, String> {
+    let Some((key, value)) = key_and_value(comment) else { return Ok(None) };
+    if !KEYS.contains(&key) {
+        // A misspelt `depends` that passes for a remark would change the order without a word.
+        return match nearest(&key.to_ascii_lowercase(), KEYS).first() {
+            Some(meant) => Err(format!("unknown header `{key}:`; did you mean `{meant}:`?")),
+            None => Ok(None),
+        };
+    }
+    if value.is_empty() {
+        return Err(format!("`{key}:` says nothing; fill it in or remove the line"));
+    }
+    let line = match key {
+        "depends" => HeaderLine::Depends(migrations(key, value)?),
+        "run-before" => HeaderLine::RunBefore(migrations(key, value)?),
+        "replaces" => HeaderLine::Replaces(migrations(key, value)?),
+        "breaking" => HeaderLine::Breaking(value.to_owned()),
+        _ => HeaderLine::Allow(allow(value)?),
+    };
+    Ok(Some(line))
+}
+
+/// Splits `-- key: value`; a key is one word of letters and dashes. `migrate:` lines are no headers.
+fn key_and_value(comment: &str) -> Option<(&str, &str)> {
+    let (key, value) = comment.strip_prefix("--")?.split_once(':')?;
+    let key = key.trim();
+    let is_word = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_');
+    (is_word && key != "migrate").then_some((key, value.trim()))
+}
+
+fn migrations(key: &str, value: &str) -> Result<Vec<MigrationId>, String> {
+    value.split(',').map(|name| name.trim().parse().map_err(|error| format!("`{key}:` {error}"))).collect()
+}
+
+fn allow(value: &str) -> Result<Allow, String> {
+    let (code, why) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
+    if why.trim().is_empty() {
+        return Err(format!("`allow: {code}` gives no reason; write `-- allow: {code} why it is fine here`"));
+    }
+    Ok(Allow { code: code.to_owned(), why: why.trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_each_key() {
+        let a: MigrationId = "a/0001_x".parse().unwrap();
+        let b: MigrationId = "b-1/0002_y".parse().unwrap();
+        assert_eq!(
+            read("-- depends: a/0001_x , b-1/0002_y").unwrap(),
+            Some(HeaderLine::Depends(vec![a.clone(), b.clone()]))
+        );
+        assert_eq!(read("--run-before:a/0001_x").unwrap(), Some(HeaderLine::RunBefore(vec![a])));
+        assert_eq!(read("-- replaces: b-1/0002_y").unwrap(), Some(HeaderLine::Replaces(vec![b])));
+        assert_eq!(
+            read("-- breaking: releases before 3.2: they read it").unwrap(),
+            Some(HeaderLine::Breaking("releases before 3.2: they read it".to_owned()))
+        );
+        let allow = Allow { code: "drop-table".to_owned(), why: "unused since 2.0".to_owned() };
+        assert_eq!(read("-- allow: drop-table  unused since 2.0 ").unwrap(), Some(HeaderLine::Allow(allow)));
+    }
+
+    #[test]
+    fn remarks_are_left_alone() {
+        for comment in ["-- Adds allergens.", "-- Note: see the law", "-- see https://example.org", "--", "-- a b: c"] {
+            assert_eq!(read(comment).unwrap(), None, "{comment}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_header_is_an_error_that_says_why() {
+        for (comment, part) in [
+            ("-- depend: a/0001_x", "did you mean `depends:`"),
+            ("-- Depends: a/0001_x", "did you mean `depends:`"),
+            ("-- run_before: a/0001_x", "did you mean `run-before:`"),
+            ("-- depends:", "says nothing"),
+            ("-- depends: 0001_x", "does not say which app"),
+            ("-- depends: a/0001_x,", "does not say which app"),
+            ("-- depends: a/1_x", "is no migration name"),
+            ("-- allow: drop-table", "gives no reason"),
+        ] {
+            let error = read(comment).unwrap_err();
+            assert!(error.contains(part), "{comment}: {error}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Making plans.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::{MigrationError, PlanError};
+use super::file::Migration;
+use super::graph::{DependencyGraph, GraphError, Node};
+use super::id::MigrationId;
+use super::ledger_check::AppliedMigration;
+use super::plan::{Direction, Plan};
+use super::set::{MigrationSet, node_of};
+use super::target::Target;
+
+impl MigrationSet {
+    /// The pending migrations that lead to a target, each behind what it depends on.
+    ///
+    /// Without `app`: all. With `app`: all of it. With `target` (a number, a name or the start of one): up to and with
+    /// it. What those depend on in other apps comes along. Nothing to do gives an empty plan.
+    pub fn plan_apply(
+        &self,
+        applied: &[AppliedMigration],
+        app: Option<&str>,
+        target: Option<&str>,
+    ) -> Result<Plan, PlanError> {
+        let applied_ids = ids(applied);
+        let known = self.iter().map(|migration| migration.id.clone()).collect();
+        let ends: Vec<MigrationId> = match Target::resolve(&known, app, target)? {
+            Target::All => known.into_iter().collect(),
+            Target::App(app) => known.into_iter().filter(|id| id.app == app).collect(),
+            Target::Migration(id) => {
+                self.refuse_going_back(&id, &applied_ids)?;
+                vec![id]
+            }
+            Target::Zero(app) => return Err(PlanError::ZeroIsRollback { app }),
+        };
+        let mut wanted: BTreeSet<MigrationId> = ends.iter().flat_map(|id| self.ancestors(id)).collect();
+        wanted.extend(ends);
+        let pending =
+            |migration: &&Arc<Migration>| wanted.contains(&migration.id) && !applied_ids.contains(&migration.id);
+        Ok(Plan::new(Direction::Apply, self.iter().filter(pending).cloned().collect()))
+    }
+
+    fn refuse_going_back(&self, target: &MigrationId, applied: &BTreeSet<MigrationId>) -> Result<(), PlanError> {
+        if !applied.contains(target) {
+            return Ok(());
+        }
+        let behind = self.dependents(target);
+        let is_later = |id: &&MigrationId| id.app == target.app && behind.contains(*id) && applied.contains(*id);
+        let later: Vec<MigrationId> = self.graph.order().iter().filter(is_later).cloned().collect();
+        if later.is_empty() { Ok(()) } else { Err(PlanError::AlreadyPast { target: target.clone(), later }) }
+    }
+
+    /// Rolls back what is applied behind `target` in `app`, and all that depends on it in any app, in reverse order.
+    ///
+    /// `target` is a number, a name, the start of one, or `zero` for all of the app. Migrations without file are taken
+    /// from the text that the ledger keeps. Nothing to do gives an empty plan.
+    pub fn plan_rollback(&self, applied: &[AppliedMigration], app: &str, target: &str) -> Result<Plan, PlanError> {
+        let history = History::new(self, applied)?;
+        let known = self.iter().map(|migration| migration.id.clone()).chain(ids(applied)).collect();
+        let starts: Vec<MigrationId> = match Target::resolve(&known, Some(app), Some(target))? {
+            Target::Migration(target) if !history.applied.contains(&target) => {
+                return Err(PlanError::TargetNotApplied { target });
+            }
+            Target::Migration(target) => {
+                history.graph.dependents(&target).into_iter().filter(|id| id.app == app).collect()
+            }
+            _ => known.into_iter().filter(|id| id.app == app).collect(),
+        };
+        // Only what is applied counts as a start: an applied migration may, by mistake, stand on an unapplied one.
+        let starts = starts.into_iter().filter(|id| history.applied.contains(id)).collect();
+        history.rollback(starts)
+    }
+
+    /// Rolls back exactly the migrations that run `run_id` applied, in reverse order.
+    ///
+    /// Refused when a migration of a later run depends on one of them. A run that applied nothing gives an empty plan.
+    pub fn plan_rollback_run(&self, applied: &[AppliedMigration], run_id: &str) -> Result<Plan, PlanError> {
+        let history = History::new(self, applied)?;
+        let own: BTreeSet<MigrationId> =
+            applied.iter().filter(|row| row.run_id == run_id).map(|row| row.id.clone()).collect();
+        for needed in &own {
+            if let Some(later) = history.applied_dependents(needed).into_iter().find(|id| !own.contains(id)) {
+                return Err(PlanError::NeededByLater { run_id: run_id.to_owned(), needed: needed.clone(), later });
+            }
+        }
+        history.rollback(own)
+    }
+}
+
+fn ids(applied: &[AppliedMigration]) -> BTreeSet<MigrationId> {
+    applied.iter().map(|row| row.id.clone()).collect()
+}
+
+/// The files together with the applied migrations that have no file any more.
+struct History<'a> {
+    set: &'a MigrationSet,
+    applied: BTreeSet<MigrationId>,
+    /// Applied migrations without file, read from the ledger. An unreadable text matters only when it has to run.
+    ledger_only: BTreeMap<MigrationId, Result<Arc<Migration>, MigrationError>>,
+    graph: DependencyGraph,
+}
+
+impl<'a> History<'a> {
+    fn new(set: &'a MigrationSet, applied: &[AppliedMigration]) -> Result<History<'a>, PlanError> {
+        let missing = applied.iter().filter(|row| set.get(&row.id).is_none());
+        let ledger_only: BTreeMap<_, _> = missing.map(|row| (row.id.clone(), read_ledger_text(row))).collect();
+        let mut nodes: Vec<Node> = set.iter().map(|migration| node_of(migration)).collect();
+        let known: BTreeSet<MigrationId> =
+            nodes.iter().map(|node| node.id.clone()).chain(ledger_only.keys().cloned()).collect();
+        nodes.extend(ledger_only.iter().map(|(id, migration)| ledger_node(id, migration.as_ref().ok(), &known)));
+        let graph = DependencyGraph::build(&nodes).map_err(order_error)?;
+        Ok(History { set, applied: ids(applied), ledger_only, graph })
+    }
+
+    /// The applied migrations that depend on `id`, in dependency order.
+    fn applied_dependents(&self, id: &MigrationId) -> Vec<MigrationId> {
+        let dependents = self.graph.dependents(id);
+        let counts = |id: &&MigrationId| dependents.contains(*id) && self.applied.contains(*id);
+        self.graph.order().iter().filter(counts).cloned().collect()
+    }
+
+    /// Rolls back `starts` and the applied migrations that depend on them.
+    fn rollback(mut self, starts: BTreeSet<MigrationId>) -> Result<Plan, PlanError> {
+        let mut undone: BTreeSet<MigrationId> = starts.iter().flat_map(|id| self.applied_dependents(id)).collect();
+        undone.extend(starts);
+        let reverse: Vec<MigrationId> =
+            self.graph.order().iter().rev().filter(|id| undone.contains(*id)).cloned().collect();
+        let migrations: Vec<Arc<Migration>> =
+            reverse.into_iter().map(|id| self.reversible(id)).collect::<Result<_, PlanError>>()?;
+        Ok(Plan::new(Direction::Rollback, migrations))
+    }
+
+    fn reversible(&mut self, id: MigrationId) -> Result<Arc<Migration>, PlanError> {
+        let migration = match (self.set.get(&id), self.ledger_only.remove(&id)) {
+            (Some(migration), _) => migration.clone(),
+            (None, Some(Ok(migration))) => migration,
+            (None, Some(Err(source))) => return Err(PlanError::LedgerText { migration: id, source: Box::new(source) }),
+            // Every start and every dependent is a file or a row, so there is no such case to explain better.
+            (None, None) => return Err(PlanError::TargetNotApplied { target: id }),
+        };
+        if migration.down.is_none() {
+            return Err(PlanError::IrreversibleMigration { migration: id, path: migration.path.clone() });
+        }
+        Ok(migration)
+    }
+}
+
+fn read_ledger_text(row: &AppliedMigration) -> Result<Arc<Migration>, MigrationError> {
+    let path = PathBuf::from(format!("the ledger's text of {}", row.id));
+    Migration::parse(row.id.clone(), path, row.text.as_bytes()).map(Arc::new)
+}
+
+/// A migration without file. What it names and nobody has any more orders nothing.
+fn ledger_node(id: &MigrationId, migration: Option<&Arc<Migration>>, known: &BTreeSet<MigrationId>) -> Node {
+    let Some(migration) = migration else {
+        return Node { id: id.clone(), depends: vec![], run_before: vec![] };
+    };
+    let mut node = node_of(migration);
+    node.depends.retain(|id| known.contains(id));
+    node.run_before.retain(|id| known.contains(id));
+    node
+}
+
+fn order_error(error: GraphError) -> PlanError {
+    PlanError::Order(Box::new(match error {
+        GraphError::Cycle(cycle) => MigrationError::Cycle { cycle, lines: Vec::new() },
+        GraphError::Unknown { migration, dependency } => MigrationError::UnknownDependency {
+            path: PathBuf::from(format!("{migration}.sql")),
+            line: 1,
+            migration,
+            dependency,
+            nearest: None,
+        },
+    }))
+}
+
+#[cfg(test)]
+#[path = "planning_tests.rs"]
+mod tests;
