@@ -1,1 +1,38 @@
 //! The only place with SQL text, the PostgreSQL client and the `pg_*` programs.
+
+pub mod archive;
+mod capabilities;
+pub mod catalog;
+mod connection;
+pub mod contents;
+pub mod copy;
+pub mod database;
+mod execute;
+mod exported_snapshot;
+mod identifier;
+pub mod ledger;
+mod lock;
+mod mark;
+mod private_cluster;
+mod programs;
+pub mod roles;
+mod server;
+mod session_settings;
+mod system_user;
+
+pub use capabilities::{Capabilities, Tls};
+pub use connection::{
+    Canceller, ConnectionError, ConnectionSpec, DatabaseError, Environment, Host, Notice, Session, describe,
+};
+pub use identifier::{Identifier, qualified, quote_identifier, quote_literal};
+pub use mark::{Mark, MarkError, MarkKind};
+pub use private_cluster::{ClusterError, ClusterOptions, PrivateCluster};
+pub use programs::{ProgramError, ProgramVersion, Programs};
+
+pub use archive::{ArchiveError, Section};
+pub use execute::{ExecuteError, ExecuteOptions, RunContext, StatementTrace, keep_session, run_step};
+pub use exported_snapshot::{ExportError, ExportedSnapshot};
+pub use ledger::{Ledger, LedgerError, RunRecord};
+pub use lock::{LockError, RunLock};
+pub use server::{ServerIdentity, is_behind_pooler};
+pub use session_settings::prepare_copy_session;

@@ -1,0 +1,206 @@
+//! `pg_dump`, `pg_dumpall` and `pg_restore`: the schema as an archive, as text, and back into a database.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::{ConnectionError, ConnectionSpec, Programs};
+
+/// Why a program did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// It could not be started, or its pipe broke.
+    #[error("{doing} could not be run: {source}")]
+    Start {
+        /// What it was to do.
+        doing: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It ended with an error.
+    #[error("{doing} failed: {message}")]
+    Failed {
+        /// What it was to do.
+        doing: String,
+        /// Its own words, without the repetitions.
+        message: String,
+    },
+    /// Its connection cannot be described to it.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
+
+impl ArchiveError {
+    fn start(doing: &str, source: std::io::Error) -> Self {
+        Self::Start { doing: doing.to_owned(), source }
+    }
+
+    fn failed(doing: &str, stderr: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(stderr);
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(12).collect();
+        let message = if lines.is_empty() { "it printed nothing".to_owned() } else { lines.join("\n  ") };
+        Self::Failed { doing: doing.to_owned(), message }
+    }
+}
+
+/// Which part of an archive to restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Everything that must be there before rows are loaded.
+    PreData,
+    /// Indexes, constraints, triggers, rules, policies, materialized views' rows.
+    PostData,
+}
+
+impl Section {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::PreData => "--section=pre-data",
+            Self::PostData => "--section=post-data",
+        }
+    }
+}
+
+/// What a program is doing, for its error message, with what it printed to stderr.
+async fn output(mut command: Command, doing: &str) -> Result<Vec<u8>, ArchiveError> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = command.output().await.map_err(|source| ArchiveError::start(doing, source))?;
+    if output.status.success() { Ok(output.stdout) } else { Err(ArchiveError::failed(doing, &output.stderr)) }
+}
+
+/// Dumps the schema of the database as one custom-format archive, as seen by an exported snapshot.
+///
+/// Large objects are left out (15 to 16 keep their definitions in pre-data, 17 and later do not); they have an
+/// archive of their own.
+pub async fn dump_schema(programs: &Programs, spec: &ConnectionSpec, snapshot: &str) -> Result<Vec<u8>, ArchiveError> {
+    let mut command = programs.command("pg_dump");
+    spec.for_program(&mut command).await?;
+    command
+        .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-blobs"])
+        .args(["--no-password", "--lock-wait-timeout=10s", "--quote-all-identifiers"])
+        .arg(format!("--snapshot={snapshot}"));
+    output(command, "pg_dump of the schema").await
+}
+
+/// Dumps the large objects, with owners, privileges and comments, as seen by an exported snapshot.
+///
+/// `pg_dump` has no option for large objects alone. With a schema chosen it leaves out all that lies outside, and with
+/// `--blobs` adds the large objects; `pg_toast` is in every database and holds nothing that would be dumped (15 and 18).
+pub async fn dump_large_objects(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    snapshot: &str,
+) -> Result<Vec<u8>, ArchiveError> {
+    let mut command = programs.command("pg_dump");
+    spec.for_program(&mut command).await?;
+    command
+        .args(["--format=custom", "--blobs", "--schema=pg_toast", "--no-password", "--lock-wait-timeout=10s"])
+        .arg(format!("--snapshot={snapshot}"));
+    output(command, "pg_dump of the large objects").await
+}
+
+/// Dumps the roles of the server, without passwords.
+pub async fn dump_roles(programs: &Programs, spec: &ConnectionSpec) -> Result<Vec<u8>, ArchiveError> {
+    let mut command = programs.command("pg_dumpall");
+    spec.for_program(&mut command).await?;
+    // pg_dumpall looks for "postgres" or "template1" unless it is told where to connect.
+    command
+        .args(["--roles-only", "--no-role-passwords", "--no-password"])
+        .arg(format!("--database={}", spec.database()));
+    output(command, "pg_dumpall of the roles").await
+}
+
+/// Dumps the schema as text, without the ledger: what a fingerprint is made of.
+pub async fn dump_schema_text(programs: &Programs, spec: &ConnectionSpec) -> Result<String, ArchiveError> {
+    let mut command = programs.command("pg_dump");
+    spec.for_program(&mut command).await?;
+    command.args(["--schema-only", "--no-password", "--lock-wait-timeout=10s", "--exclude-schema=safe_migrate"]);
+    let text = output(command, "pg_dump of the schema").await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Dumps the schema as an archive without the ledger, to be restored into a private database (the normal form).
+pub async fn dump_schema_archive(programs: &Programs, spec: &ConnectionSpec) -> Result<Vec<u8>, ArchiveError> {
+    let mut command = programs.command("pg_dump");
+    spec.for_program(&mut command).await?;
+    command.args([
+        "--format=custom",
+        "--compress=0",
+        "--schema-only",
+        "--no-password",
+        "--exclude-schema=safe_migrate",
+    ]);
+    output(command, "pg_dump of the schema").await
+}
+
+/// The list of contents of an archive, a line per entry, as `pg_restore --list` prints it.
+pub async fn list(programs: &Programs, archive: &Path) -> Result<Vec<String>, ArchiveError> {
+    let mut command = programs.command("pg_restore");
+    command.arg("--list").arg(archive);
+    let text = output(command, "pg_restore --list").await?;
+    Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+}
+
+/// Restores one section of an archive into the database of `spec`, entries chosen by `list` when there is one.
+pub async fn restore(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    archive: &Path,
+    section: Option<Section>,
+    list: Option<&Path>,
+    jobs: usize,
+) -> Result<(), ArchiveError> {
+    let mut command = programs.command("pg_restore");
+    spec.for_program(&mut command).await?;
+    command.args(["--exit-on-error", "--no-password"]).arg(format!("--dbname={}", spec.database()));
+    if let Some(section) = section {
+        command.arg(section.argument());
+    }
+    if let Some(list) = list {
+        command.arg("--use-list").arg(list);
+    }
+    if jobs > 1 && section == Some(Section::PostData) {
+        command.arg(format!("--jobs={jobs}"));
+    }
+    command.arg(archive);
+    let doing = match section {
+        Some(Section::PreData) => "pg_restore of the schema",
+        Some(Section::PostData) => "pg_restore of indexes and constraints",
+        None => "pg_restore",
+    };
+    output(command, doing).await.map(|_| ())
+}
+
+/// Runs a script of SQL through `psql`, stopping at the first error unless `go_on`.
+pub async fn run_script(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    script: &[u8],
+    go_on: bool,
+) -> Result<(), ArchiveError> {
+    let doing = "psql";
+    let mut command = programs.command("psql");
+    spec.for_program(&mut command).await?;
+    command.args(["--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"]);
+    if !go_on {
+        command.arg("--set=ON_ERROR_STOP=1");
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|source| ArchiveError::start(doing, source))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(script).await.map_err(|source| ArchiveError::start(doing, source))?;
+    }
+    let output = child.wait_with_output().await.map_err(|source| ArchiveError::start(doing, source))?;
+    if output.status.success() { Ok(()) } else { Err(ArchiveError::failed(doing, &output.stderr)) }
+}
+
+/// The entries of an archive's list that are large objects, their privileges and comments.
+pub fn large_object_entries(list: &[String]) -> String {
+    let kept = list.iter().filter(|line| {
+        let entry = line.splitn(4, ' ').nth(3).unwrap_or_default();
+        line.starts_with(';') || entry.starts_with("BLOB") || entry.contains(" LARGE OBJECT")
+    });
+    kept.map(String::as_str).collect::<Vec<_>>().join("\n") + "\n"
+}

@@ -1,0 +1,541 @@
+//! Runs one migration, in one transaction with its ledger row, or step by step with its journal.
+//!
+//! The same code runs in production and in the shadow, so that what was rehearsed is what is applied.
+
+use std::time::{Duration, Instant};
+
+use super::ledger::{self, StepRecord, StepState};
+use super::{ConnectionSpec, DatabaseError, Session, quote_literal};
+use crate::migration::{Direction, Migration, PlanStep, Section, Statement};
+
+/// Limits under which a migration runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecuteOptions {
+    /// `lock_timeout`: how long a statement may wait for a lock before it gives up.
+    pub lock_timeout: Duration,
+    /// `statement_timeout`; none is no limit.
+    pub statement_timeout: Option<Duration>,
+    /// How often a transaction that met a lock time-out (55P03) or a deadlock (40P01) is tried again, whole.
+    pub retries: u32,
+}
+
+/// What one statement did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatementTrace {
+    /// Line of the statement in its file.
+    pub line: u32,
+    /// Text.
+    pub text: String,
+    /// Wall time on the client.
+    pub duration: Duration,
+    /// Rows that the server says it touched (0 for DDL).
+    pub rows: u64,
+}
+
+/// Why a migration did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// A statement was refused; nothing of its transaction remains.
+    #[error("{file}:{line}: {source}")]
+    Statement {
+        /// File of the migration.
+        file: String,
+        /// Line in it.
+        line: u32,
+        /// The server's words.
+        source: Box<DatabaseError>,
+    },
+    /// A statement outside a transaction was refused; the ones before it stay.
+    #[error("{file}:{line}: {source} (outside a transaction: {done} statement(s) before it are done)")]
+    Step {
+        /// File of the migration.
+        file: String,
+        /// Line in it.
+        line: u32,
+        /// Statements of the section that are done.
+        done: usize,
+        /// The server's words.
+        source: Box<DatabaseError>,
+    },
+    /// An earlier run stopped in the middle of a statement outside a transaction.
+    #[error("{file}:{line}: an earlier run stopped in this statement, and whether it took effect is not known")]
+    Unclear {
+        /// File of the migration.
+        file: String,
+        /// Line in it.
+        line: u32,
+    },
+    /// The ledger does not hold the migration that is rolled back.
+    #[error("the ledger changed during the run: {0} is no longer recorded as applied")]
+    LedgerChanged(String),
+    /// The connection was lost at COMMIT and the outcome could not be read afterwards.
+    #[error("the connection was lost at COMMIT of {migration}, and whether it took effect is not known: {source}")]
+    UnknownCommit {
+        /// The migration.
+        migration: String,
+        /// What happened to the connection.
+        source: Box<DatabaseError>,
+    },
+    /// The server refused something of ours.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl ExecuteError {
+    /// Whether production may have been changed by the step that failed.
+    pub fn left_changes(&self) -> bool {
+        match self {
+            Self::Step { done, .. } => *done > 0,
+            Self::Unclear { .. } | Self::UnknownCommit { .. } => true,
+            _ => false,
+        }
+    }
+
+    fn is_worth_a_retry(&self) -> bool {
+        match self {
+            Self::Statement { source, .. } => source.is_lock_timeout() || source.is_deadlock(),
+            Self::Database(error) => error.is_lock_timeout() || error.is_deadlock(),
+            _ => false,
+        }
+    }
+}
+
+/// Who runs, and where the journal of earlier runs stands.
+#[derive(Clone, Copy, Debug)]
+pub struct RunContext<'a> {
+    /// Where `session` is connected to, to ask again when it is lost at COMMIT.
+    pub spec: &'a ConnectionSpec,
+    /// Id of the run.
+    pub run_id: &'a str,
+    /// Journal rows of all runs.
+    pub journal: &'a [StepRecord],
+    /// Limits.
+    pub options: &'a ExecuteOptions,
+}
+
+/// Runs one step of a plan. `before_retry` is told of each lock that was in the way.
+pub async fn run_step(
+    session: &Session,
+    step: &PlanStep,
+    context: RunContext<'_>,
+    before_retry: &(dyn Fn(&ExecuteError, u32) + Sync),
+) -> Result<Vec<StatementTrace>, ExecuteError> {
+    let Some(section) = section(step) else { return Ok(Vec::new()) };
+    let result = if section.transaction {
+        run_in_transaction(session, step, section, context, before_retry).await
+    } else {
+        run_outside(session, step, section, context).await
+    };
+    // A lost connection shows here first; what the step itself met says more, with its file and line.
+    let clean = if session.is_closed() { Ok(()) } else { reset(session).await };
+    let trace = result?;
+    clean?;
+    Ok(trace)
+}
+
+fn section(step: &PlanStep) -> Option<&Section> {
+    match step.direction {
+        Direction::Apply => Some(&step.migration.up),
+        Direction::Rollback => step.migration.down.as_ref(),
+    }
+}
+
+/// What a migration may have set does not leak into the next one. `DISCARD ALL` would release the advisory lock.
+async fn reset(session: &Session) -> Result<(), DatabaseError> {
+    session
+        .batch_execute("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; DISCARD SEQUENCES")
+        .await?;
+    keep_session(session).await
+}
+
+/// Settings of a session that holds a lock: it is not ended for being idle, and the server notices within two seconds
+/// that we died, also in the middle of a statement, so that a dead run never blocks the next.
+pub async fn keep_session(session: &Session) -> Result<(), DatabaseError> {
+    if session.server_version_num() >= 140_000 {
+        session.batch_execute("SET idle_session_timeout = 0; SET client_connection_check_interval = '2s'").await?;
+    }
+    Ok(())
+}
+
+async fn run_in_transaction(
+    session: &Session,
+    step: &PlanStep,
+    section: &Section,
+    context: RunContext<'_>,
+    before_retry: &(dyn Fn(&ExecuteError, u32) + Sync),
+) -> Result<Vec<StatementTrace>, ExecuteError> {
+    let mut attempt = 0;
+    loop {
+        match transaction(session, step, section, context).await {
+            Err(error) if error.is_worth_a_retry() && attempt < context.options.retries => {
+                attempt += 1;
+                before_retry(&error, attempt);
+                tokio::time::sleep(backoff(attempt)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// 100 ms doubling up to 5 s, with up to half of it as jitter.
+fn backoff(attempt: u32) -> Duration {
+    let base = Duration::from_millis(100).saturating_mul(1 << attempt.min(6)).min(Duration::from_secs(5));
+    base.mul_f64(0.75 + rand::random::<f64>() / 2.0)
+}
+
+async fn transaction(
+    session: &Session,
+    step: &PlanStep,
+    section: &Section,
+    context: RunContext<'_>,
+) -> Result<Vec<StatementTrace>, ExecuteError> {
+    session
+        .batch_execute(&format!("BEGIN;{}", limits("SET LOCAL", context.options)))
+        .await
+        .map_err(DatabaseError::from)?;
+    match statements_and_ledger(session, step, section, context.run_id).await {
+        Ok((trace, xact)) => {
+            commit(session, context.spec, &step.migration, &xact).await?;
+            Ok(trace)
+        }
+        Err(error) => {
+            if let Err(rollback) = session.batch_execute("ROLLBACK").await {
+                // The server rolls back what a lost connection leaves.
+                tracing::debug!(error = %rollback, "ROLLBACK failed");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn limits(set: &str, options: &ExecuteOptions) -> String {
+    format!(
+        "{set} lock_timeout = {}; {set} statement_timeout = {}",
+        quote_literal(&format!("{}ms", options.lock_timeout.as_millis())),
+        quote_literal(&format!("{}ms", options.statement_timeout.unwrap_or_default().as_millis()))
+    )
+}
+
+async fn statements_and_ledger(
+    session: &Session,
+    step: &PlanStep,
+    section: &Section,
+    run_id: &str,
+) -> Result<(Vec<StatementTrace>, String), ExecuteError> {
+    let mut trace = Vec::with_capacity(section.statements.len());
+    for statement in &section.statements {
+        trace.push(run_statement(session, &step.migration, statement).await?);
+    }
+    // A migration may have changed its role or its search_path; the ledger is ours.
+    session.batch_execute("RESET SESSION AUTHORIZATION; RESET ROLE").await.map_err(DatabaseError::from)?;
+    record(session, step, run_id).await?;
+    let row =
+        session.query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[]).await.map_err(DatabaseError::from)?;
+    Ok((trace, row.get(0)))
+}
+
+async fn record(session: &Session, step: &PlanStep, run_id: &str) -> Result<(), ExecuteError> {
+    let migration = &step.migration;
+    match step.direction {
+        Direction::Apply => {
+            let checksum = migration.checksum.to_string();
+            ledger::record_applied(session, run_id, (&migration.id, &checksum, &migration.text)).await?;
+        }
+        Direction::Rollback => {
+            if !ledger::record_rolled_back(session, &migration.id).await? {
+                return Err(ExecuteError::LedgerChanged(migration.id.to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn run_statement(
+    session: &Session,
+    migration: &Migration,
+    statement: &Statement,
+) -> Result<StatementTrace, ExecuteError> {
+    let start = Instant::now();
+    let messages =
+        session.simple_query(&statement.text).await.map_err(|source| located(migration, statement, source))?;
+    let rows = messages
+        .iter()
+        .map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::CommandComplete(rows) => *rows,
+            _ => 0,
+        })
+        .sum();
+    Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration: start.elapsed(), rows })
+}
+
+fn located(migration: &Migration, statement: &Statement, source: tokio_postgres::Error) -> ExecuteError {
+    let source = DatabaseError::from(source);
+    let line = source.position.map_or(statement.line, |position| statement.line_of_offset(position));
+    ExecuteError::Statement { file: migration.path.display().to_string(), line, source: Box::new(source) }
+}
+
+/// COMMIT, and when the connection is lost there: what the server says of the transaction.
+async fn commit(
+    session: &Session,
+    spec: &ConnectionSpec,
+    migration: &Migration,
+    xact: &str,
+) -> Result<(), ExecuteError> {
+    let Err(error) = session.batch_execute("COMMIT").await else { return Ok(()) };
+    let error = DatabaseError::from(error);
+    if !error.is_connection_lost() && !session.is_closed() {
+        // A deferred constraint, for instance: the server has rolled the transaction back.
+        return Err(ExecuteError::Statement {
+            file: migration.path.display().to_string(),
+            line: migration.up.statements.last().map_or(1, |statement| statement.line),
+            source: Box::new(error),
+        });
+    }
+    match outcome_of(spec, xact).await {
+        Some(true) => Ok(()),
+        Some(false) => Err(ExecuteError::Database(error)),
+        None => Err(ExecuteError::UnknownCommit { migration: migration.id.to_string(), source: Box::new(error) }),
+    }
+}
+
+/// Whether a transaction committed, asked over a new connection until it is no longer in progress. Read at once the
+/// ledger was empty and the row appeared later, so the transaction's status comes first.
+async fn outcome_of(spec: &ConnectionSpec, xact: &str) -> Option<bool> {
+    for attempt in 0..60_u32 {
+        tokio::time::sleep(backoff(attempt.min(4))).await;
+        let Ok(again) = spec.connect("safe-migrate commit check").await else { continue };
+        let Ok(row) = again.query_one("SELECT pg_catalog.pg_xact_status($1::text::xid8)", &[&xact]).await else {
+            continue;
+        };
+        match row.get::<_, Option<String>>(0).as_deref() {
+            Some("committed") => return Some(true),
+            Some("aborted") => return Some(false),
+            _ => {}
+        }
+    }
+    None
+}
+
+async fn run_outside(
+    session: &Session,
+    step: &PlanStep,
+    section: &Section,
+    context: RunContext<'_>,
+) -> Result<Vec<StatementTrace>, ExecuteError> {
+    session.batch_execute(&limits("SET", context.options)).await.map_err(DatabaseError::from)?;
+    let mut trace = Vec::with_capacity(section.statements.len());
+    let first = resume_at(session, step, section, context.journal).await?;
+    for (index, statement) in section.statements.iter().enumerate().skip(first) {
+        journal(session, step, context.run_id, index, StepState::Started).await?;
+        let invalid_before = invalid_indexes(session).await?;
+        match run_statement(session, &step.migration, statement).await {
+            Ok(one) => trace.push(one),
+            Err(ExecuteError::Statement { file, line, source }) => {
+                if !source.is_connection_lost() && !session.is_closed() {
+                    drop_own_invalid_index(session, statement, &invalid_before).await?;
+                    journal(session, step, context.run_id, index, StepState::Failed).await?;
+                }
+                return Err(ExecuteError::Step { file, line, done: index, source });
+            }
+            Err(error) => return Err(error),
+        }
+        journal(session, step, context.run_id, index, StepState::Done).await?;
+    }
+    session.batch_execute("BEGIN; RESET SESSION AUTHORIZATION; RESET ROLE").await.map_err(DatabaseError::from)?;
+    record(session, step, context.run_id).await?;
+    ledger::close_journal(session, &step.migration.id).await?;
+    session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
+    Ok(trace)
+}
+
+async fn journal(
+    session: &Session,
+    step: &PlanStep,
+    run_id: &str,
+    index: usize,
+    state: StepState,
+) -> Result<(), DatabaseError> {
+    StepRecord {
+        run_id: run_id.to_owned(),
+        app: step.migration.id.app.clone(),
+        name: step.migration.id.name.clone(),
+        direction: direction_name(step.direction).to_owned(),
+        statement: i32::try_from(index).unwrap_or(i32::MAX),
+        state,
+    }
+    .write(session)
+    .await
+}
+
+fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Apply => "up",
+        Direction::Rollback => "down",
+    }
+}
+
+/// The statement at which a section goes on: after those that the last unfinished run of it did.
+async fn resume_at(
+    session: &Session,
+    step: &PlanStep,
+    section: &Section,
+    journal: &[StepRecord],
+) -> Result<usize, ExecuteError> {
+    let id = &step.migration.id;
+    let Some(last) = journal.iter().rev().find(|row| row.app == id.app && row.name == id.name) else { return Ok(0) };
+    if last.direction != direction_name(step.direction) {
+        return Ok(0);
+    }
+    let index = usize::try_from(last.statement).unwrap_or_default();
+    match last.state {
+        StepState::Recorded => Ok(0),
+        StepState::Done => Ok(index + 1),
+        StepState::Failed => Ok(index),
+        StepState::Started => {
+            let Some(statement) = section.statements.get(index) else { return Ok(0) };
+            if concurrent_index(statement).is_none_or(|index| index.name.is_none()) {
+                return Err(ExecuteError::Unclear {
+                    file: step.migration.path.display().to_string(),
+                    line: statement.line,
+                });
+            }
+            Ok(if index_is_done(session, statement).await? { index + 1 } else { index })
+        }
+    }
+}
+
+/// What a `CREATE` or `DROP INDEX CONCURRENTLY` is about.
+struct ConcurrentIndex {
+    creates: bool,
+    /// None when PostgreSQL is to choose the name.
+    name: Option<String>,
+    /// The table as it is written after `ON`; none in a `DROP`.
+    table: Option<String>,
+}
+
+fn concurrent_index(statement: &Statement) -> Option<ConcurrentIndex> {
+    let words = words(&statement.text);
+    let upper: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
+    let at = upper.iter().take(4).position(|word| word == "CONCURRENTLY")?;
+    let creates = match upper.first().map(String::as_str) {
+        Some("CREATE") => true,
+        Some("DROP") => false,
+        _ => return None,
+    };
+    let mut next = at + 1;
+    if upper.get(next).is_some_and(|word| word == "IF") {
+        next += if creates { 3 } else { 2 };
+    }
+    let unnamed = creates && upper.get(next).is_some_and(|word| word == "ON");
+    let name = words.get(next)?.to_owned();
+    let on = if unnamed { next } else { next + 1 };
+    let only = usize::from(upper.get(on + 1).is_some_and(|word| word == "ONLY"));
+    let table = if creates { words.get(on + 1 + only).cloned() } else { None };
+    Some(ConcurrentIndex { creates, name: (!unnamed).then_some(name), table })
+}
+
+/// The words of a statement; space inside a quoted name does not end one, a bracket or a semicolon does.
+fn words(text: &str) -> Vec<String> {
+    let mut quoted = false;
+    let ends_word = |symbol: char| {
+        quoted ^= symbol == '"';
+        !quoted && (symbol.is_whitespace() || symbol == '(' || symbol == ';')
+    };
+    text.split(ends_word).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// After a crash: an index that was being made is there and valid, or one that was being dropped is gone. An invalid
+/// one is dropped, so that the statement can run again.
+async fn index_is_done(session: &Session, statement: &Statement) -> Result<bool, DatabaseError> {
+    let Some(ConcurrentIndex { creates, name: Some(name), .. }) = concurrent_index(statement) else {
+        return Ok(false);
+    };
+    let row = session
+        .query_opt(
+            "SELECT indisvalid, indexrelid FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1)",
+            &[&name],
+        )
+        .await?;
+    match row.map(|row| (row.get::<_, bool>(0), row.get::<_, u32>(1))) {
+        None => Ok(!creates),
+        Some((true, _)) => Ok(creates),
+        Some((false, oid)) => {
+            drop_abandoned_index(session, oid).await?;
+            Ok(!creates)
+        }
+    }
+}
+
+async fn invalid_indexes(session: &Session) -> Result<Vec<u32>, DatabaseError> {
+    let rows = session.query("SELECT indexrelid FROM pg_catalog.pg_index WHERE NOT indisvalid", &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// A failed `CREATE INDEX CONCURRENTLY` leaves an invalid index that costs writes and serves no read. One that was
+/// there before, such as the one that another session is building under the same name, is not ours to drop.
+async fn drop_own_invalid_index(session: &Session, statement: &Statement, before: &[u32]) -> Result<(), DatabaseError> {
+    let Some(index) = concurrent_index(statement).filter(|index| index.creates) else { return Ok(()) };
+    let rows = session
+        .query(
+            "SELECT i.indexrelid FROM pg_catalog.pg_index i
+              WHERE NOT i.indisvalid AND i.indexrelid <> ALL ($1::oid[])
+                AND i.indrelid = pg_catalog.to_regclass($3)
+                AND ($2::text IS NULL OR (pg_catalog.parse_ident($2))[1]
+                     = (SELECT relname FROM pg_catalog.pg_class WHERE oid = i.indexrelid))",
+            &[&before, &index.name, &index.table],
+        )
+        .await?;
+    for row in rows {
+        drop_abandoned_index(session, row.get(0)).await?;
+    }
+    Ok(())
+}
+
+/// Drops an invalid index after making sure that nobody is building it: who builds one holds this lock on its table.
+async fn drop_abandoned_index(session: &Session, index: u32) -> Result<(), DatabaseError> {
+    const NAMES: &str = "
+        SELECT pg_catalog.format('%I.%I', n.nspname, t.relname), pg_catalog.format('%I.%I', m.nspname, c.relname)
+          FROM pg_catalog.pg_index i
+          JOIN pg_catalog.pg_class t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace m ON m.oid = c.relnamespace
+         WHERE i.indexrelid = $1 AND NOT i.indisvalid";
+    let Some(row) = session.query_opt(NAMES, &[&index]).await? else { return Ok(()) };
+    let table: String = row.get(0);
+    session.batch_execute("BEGIN").await?;
+    let locked = session.batch_execute(&format!("LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")).await;
+    session.batch_execute("ROLLBACK").await?;
+    locked?;
+    // Still invalid now that nobody builds it: it stays so.
+    if let Some(row) = session.query_opt(NAMES, &[&index]).await? {
+        let name: String = row.get(1);
+        session.batch_execute(&format!("DROP INDEX CONCURRENTLY {name}")).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(text: &str) -> Option<(bool, Option<String>, Option<String>)> {
+        let statement = Statement { text: text.to_owned(), line: 1 };
+        concurrent_index(&statement).map(|index| (index.creates, index.name, index.table))
+    }
+
+    #[test]
+    fn concurrent_indexes_are_recognised() {
+        let named =
+            |creates, name: &str, table: Option<&str>| Some((creates, Some(name.to_owned()), table.map(str::to_owned)));
+        assert_eq!(index("CREATE INDEX CONCURRENTLY a_idx ON a (b)"), named(true, "a_idx", Some("a")));
+        assert_eq!(
+            index("create unique index concurrently if not exists a_idx on only x.a(b)"),
+            named(true, "a_idx", Some("x.a"))
+        );
+        assert_eq!(index("CREATE INDEX CONCURRENTLY ON a (b)"), Some((true, None, Some("a".to_owned()))));
+        let quoted = index("CREATE INDEX CONCURRENTLY \"of a dish\" ON \"my dish\"(b)");
+        assert_eq!(quoted, named(true, "\"of a dish\"", Some("\"my dish\"")));
+        assert_eq!(index("DROP INDEX CONCURRENTLY IF EXISTS x.a_idx;"), named(false, "x.a_idx", None));
+        assert_eq!(index("CREATE INDEX a_idx ON a (b)"), None);
+        assert_eq!(index("VACUUM a"), None);
+    }
+}

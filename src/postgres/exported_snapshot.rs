@@ -1,0 +1,126 @@
+//! The leader of a snapshot: it locks every table, and only then exports what all workers will see.
+
+use std::time::Duration;
+
+use super::catalog::{self, Table};
+use super::{ConnectionSpec, DatabaseError, Session, prepare_copy_session};
+
+/// How often the list of tables may change under us before we give up.
+const ATTEMPTS: usize = 5;
+
+/// Why the leader could not export a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A lock was not granted in time.
+    #[error("the tables could not be locked for reading within {} s{blockers}", timeout.as_secs())]
+    Locked {
+        /// How long was waited.
+        timeout: Duration,
+        /// ": backend 4711 (application) since 12 s: ALTER TABLE …", or empty.
+        blockers: String,
+    },
+    /// Tables came and went at each attempt.
+    #[error("the list of tables changed {ATTEMPTS} times while they were being locked")]
+    Restless,
+    /// The server refused.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// No connection.
+    #[error(transparent)]
+    Connection(#[from] super::ConnectionError),
+}
+
+impl From<tokio_postgres::Error> for ExportError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// An open transaction whose snapshot is exported; it ends when this is dropped.
+#[derive(Debug)]
+pub struct ExportedSnapshot {
+    /// The leader's session, inside its transaction.
+    pub session: Session,
+    /// Name for `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
+    pub name: String,
+    /// Position in the write-ahead log.
+    pub lsn: String,
+    /// The tables, as the snapshot sees them.
+    pub tables: Vec<Table>,
+}
+
+impl ExportedSnapshot {
+    /// Locks every table in ACCESS SHARE mode and exports a snapshot.
+    ///
+    /// `LOCK` takes no snapshot. Exported before the locks, a TRUNCATE or a rewrite in between would be read as an empty
+    /// table (tried); so the list is made outside, locked, and made again under the snapshot: equal, or once more.
+    pub async fn take(spec: &ConnectionSpec, timeout: Duration) -> Result<Self, ExportError> {
+        let lister = spec.connect("safe-migrate snapshot list").await?;
+        for _ in 0..ATTEMPTS {
+            let session = spec.connect("safe-migrate snapshot leader").await?;
+            prepare_copy_session(&session, None).await?;
+            let relations = catalog::lockable_relations(&lister).await?;
+            match lock(&session, &relations, timeout).await {
+                Ok(()) => {}
+                Err(error) if error.is_lock_timeout() => {
+                    let blockers = blockers(&lister, &relations).await?;
+                    return Err(ExportError::Locked { timeout, blockers });
+                }
+                // A table was dropped between listing and locking.
+                Err(error) if error.has_sqlstate("42P01") => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let row = session
+                .query_one("SELECT pg_catalog.pg_export_snapshot(), pg_catalog.pg_current_wal_lsn()::text", &[])
+                .await?;
+            if catalog::lockable_relations(&session).await? == relations {
+                let tables = catalog::tables(&session).await?;
+                return Ok(Self { name: row.get(0), lsn: row.get(1), tables, session });
+            }
+        }
+        Err(ExportError::Restless)
+    }
+}
+
+async fn lock(session: &Session, relations: &[(u32, String)], timeout: Duration) -> Result<(), DatabaseError> {
+    session
+        .batch_execute(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL lock_timeout = {}",
+            timeout.as_millis()
+        ))
+        .await?;
+    for batch in relations.chunks(200) {
+        let names: Vec<String> = batch.iter().map(|(_, name)| format!("ONLY {name}")).collect();
+        session.batch_execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "))).await?;
+    }
+    session.batch_execute("SET LOCAL lock_timeout = 0").await?;
+    Ok(())
+}
+
+async fn blockers(session: &Session, relations: &[(u32, String)]) -> Result<String, DatabaseError> {
+    let oids: Vec<u32> = relations.iter().map(|(oid, _)| *oid).collect();
+    let rows = session
+        .query(
+            "SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), 'no name'),
+                    extract(epoch FROM clock_timestamp() - a.xact_start)::bigint, left(a.query, 100)
+               FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+              WHERE l.relation = ANY ($1) AND l.mode = 'AccessExclusiveLock' AND l.database =
+                    (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+              ORDER BY 3 DESC NULLS LAST LIMIT 3",
+            &[&oids],
+        )
+        .await?;
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            format!(
+                "backend {} ({}) since {} s: {}",
+                row.get::<_, i32>(0),
+                row.get::<_, String>(1),
+                row.get::<_, Option<i64>>(2).unwrap_or_default(),
+                row.get::<_, Option<String>>(3).unwrap_or_default()
+            )
+        })
+        .collect();
+    Ok(if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) })
+}

@@ -1,0 +1,211 @@
+//! The ledger: schema `safe_migrate` in the target database, where production's own record is kept.
+//!
+//! Made by the first run that writes, upgraded by numbered versions of its own, never by a command that only reads.
+
+mod run;
+
+use time::OffsetDateTime;
+
+use super::{DatabaseError, Session};
+use crate::migration::{AppliedMigration, MigrationId};
+
+pub use run::{RunRecord, StepRecord, StepState};
+
+/// The ledger's version that this program writes.
+const VERSION: i32 = 1;
+
+const CREATE: &str = "
+    CREATE SCHEMA safe_migrate;
+    COMMENT ON SCHEMA safe_migrate IS 'The ledger of safe-migrate: what is applied, by which run. Do not edit by hand.';
+    CREATE TABLE safe_migrate.version (version int PRIMARY KEY, upgraded_at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE safe_migrate.run (
+        id text PRIMARY KEY, command text NOT NULL, actor text NOT NULL, host text NOT NULL, version text NOT NULL,
+        started_at timestamptz NOT NULL, finished_at timestamptz, outcome text, plan_hash text, snapshot_id text,
+        rehearsal_id text, fingerprint_before jsonb, fingerprint_after jsonb, bypass text, error text);
+    CREATE TABLE safe_migrate.migration (
+        app text NOT NULL, name text NOT NULL, checksum text NOT NULL, text text NOT NULL,
+        applied_at timestamptz NOT NULL, run_id text NOT NULL,
+        how text NOT NULL CHECK (how IN ('apply', 'fake', 'squash', 'import')), PRIMARY KEY (app, name));
+    CREATE TABLE safe_migrate.step (
+        run_id text NOT NULL, app text NOT NULL, name text NOT NULL, direction text NOT NULL, statement int NOT NULL,
+        state text NOT NULL CHECK (state IN ('started', 'done', 'failed', 'recorded')),
+        changed_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (run_id, app, name, direction, statement));
+    INSERT INTO safe_migrate.version (version) VALUES (1);";
+
+/// Why the ledger could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A newer program wrote it.
+    #[error("the ledger of this database has version {found}; this program knows versions up to {VERSION}")]
+    Newer {
+        /// Version in the database.
+        found: i32,
+    },
+    /// A migration name in it is not one.
+    #[error("the ledger holds a migration named \"{0}\", which is no migration name")]
+    Name(String),
+    /// The server refused.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl From<tokio_postgres::Error> for LedgerError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// What the ledger says, read in one statement each.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Whether there is one.
+    pub present: bool,
+    /// Applied migrations in the order in which they were applied.
+    pub applied: Vec<AppliedMigration>,
+    /// Runs, oldest first.
+    pub runs: Vec<RunRecord>,
+    /// Steps outside transactions that a run started, oldest first.
+    pub steps: Vec<StepRecord>,
+}
+
+impl Ledger {
+    /// Reads the ledger; a database without one has an empty one.
+    pub async fn read(session: &Session) -> Result<Self, LedgerError> {
+        let present: bool =
+            session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0);
+        if !present {
+            return Ok(Self::default());
+        }
+        let found: i32 = session.query_one("SELECT max(version) FROM safe_migrate.version", &[]).await?.get(0);
+        if found > VERSION {
+            return Err(LedgerError::Newer { found });
+        }
+        Ok(Self {
+            present,
+            applied: applied(session).await?,
+            runs: run::read_all(session).await?,
+            steps: run::read_steps(session).await?,
+        })
+    }
+
+    /// The run whose schema is the last one that the ledger knows.
+    pub fn last_with_fingerprint(&self) -> Option<&RunRecord> {
+        self.runs.iter().rev().find(|run| run.fingerprint_after.is_some())
+    }
+
+    /// A run that died after this one and may have changed the schema: what it left was never recorded.
+    ///
+    /// A dead rollback has taken its rows away, so it is taken at its word.
+    pub fn died_since(&self, known: &RunRecord) -> Option<&RunRecord> {
+        let later = self.runs.iter().rev().take_while(|run| run.id != known.id);
+        let mut dead = later.filter(|run| run.fingerprint_after.is_none());
+        dead.find(|run| {
+            run.command.starts_with("rollback")
+                || self.applied.iter().any(|one| one.run_id == run.id)
+                || self.steps.iter().any(|one| one.run_id == run.id)
+        })
+    }
+
+    /// Runs that never ended.
+    pub fn unfinished(&self) -> impl Iterator<Item = &RunRecord> {
+        self.runs.iter().filter(|run| run.outcome.is_none())
+    }
+}
+
+async fn applied(session: &Session) -> Result<Vec<AppliedMigration>, LedgerError> {
+    let rows = session
+        .query(
+            "SELECT app, name, checksum, text, applied_at, run_id, how FROM safe_migrate.migration
+              ORDER BY applied_at, app, name",
+            &[],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let name = format!("{}/{}", row.get::<_, String>(0), row.get::<_, String>(1));
+            let id: MigrationId = name.parse().map_err(|_| LedgerError::Name(name.clone()))?;
+            Ok(AppliedMigration {
+                id,
+                checksum: row.get(2),
+                text: row.get(3),
+                applied_at: row.get::<_, OffsetDateTime>(4),
+                run_id: row.get(5),
+                how: row.get(6),
+            })
+        })
+        .collect()
+}
+
+/// Makes the ledger when there is none.
+pub async fn ensure(session: &Session) -> Result<(), LedgerError> {
+    let present: bool =
+        session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0);
+    if !present {
+        session.batch_execute(&format!("BEGIN;{CREATE}COMMIT")).await?;
+    }
+    Ok(())
+}
+
+/// Closes the runs that never ended as `died`; the caller holds the lock, so none of them can still be alive.
+pub async fn close_dead(session: &Session) -> Result<(), LedgerError> {
+    session
+        .execute(
+            "UPDATE safe_migrate.run SET outcome = 'died', finished_at = pg_catalog.now() WHERE outcome IS NULL",
+            &[],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The row of a migration that this transaction applies.
+pub async fn record_applied(
+    session: &Session,
+    run_id: &str,
+    (id, checksum, text): (&MigrationId, &str, &str),
+) -> Result<(), DatabaseError> {
+    session
+        .execute(
+            "INSERT INTO safe_migrate.migration (app, name, checksum, text, applied_at, run_id, how)
+             VALUES ($1, $2, $3, $4, pg_catalog.clock_timestamp(), $5, 'apply')",
+            &[&id.app, &id.name, &checksum, &text, &run_id],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Takes away the row of a migration that this transaction rolls back. An absent row is an error: the ledger changed
+/// under us.
+pub async fn record_rolled_back(session: &Session, id: &MigrationId) -> Result<bool, DatabaseError> {
+    let deleted = session
+        .execute("DELETE FROM safe_migrate.migration WHERE app = $1 AND name = $2", &[&id.app, &id.name])
+        .await?;
+    Ok(deleted == 1)
+}
+
+/// Marks the journal of a migration as settled, in the transaction that writes its ledger row.
+pub async fn close_journal(session: &Session, id: &MigrationId) -> Result<(), DatabaseError> {
+    session
+        .execute(
+            "UPDATE safe_migrate.step SET state = 'recorded' WHERE app = $1 AND name = $2 AND state <> 'recorded'",
+            &[&id.app, &id.name],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Brings the ledger of a restored database up to date: runs that were under way when the snapshot was taken end as
+/// `restored`, and the restore is recorded. A database without a ledger keeps none.
+pub async fn close_restored(session: &Session, run: &RunRecord) -> Result<(), DatabaseError> {
+    let present: bool =
+        session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0);
+    if !present {
+        return Ok(());
+    }
+    session
+        .execute(
+            "UPDATE safe_migrate.run SET outcome = 'restored', finished_at = pg_catalog.now() WHERE outcome IS NULL",
+            &[],
+        )
+        .await?;
+    run.insert(session).await
+}

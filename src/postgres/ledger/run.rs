@@ -1,0 +1,201 @@
+//! Runs and the journal of steps outside transactions.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::super::{DatabaseError, Session};
+use super::LedgerError;
+
+/// One apply, rollback or restore, as the ledger and `runs/<id>.json` in the store keep it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Id, made like a snapshot's.
+    pub id: String,
+    /// `apply`, `rollback` or `restore`, with its arguments.
+    pub command: String,
+    /// Who: the user of the operating system.
+    pub actor: String,
+    /// On which machine.
+    pub host: String,
+    /// Version of this program.
+    pub version: String,
+    /// Start, UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// End, UTC; none while it runs. Of a run that died: when the next one found that out.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+    /// `done`, `failed`, `interrupted`, `died` or `restored`; none while it runs, or until the next run finds it dead.
+    pub outcome: Option<String>,
+    /// Hash of the plan.
+    pub plan_hash: Option<String>,
+    /// Snapshot taken before.
+    pub snapshot_id: Option<String>,
+    /// Rehearsal that it trusts.
+    pub rehearsal_id: Option<String>,
+    /// Fingerprint record of the schema before.
+    pub fingerprint_before: Option<serde_json::Value>,
+    /// Fingerprint record of the schema after.
+    pub fingerprint_after: Option<serde_json::Value>,
+    /// Which safeguard was left out, and why.
+    pub bypass: Option<String>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+impl RunRecord {
+    /// Writes the row of a run that starts.
+    pub async fn insert(&self, session: &Session) -> Result<(), DatabaseError> {
+        session
+            .execute(
+                "INSERT INTO safe_migrate.run (id, command, actor, host, version, started_at, finished_at, outcome,
+                     plan_hash, snapshot_id, rehearsal_id, fingerprint_before, fingerprint_after, bypass, error)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                &[
+                    &self.id,
+                    &self.command,
+                    &self.actor,
+                    &self.host,
+                    &self.version,
+                    &self.started_at,
+                    &self.finished_at,
+                    &self.outcome,
+                    &self.plan_hash,
+                    &self.snapshot_id,
+                    &self.rehearsal_id,
+                    &self.fingerprint_before,
+                    &self.fingerprint_after,
+                    &self.bypass,
+                    &self.error,
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Closes the row of a run.
+    pub async fn close(&self, session: &Session) -> Result<(), DatabaseError> {
+        session
+            .execute(
+                "UPDATE safe_migrate.run SET finished_at = $2, outcome = $3, fingerprint_after = $4, error = $5
+                  WHERE id = $1",
+                &[&self.id, &self.finished_at, &self.outcome, &self.fingerprint_after, &self.error],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+/// How far a step outside a transaction got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepState {
+    /// Sent; whether it happened is not known.
+    Started,
+    /// It happened.
+    Done,
+    /// The server refused it.
+    Failed,
+    /// It happened, and so did the ledger row of its migration.
+    Recorded,
+}
+
+impl StepState {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Recorded => "recorded",
+        }
+    }
+}
+
+/// One row of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepRecord {
+    /// Run.
+    pub run_id: String,
+    /// App of the migration.
+    pub app: String,
+    /// Name of the migration.
+    pub name: String,
+    /// `up` or `down`.
+    pub direction: String,
+    /// Index of the statement in its section, from 0.
+    pub statement: i32,
+    /// How far it got.
+    pub state: StepState,
+}
+
+impl StepRecord {
+    /// Writes or moves on the row of a step.
+    pub async fn write(&self, session: &Session) -> Result<(), DatabaseError> {
+        session
+            .execute(
+                "INSERT INTO safe_migrate.step (run_id, app, name, direction, statement, state)
+                 VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (run_id, app, name, direction, statement)
+                 DO UPDATE SET state = excluded.state, changed_at = pg_catalog.now()",
+                &[&self.run_id, &self.app, &self.name, &self.direction, &self.statement, &self.state.name()],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+pub(super) async fn read_all(session: &Session) -> Result<Vec<RunRecord>, LedgerError> {
+    let rows = session
+        .query(
+            "SELECT id, command, actor, host, version, started_at, finished_at, outcome, plan_hash, snapshot_id,
+                    rehearsal_id, fingerprint_before, fingerprint_after, bypass, error
+               FROM safe_migrate.run ORDER BY started_at, id",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| RunRecord {
+            id: row.get(0),
+            command: row.get(1),
+            actor: row.get(2),
+            host: row.get(3),
+            version: row.get(4),
+            started_at: row.get(5),
+            finished_at: row.get(6),
+            outcome: row.get(7),
+            plan_hash: row.get(8),
+            snapshot_id: row.get(9),
+            rehearsal_id: row.get(10),
+            fingerprint_before: row.get(11),
+            fingerprint_after: row.get(12),
+            bypass: row.get(13),
+            error: row.get(14),
+        })
+        .collect())
+}
+
+pub(super) async fn read_steps(session: &Session) -> Result<Vec<StepRecord>, LedgerError> {
+    let rows = session
+        .query(
+            "SELECT run_id, app, name, direction, statement, state FROM safe_migrate.step
+              ORDER BY changed_at, statement",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| StepRecord {
+            run_id: row.get(0),
+            app: row.get(1),
+            name: row.get(2),
+            direction: row.get(3),
+            statement: row.get(4),
+            state: match row.get::<_, String>(5).as_str() {
+                "done" => StepState::Done,
+                "failed" => StepState::Failed,
+                "recorded" => StepState::Recorded,
+                _ => StepState::Started,
+            },
+        })
+        .collect())
+}

@@ -1,0 +1,131 @@
+//! One run at a time per database: advisory locks that are tried, never waited for.
+//!
+//! Waiting inside a transaction would deadlock with `CREATE INDEX CONCURRENTLY`. Advisory locks belong to one database,
+//! so the lock is taken in the maintenance database, keyed by the target's name (a restore runs while the target is
+//! gone), and by `apply` in the target too, on the session that migrates: losing one loses both.
+
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::{DatabaseError, Session};
+
+/// Longer than the `client_connection_check_interval` of a session that migrates.
+const DEAD_RUN_IS_NOTICED: Duration = Duration::from_secs(10);
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run has it.
+    #[error("another run holds the lock of database \"{database}\"{holder}")]
+    Held {
+        /// The database.
+        database: String,
+        /// " (process …)" where the server tells, else empty.
+        holder: String,
+    },
+    /// The server refused.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// The right to run; it lives as long as the sessions that took it.
+#[derive(Debug)]
+pub struct RunLock {
+    run_key: i64,
+    target_key: i64,
+}
+
+impl RunLock {
+    /// Takes the lock of `database` on a maintenance session, trying again until `wait` has passed.
+    pub async fn acquire(session: &Session, database: &str, wait: Duration) -> Result<Self, LockError> {
+        let run_key = key("run", database);
+        let deadline = Instant::now() + wait;
+        loop {
+            if try_lock(session, run_key).await? {
+                return Ok(Self { run_key, target_key: key("target", database) });
+            }
+            if Instant::now() >= deadline {
+                return Err(LockError::Held { database: database.to_owned(), holder: holder(session, run_key).await? });
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Takes a second lock on the session that migrates. Its key is another one, because the maintenance database may
+    /// be the target itself.
+    ///
+    /// Who has it while the first lock is ours is a dead run: its maintenance session was idle and ended at once, the
+    /// one that migrated ends when the server notices that nobody listens. So this waits for a moment.
+    pub async fn also_on(&self, session: &Session, database: &str) -> Result<(), LockError> {
+        let deadline = Instant::now() + DEAD_RUN_IS_NOTICED;
+        while !try_lock(session, self.target_key).await? {
+            if Instant::now() >= deadline {
+                let holder = holder(session, self.target_key).await?;
+                return Err(LockError::Held { database: database.to_owned(), holder });
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether both sessions still have their locks; asked before each migration. Losing one loses both.
+    pub async fn is_held(&self, maintenance: &Session, target: &Session) -> Result<bool, DatabaseError> {
+        Ok(Self::holds(maintenance, self.run_key).await? && Self::holds(target, self.target_key).await?)
+    }
+
+    async fn holds(session: &Session, key: i64) -> Result<bool, DatabaseError> {
+        let (high, low) = halves(key);
+        let row = session
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted
+                    AND pid = pg_catalog.pg_backend_pid() AND classid = $1 AND objid = $2 AND objsubid = 1)",
+                &[&high, &low],
+            )
+            .await?;
+        Ok(row.get(0))
+    }
+}
+
+async fn try_lock(session: &Session, key: i64) -> Result<bool, DatabaseError> {
+    Ok(session.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key]).await?.get(0))
+}
+
+async fn holder(session: &Session, key: i64) -> Result<String, DatabaseError> {
+    let (high, low) = halves(key);
+    let row = session
+        .query_opt(
+            "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local'), a.backend_start::timestamptz(0)::text
+               FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+              WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2 AND l.objsubid = 1
+              LIMIT 1",
+            &[&high, &low],
+        )
+        .await?;
+    Ok(row.map_or_else(String::new, |row| {
+        format!(
+            ": backend {} ({}, from {}, since {})",
+            row.get::<_, i32>(0),
+            row.get::<_, Option<String>>(1).unwrap_or_default(),
+            row.get::<_, Option<String>>(2).unwrap_or_default(),
+            row.get::<_, Option<String>>(3).unwrap_or_default()
+        )
+    }))
+}
+
+/// The lock's key: the first eight bytes of a hash of the database's name.
+fn key(purpose: &str, database: &str) -> i64 {
+    let digest = Sha256::digest(format!("safe-migrate {purpose} {database}").as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(bytes)
+}
+
+/// `pg_locks` shows a 64-bit key as two halves of type oid.
+fn halves(key: i64) -> (u32, u32) {
+    let bytes = key.to_be_bytes();
+    (
+        u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+    )
+}

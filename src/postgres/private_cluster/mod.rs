@@ -1,0 +1,185 @@
+//! A PostgreSQL server of our own for a rehearsal: in a temporary directory, reachable by its Unix socket only.
+//!
+//! It goes when it is stopped or dropped; a watchdog removes it when this process is killed; and what even that left
+//! behind, the next run sweeps away.
+
+mod account;
+mod error;
+mod orphan;
+mod process;
+mod server;
+#[cfg(test)]
+pub(crate) mod tests;
+mod watchdog;
+
+pub use error::ClusterError;
+
+use super::{ConnectionSpec, Programs};
+use server::Server;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use watchdog::Watchdog;
+
+/// How the directories of private clusters begin.
+const PREFIX: &str = "safe-migrate-shadow-";
+const RANDOM_LETTERS: usize = 6;
+const PORT: u16 = 5432;
+/// Without the closing NUL: `sun_path` has 108 bytes on Linux and 104 on other systems.
+const SOCKET_PATH_LIMIT: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// What a private cluster is made of.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The programs, of the major version to run.
+    pub programs: Programs,
+    /// The name of the bootstrap superuser.
+    pub superuser: String,
+    /// Where its directory is made.
+    pub parent_dir: PathBuf,
+    /// Server settings, over the defaults.
+    pub settings: Vec<(String, String)>,
+    /// The user of the operating system that runs it when this process is root; default `postgres`.
+    pub run_as: Option<String>,
+}
+
+/// A running server of our own.
+#[derive(Debug)]
+pub struct PrivateCluster {
+    server: Server,
+    superuser: String,
+    watchdog: Option<Watchdog>,
+    removed: bool,
+}
+
+impl PrivateCluster {
+    /// Makes a cluster and starts its server. Takes about two seconds; nothing is left when it fails.
+    pub async fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
+        options.programs.check_has_server()?;
+        let account = account::choose(options.run_as.as_deref())?;
+        let dir = create_directory(&options.parent_dir)?;
+        let server = Server::new(options.programs, account, dir);
+        // From here on dropping it cleans up.
+        let mut cluster = Self { server, superuser: options.superuser, watchdog: None, removed: false };
+        cluster.claim_directory()?;
+        cluster.server.init(&cluster.superuser).await?;
+        cluster.server.configure(&options.settings, true)?;
+        cluster.launch().await?;
+        Ok(cluster)
+    }
+
+    /// The directory belongs to this process, is used by the server's user, and is watched.
+    fn claim_directory(&mut self) -> Result<(), ClusterError> {
+        let dir = &self.server.dir;
+        orphan::write_owner(dir)?;
+        if let Some(account) = &self.server.account {
+            std::os::unix::fs::chown(dir, Some(account.uid), Some(account.gid)).map_err(|source| ClusterError::Io {
+                what: "hand over",
+                path: dir.clone(),
+                source,
+            })?;
+        }
+        self.watchdog = Some(Watchdog::start(dir, self.server.programs.environment())?);
+        Ok(())
+    }
+
+    async fn launch(&mut self) -> Result<(), ClusterError> {
+        let spec = self.spec("postgres");
+        self.server.launch(&spec).await
+    }
+
+    /// The connection to one of its databases, as the bootstrap superuser.
+    pub fn spec(&self, database: &str) -> ConnectionSpec {
+        ConnectionSpec::for_socket(&self.server.dir, PORT, &self.superuser, database)
+    }
+
+    /// The programs it runs.
+    pub fn programs(&self) -> &Programs {
+        &self.server.programs
+    }
+
+    /// Its directory, with the socket, the data and the log.
+    pub fn dir(&self) -> &Path {
+        &self.server.dir
+    }
+
+    /// The process number of its server, while it runs.
+    pub fn server_pid(&self) -> Option<u32> {
+        self.server.pid()
+    }
+
+    /// Restarts the server with further settings; the data stays, every session ends.
+    pub async fn restart_with(&mut self, settings: &[(String, String)]) -> Result<(), ClusterError> {
+        self.server.configure(settings, false)?;
+        self.server.stop_cleanly().await;
+        self.launch().await
+    }
+
+    /// Ends the server and removes its directory.
+    pub async fn stop(self) -> Result<(), ClusterError> {
+        let dir = self.server.dir.clone();
+        let removed = tokio::task::spawn_blocking(move || {
+            let mut cluster = self;
+            cluster.remove()
+        });
+        let result = removed.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        result.map_err(|source| ClusterError::Io { what: "remove", path: dir, source })
+    }
+
+    /// Removes the clusters in `parent_dir` whose owner is gone; gives their directories.
+    ///
+    /// Only directories with our name and an owner's file, owned by this user or the one that runs servers, are
+    /// looked at; their servers are ended first.
+    pub async fn sweep_orphans(parent_dir: &Path, run_as: Option<&str>) -> Result<Vec<PathBuf>, ClusterError> {
+        let (parent, run_as) = (parent_dir.to_owned(), run_as.map(str::to_owned));
+        let swept = tokio::task::spawn_blocking(move || orphan::sweep(&parent, run_as.as_deref())).await;
+        swept.unwrap_or_else(|error| {
+            let source = std::io::Error::other(error);
+            Err(ClusterError::Io { what: "sweep", path: parent_dir.to_owned(), source })
+        })
+    }
+
+    fn remove(&mut self) -> std::io::Result<()> {
+        if self.removed {
+            return Ok(());
+        }
+        self.removed = true;
+        self.server.stop_now();
+        let result = std::fs::remove_dir_all(&self.server.dir);
+        if let Some(mut watchdog) = self.watchdog.take() {
+            watchdog.dismiss();
+        }
+        result
+    }
+}
+
+impl Drop for PrivateCluster {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            tracing::warn!(dir = %self.server.dir.display(), %error, "a private cluster was not removed");
+        }
+    }
+}
+
+fn data_directory(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+/// Makes a directory that only this user may enter, with a path short enough for a socket.
+fn create_directory(parent: &Path) -> Result<PathBuf, ClusterError> {
+    let io = |what| move |source| ClusterError::Io { what, path: parent.to_owned(), source };
+    // The server would not find a relative path from where it runs.
+    let parent = std::path::absolute(parent).map_err(io("find"))?;
+    let longest = parent.join(format!("{PREFIX}{}", "x".repeat(RANDOM_LETTERS))).join(format!(".s.PGSQL.{PORT}"));
+    let length = longest.as_os_str().as_bytes().len();
+    if length > SOCKET_PATH_LIMIT {
+        return Err(ClusterError::SocketPathTooLong { path: longest, length, limit: SOCKET_PATH_LIMIT });
+    }
+    tempfile::Builder::new()
+        .prefix(PREFIX)
+        .rand_bytes(RANDOM_LETTERS)
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(&parent)
+        .map(tempfile::TempDir::keep)
+        .map_err(|source| ClusterError::Io { what: "create a directory in", path: parent, source })
+}
