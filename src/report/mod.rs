@@ -1,1 +1,6 @@
 //! Values to text, JSON and Markdown (pure).
+
+mod format;
+pub mod rehearsal;
+
+pub use format::{format_ago, format_bytes, format_count, format_duration, format_time};
