@@ -3,3 +3,40 @@
 mod operator;
 
 pub use operator::{Confirmation, Operator, Unit};
+
+mod apply;
+pub mod doctor;
+mod error;
+mod fill;
+mod history;
+mod interrupt;
+mod manifest_parts;
+mod project;
+mod proof;
+pub mod rehearse;
+mod rehearse_alone;
+pub mod restore;
+mod run_record;
+mod schema_reading;
+mod shadow;
+mod state;
+mod take_snapshot;
+mod verify_restore;
+
+pub use apply::{ApplyOutcome, ApplyReport, ApplyRequest, SnapshotChoice, apply};
+pub use error::{Error, Gate};
+pub use history::{HistoryEntry, history};
+pub use interrupt::Interrupt;
+pub use project::{Actor, Project, Server};
+pub use proof::Proof;
+pub use rehearse_alone::rehearse_alone;
+pub use schema_reading::SchemaReading;
+pub use shadow::Shadow;
+pub use state::{Selection, State};
+pub use take_snapshot::take_snapshot;
+pub use verify_restore::verify_by_restore;
+
+/// A value as JSON, with what it was for in the error.
+fn json(what: &str, value: &impl serde::Serialize) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(value).map_err(|source| Error::Json { what: format!("cannot write {what}"), source })
+}

@@ -1,0 +1,167 @@
+//! The part of a run that changes production.
+
+use crate::migration::{Direction, Plan, PlanStep};
+use crate::postgres::{ExecuteError, RunContext, RunRecord, StatementTrace, ledger, run_step};
+use crate::report::format_duration;
+
+use super::super::schema_reading::read_raw;
+use super::super::{Error, Gate, Project, run_record};
+use super::{ApplyReport, Evidence, Run};
+
+impl Run<'_> {
+    /// Runs the plan, migration by migration. On failure the run is closed and the error says what production is now.
+    ///
+    /// The evidence is asked for so that nobody can call this without it.
+    pub(super) async fn migrate(&self, _evidence: &Evidence, record: &mut RunRecord) -> Result<(), Error> {
+        // The store knows of the run before production does: if the ledger is lost, the store still names its snapshot.
+        run_record::write(self.store, &self.project.source, record).await?;
+        ledger::ensure(&self.prepared.session).await?;
+        ledger::close_dead(&self.prepared.session).await?;
+        record.insert(&self.prepared.session).await?;
+        for (done, step) in self.prepared.plan.steps.iter().enumerate() {
+            if let Err(error) = self.one(record, step).await {
+                return Err(self.stopped(record, done, error).await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn one(&self, record: &RunRecord, step: &PlanStep) -> Result<(), Error> {
+        self.interrupt.check()?;
+        let prepared = self.prepared;
+        if !prepared.lock.is_held(&prepared.server.maintenance, &prepared.session).await? {
+            let database = self.project.target.database().to_owned();
+            return Err(
+                Gate::ChangedMeanwhile { database, what: "this run no longer holds its lock".to_owned() }.into()
+            );
+        }
+        let context = RunContext {
+            spec: &self.project.target,
+            run_id: &record.id,
+            journal: &prepared.state.ledger.steps,
+            options: &self.project.execute,
+        };
+        let retries = self.project.execute.retries;
+        let retry = |error: &ExecuteError, attempt: u32| {
+            let id = &step.migration.id;
+            self.operator.warn(&format!("{id}: {error}; trying again ({attempt} of {retries})"));
+        };
+        let trace = self.cancel_on_interrupt(run_step(&prepared.session, step, context, &retry)).await?;
+        self.operator.step(&format!("{} {} in {}", verb(step), step.migration.id, total(&trace)));
+        Ok(())
+    }
+
+    /// Runs a step to its end; the operator's wish to stop cancels its statement, and the step's own error handling
+    /// then rolls back. The step is never dropped in the middle.
+    async fn cancel_on_interrupt(
+        &self,
+        step: impl Future<Output = Result<Vec<StatementTrace>, ExecuteError>>,
+    ) -> Result<Vec<StatementTrace>, Error> {
+        let mut step = std::pin::pin!(step);
+        tokio::select! {
+            result = &mut step => return Ok(result?),
+            () = self.interrupt.wait() => {}
+        }
+        self.prepared.session.cancel().await?;
+        match step.await {
+            Ok(trace) => Ok(trace),
+            Err(ExecuteError::Statement { source, .. }) if source.is_cancelled() => Err(Error::Interrupted),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Closes the run after a failure, and says what production is now.
+    async fn stopped(&self, record: &mut RunRecord, done: usize, error: Error) -> Error {
+        let outcome = if matches!(error, Error::Interrupted) { "interrupted" } else { "failed" };
+        run_record::finish(record, outcome, Some(&error));
+        let changed = done > 0 || matches!(&error, Error::Execute(error) if error.left_changes());
+        if changed {
+            // What the ledger knows is the schema as it is now; without it the next run would call it drift.
+            record.fingerprint_after = self.fingerprint_now().await;
+        } else {
+            record.fingerprint_after.clone_from(&record.fingerprint_before);
+        }
+        let written = run_record::write(self.store, &self.project.source, record).await;
+        for result in [self.close_in_ledger(record).await, written] {
+            if let Err(error) = result {
+                self.operator.warn(&format!("the end of the run could not be recorded: {error}"));
+            }
+        }
+        Error::RunStopped {
+            production: production_state(&self.prepared.plan, done, changed),
+            changed,
+            hint: hint(self.project, record, done, changed, &error),
+            source: Box::new(error),
+        }
+    }
+
+    /// On a new connection: the one that migrated may be gone.
+    async fn close_in_ledger(&self, record: &RunRecord) -> Result<(), Error> {
+        let session = self.project.target.connect("safe-migrate").await?;
+        Ok(record.close(&session).await?)
+    }
+
+    async fn fingerprint_now(&self) -> Option<serde_json::Value> {
+        let programs = &self.prepared.server.programs;
+        let reading = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await.ok()?;
+        serde_json::to_value(&reading.record).ok()
+    }
+
+    /// Closes a run that went through, with what the verification found.
+    pub(super) async fn close(
+        &self,
+        mut record: RunRecord,
+        verification: Result<String, Error>,
+    ) -> Result<ApplyReport, Error> {
+        run_record::finish(&mut record, "done", verification.as_ref().err());
+        self.close_in_ledger(&record).await?;
+        if let Err(error) = run_record::write(self.store, &self.project.source, &record).await {
+            self.operator.warn(&format!("production is migrated, but the store has no record of it: {error}"));
+        }
+        let verification = verification?;
+        Ok(ApplyReport { run: record, plan: self.prepared.plan.clone(), rehearsal: None, verification })
+    }
+}
+
+fn verb(step: &PlanStep) -> &'static str {
+    match step.direction {
+        Direction::Apply => "applied",
+        Direction::Rollback => "rolled back",
+    }
+}
+
+fn total(trace: &[StatementTrace]) -> String {
+    format_duration(trace.iter().map(|statement| statement.duration).sum())
+}
+
+fn production_state(plan: &Plan, done: usize, changed: bool) -> String {
+    let total = plan.steps.len();
+    let past = match plan.direction {
+        Direction::Apply => "applied",
+        Direction::Rollback => "rolled back",
+    };
+    match (done, changed) {
+        (0, false) => "unchanged; schema, rows and applied migrations are as before".to_owned(),
+        (0, true) => "changed; the first migration runs outside a transaction and stopped in the middle".to_owned(),
+        _ => format!("{done} of {total} migrations are {past}; the one that failed left nothing it could not commit"),
+    }
+}
+
+fn hint(project: &Project, run: &RunRecord, done: usize, changed: bool, error: &Error) -> String {
+    let again = match error {
+        Error::Interrupted | Error::Gate(_) => "run the command again",
+        Error::Execute(ExecuteError::Statement { source, .. }) if source.is_lock_timeout() => {
+            "end the session that holds the lock, or raise [apply] lock_timeout, and run the command again"
+        }
+        _ => "correct the migration and run the command again",
+    };
+    if !changed {
+        return again.to_owned();
+    }
+    let restore = run.snapshot_id.as_ref().map(|id| format!("safe-migrate restore {id} --in-place"));
+    let correct = if done > 0 { again } else { "see the ledger's journal" };
+    match restore {
+        Some(restore) => format!("{correct}, or go back with: {restore}"),
+        None => format!("{correct} (no snapshot was taken of \"{}\")", project.target.database()),
+    }
+}

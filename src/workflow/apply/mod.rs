@@ -1,0 +1,282 @@
+//! Applies or rolls back in production: the pipeline of DESIGN.md section 11, top to bottom.
+
+mod gates;
+mod migrate;
+mod verify;
+
+use std::time::Duration;
+
+use crate::migration::{Direction, Plan};
+use crate::postgres::{RunLock, RunRecord, Session, keep_session};
+use crate::report::rehearsal::RehearsalReport;
+use crate::snapshot::{Level, Reason, SnapshotId, SnapshotReader, VerifiedSnapshot};
+use crate::store::Store;
+
+use super::project::Server;
+use super::rehearse::{self, Rehearsal, RehearsalEvidence, RehearsalRequest};
+use super::schema_reading::{SchemaReading, read_raw};
+use super::state::{Selection, State};
+use super::{Error, Interrupt, Operator, Project, run_record, take_snapshot};
+
+/// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
+const UNANSWERED: Duration = Duration::from_secs(60);
+
+/// What the operator asked for.
+#[derive(Clone, Debug)]
+pub struct ApplyRequest {
+    /// Which migrations, in which direction.
+    pub selection: Selection,
+    /// The command in words, for the records.
+    pub command: String,
+    /// Which snapshot the run trusts.
+    pub snapshot: SnapshotChoice,
+    /// `--skip-rehearsal REASON`.
+    pub skip_rehearsal: Option<String>,
+    /// `--accept-data-loss HASH`.
+    pub accept_data_loss: Option<String>,
+    /// `--accept-drift WHY`.
+    pub accept_drift: Option<String>,
+    /// How long to wait for another run to end.
+    pub wait: Duration,
+    /// Whether to stop after the plan.
+    pub dry_run: bool,
+}
+
+/// Which snapshot a run trusts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotChoice {
+    /// Take one now.
+    New,
+    /// The newest one of this source, when it is not older.
+    MaxAge(Duration),
+    /// That one.
+    Id(SnapshotId),
+    /// None, for this reason.
+    Skip(String),
+}
+
+/// What `apply` goes by: a verified snapshot, or a bypass that carries its reason.
+#[derive(Debug)]
+pub enum SnapshotEvidence {
+    /// It is complete, published and was read back.
+    Verified(Box<VerifiedSnapshot>),
+    /// `--skip-snapshot REASON`.
+    Skipped(String),
+}
+
+/// How a run ended well.
+#[derive(Debug)]
+pub enum ApplyOutcome {
+    /// Everything asked for was applied already; no snapshot was taken.
+    NothingToDo,
+    /// `--dry-run`: this is what would be done.
+    Planned(Plan),
+    /// The migrations are applied and verified.
+    Done(Box<ApplyReport>),
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct ApplyReport {
+    /// The record of the run.
+    pub run: RunRecord,
+    /// The plan that was carried out.
+    pub plan: Plan,
+    /// The rehearsal, unless it was skipped.
+    pub rehearsal: Option<RehearsalReport>,
+    /// How the schema was found equal to the rehearsed one.
+    pub verification: String,
+}
+
+/// Sessions and readings of a run that has the lock.
+struct Prepared {
+    server: Server,
+    /// The session that migrates; it holds the lock of the target.
+    session: Session,
+    lock: RunLock,
+    state: State,
+    plan: Plan,
+    /// Raw schema of production when the plan was made.
+    before: SchemaReading,
+    /// The reason for which a drift was accepted; none when there was no drift.
+    accepted_drift: Option<String>,
+}
+
+/// Runs the pipeline.
+pub async fn apply(
+    project: &Project,
+    request: &ApplyRequest,
+    operator: &dyn Operator,
+    interrupt: &Interrupt,
+) -> Result<ApplyOutcome, Error> {
+    let Some(prepared) = prepare(project, request, operator).await? else { return Ok(ApplyOutcome::NothingToDo) };
+    if request.dry_run {
+        return Ok(ApplyOutcome::Planned(prepared.plan));
+    }
+    interrupt.check()?;
+    let store = project.open_or_create_store().await?;
+    let mut record = run_record::start(project, &request.command);
+    record.plan_hash = Some(prepared.plan.hash().to_string());
+    let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt };
+    let snapshot = run.snapshot(&record).await?;
+    let rehearsal = match &request.skip_rehearsal {
+        Some(_) => None,
+        None => Some(run.rehearsal(&snapshot).await?),
+    };
+    let result = run.gates_and_migrations(record, snapshot, rehearsal.as_ref()).await;
+    let report = match rehearsal {
+        Some(rehearsal) => {
+            // Never instead of the result: production may be changed by now.
+            if let Err(error) = rehearsal.shadow.stop().await {
+                operator.warn(&format!("the shadow was not removed: {error}"));
+            }
+            Some(rehearsal.report)
+        }
+        None => None,
+    };
+    result.map(|done| ApplyOutcome::Done(Box::new(ApplyReport { rehearsal: report, ..done })))
+}
+
+/// Lock, ledger, files, drift, plan. Nothing is changed.
+async fn prepare(
+    project: &Project,
+    request: &ApplyRequest,
+    operator: &dyn Operator,
+) -> Result<Option<Prepared>, Error> {
+    project.refuse_pooler().await?;
+    let server = project.connect().await?;
+    keep_session(&server.maintenance).await?;
+    let lock = RunLock::acquire(&server.maintenance, project.target.database(), request.wait).await?;
+    let session = project.target.with_tcp_user_timeout(UNANSWERED).connect("safe-migrate").await?;
+    keep_session(&session).await?;
+    lock.also_on(&session, project.target.database()).await?;
+    let state = State::read(project, &session).await?;
+    gates::report_unfinished(&state, operator);
+    let plan = state.plan(&request.selection)?;
+    state.refuse_disagreement(&plan)?;
+    if plan.is_empty() {
+        for missing in &state.check.missing {
+            operator.warn(&format!("{missing} is applied, but its file is not here"));
+        }
+        return Ok(None);
+    }
+    let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
+    let accepted_drift = gates::refuse_drift(project, &state, &before, request.accept_drift.as_deref(), operator)?;
+    show_plan(&plan, operator);
+    Ok(Some(Prepared { server, session, lock, state, plan, before, accepted_drift }))
+}
+
+fn show_plan(plan: &Plan, operator: &dyn Operator) {
+    let verb = match plan.direction {
+        Direction::Apply => "apply",
+        Direction::Rollback => "roll back",
+    };
+    operator.step(&format!("plan {}: {verb} {} migration(s)", plan.hash().short(), plan.steps.len()));
+    for step in &plan.steps {
+        operator.step(&format!("  {}", step.migration.id));
+    }
+    for note in plan.breaking() {
+        operator.warn(&format!("{} breaks: {}", note.migration, note.note));
+    }
+}
+
+/// What every step of one run works with.
+struct Run<'a> {
+    project: &'a Project,
+    request: &'a ApplyRequest,
+    prepared: &'a Prepared,
+    store: &'a Store,
+    operator: &'a dyn Operator,
+    interrupt: &'a Interrupt,
+}
+
+/// What a run goes by; production is not touched without it.
+struct Evidence {
+    snapshot: SnapshotEvidence,
+    rehearsal: RehearsalEvidence,
+}
+
+impl Run<'_> {
+    async fn snapshot(&self, record: &RunRecord) -> Result<SnapshotEvidence, Error> {
+        let chosen = match &self.request.snapshot {
+            SnapshotChoice::Skip(reason) => {
+                let why = format!("no snapshot is taken ({reason}); a restore will not be possible from this run");
+                self.operator.warn(&why);
+                return Ok(SnapshotEvidence::Skipped(reason.clone()));
+            }
+            SnapshotChoice::Id(id) => Some(self.usable_snapshot(id).await?),
+            SnapshotChoice::MaxAge(age) => self.recent_snapshot(*age).await?,
+            SnapshotChoice::New => None,
+        };
+        if let Some(id) = chosen {
+            let report = crate::snapshot::verify(self.store, &id, Level::Exists, |_, _| {}).await?;
+            return Ok(SnapshotEvidence::Verified(Box::new(report.into_verified()?)));
+        }
+        let reason = Reason { run: Some(record.id.clone()), command: self.request.command.clone() };
+        let (server, operator) = (&self.prepared.server, self.operator);
+        let taken = take_snapshot(self.project, server, self.store, reason, operator, self.interrupt).await?;
+        Ok(SnapshotEvidence::Verified(Box::new(taken)))
+    }
+
+    async fn rehearsal(&self, snapshot: &SnapshotEvidence) -> Result<Rehearsal, Error> {
+        let SnapshotEvidence::Verified(snapshot) = snapshot else {
+            return Err(Error::NoSnapshot("a rehearsal needs a snapshot, and --skip-snapshot leaves none".to_owned()));
+        };
+        let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
+        let role = self.project.target.user();
+        let request = RehearsalRequest { reader: &reader, plan: &self.prepared.plan, role };
+        let programs = &self.prepared.server.programs;
+        rehearse::rehearse(self.project, self.store, programs, request, self.operator, self.interrupt).await
+    }
+
+    async fn gates_and_migrations(
+        &self,
+        mut record: RunRecord,
+        snapshot: SnapshotEvidence,
+        rehearsal: Option<&Rehearsal>,
+    ) -> Result<ApplyReport, Error> {
+        let evidence = Evidence { snapshot, rehearsal: self.receipt(rehearsal)? };
+        if let Some(rehearsal) = rehearsal {
+            self.refuse_other_start(rehearsal).await?;
+        }
+        self.refuse_data_loss(&evidence.rehearsal)?;
+        self.confirm(&evidence.snapshot)?;
+        self.interrupt.check()?;
+        self.refuse_changes_meanwhile().await?;
+        evidence.record_in(&mut record, self.prepared.accepted_drift.as_deref());
+        record.fingerprint_before = Some(super::json("the fingerprint", &self.prepared.before.record)?);
+        self.migrate(&evidence, &mut record).await?;
+        let verification = self.verify(rehearsal, &mut record).await;
+        self.close(record, verification).await
+    }
+
+    fn receipt(&self, rehearsal: Option<&Rehearsal>) -> Result<RehearsalEvidence, Error> {
+        match (rehearsal, &self.request.skip_rehearsal) {
+            (Some(rehearsal), _) => {
+                self.operator.step(rehearsal.report.to_text().trim_end());
+                Ok(RehearsalEvidence::Receipt(rehearse::Receipt::from_report(&rehearsal.report)?))
+            }
+            (None, Some(reason)) => {
+                self.operator.warn(&format!("nothing was rehearsed ({reason})"));
+                Ok(RehearsalEvidence::Skipped(reason.clone()))
+            }
+            (None, None) => Err(Error::NoSnapshot("there is no rehearsal".to_owned())),
+        }
+    }
+}
+
+impl Evidence {
+    /// Writes into the run's record what it goes by, and which safeguard was left out and why.
+    fn record_in(&self, record: &mut RunRecord, accepted_drift: Option<&str>) {
+        let mut bypasses: Vec<String> = accepted_drift.iter().map(|why| format!("drift accepted: {why}")).collect();
+        match &self.snapshot {
+            SnapshotEvidence::Verified(snapshot) => record.snapshot_id = Some(snapshot.id().to_string()),
+            SnapshotEvidence::Skipped(reason) => bypasses.push(format!("no snapshot: {reason}")),
+        }
+        match &self.rehearsal {
+            RehearsalEvidence::Receipt(receipt) => record.rehearsal_id = Some(receipt.rehearsal().to_owned()),
+            RehearsalEvidence::Skipped(reason) => bypasses.push(format!("no rehearsal: {reason}")),
+        }
+        record.bypass = (!bypasses.is_empty()).then(|| bypasses.join("; "));
+    }
+}

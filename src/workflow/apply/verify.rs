@@ -1,0 +1,72 @@
+//! After the last commit: is production's schema the rehearsed one?
+
+use crate::postgres::RunRecord;
+use crate::schema::Schema;
+
+use super::super::Error;
+use super::super::rehearse::Rehearsal;
+use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
+use super::super::shadow::OUTSIDE_LINKS;
+use super::Run;
+
+impl Run<'_> {
+    /// Compares production with the shadow, and records production's fingerprint in the run.
+    ///
+    /// Fast path: the entries that the migrations changed in production carry the same texts as those that they changed
+    /// in the shadow. Otherwise the normal forms decide. Returns in words what was found equal.
+    pub(super) async fn verify(&self, rehearsal: Option<&Rehearsal>, record: &mut RunRecord) -> Result<String, Error> {
+        let before = &self.prepared.before;
+        let programs = &self.prepared.server.programs;
+        let now = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await?;
+        record.fingerprint_after = Some(super::super::json("the fingerprint", &now.record)?);
+        let mut findings = new_invalid_indexes(&before.schema, &now.schema);
+        let Some((rehearsal, rehearsed)) = rehearsal.and_then(|one| Some((one, one.after.as_ref()?))) else {
+            return conclude("not compared: nothing was rehearsed".to_owned(), findings, record);
+        };
+        if same_changes(before, &now, &rehearsal.before, rehearsed) {
+            return conclude("schema equal to the rehearsed one (same entries changed)".to_owned(), findings, record);
+        }
+        findings.extend(self.compare_normal(rehearsal).await?);
+        conclude("schema equal to the rehearsed one (normal form)".to_owned(), findings, record)
+    }
+
+    /// Both schemas after one round trip. The shadow has run the plan again after the way back, which the rehearsal
+    /// found equal to its first pass or said so.
+    async fn compare_normal(&self, rehearsal: &Rehearsal) -> Result<Option<String>, Error> {
+        let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
+        let production = read_normal(&rehearsal.shadow, programs, &self.project.target, ignore).await?;
+        let shadow = read_normal(&rehearsal.shadow, programs, &rehearsal.shadow.spec(), ignore).await?;
+        let rehearsed = shadow.schema.without_kinds(OUTSIDE_LINKS);
+        let difference = rehearsed.difference(&production.schema.without_kinds(OUTSIDE_LINKS));
+        Ok((!difference.is_empty())
+            .then(|| format!("the schema is not the rehearsed one (- rehearsed, + production):\n{difference}")))
+    }
+}
+
+fn conclude(equal: String, findings: Vec<String>, run: &RunRecord) -> Result<String, Error> {
+    if findings.is_empty() {
+        return Ok(equal);
+    }
+    let hint = match &run.snapshot_id {
+        Some(id) => format!("look at the differences; the way back is: safe-migrate restore {id} --in-place"),
+        None => "look at the differences; no snapshot was taken".to_owned(),
+    };
+    Err(Error::VerificationFailed { findings, hint })
+}
+
+fn new_invalid_indexes(before: &Schema, now: &Schema) -> Vec<String> {
+    now.invalid_indexes()
+        .iter()
+        .filter(|index| !before.invalid_indexes().contains(index))
+        .map(|index| format!("index {index} is invalid"))
+        .collect()
+}
+
+fn same_changes(
+    before: &SchemaReading,
+    now: &SchemaReading,
+    shadow_before: &SchemaReading,
+    shadow_after: &SchemaReading,
+) -> bool {
+    now.schema.changes_since(&before.schema) == shadow_after.schema.changes_since(&shadow_before.schema)
+}

@@ -1,0 +1,82 @@
+//! The target database: whether it can be read whole, and its ledger.
+
+use crate::postgres::{DatabaseError, Ledger, LedgerError, Session, catalog};
+use crate::report::{format_bytes, format_time};
+use crate::workflow::Project;
+
+use super::check::{Check, explain};
+use super::server::Reached;
+
+/// Readability, ledger, unfinished runs.
+pub(super) async fn checks(project: &Project, reached: &Reached) -> Vec<Check> {
+    let Some(session) = &reached.target else {
+        return ["readable", "ledger", "runs"].map(|name| Check::not_tried(name, "the database")).to_vec();
+    };
+    let mut checks = vec![readable(project, session, reached.database_bytes().unwrap_or_default()).await];
+    checks.extend(ledger(session).await);
+    checks
+}
+
+async fn readable(project: &Project, session: &Session, bytes: u64) -> Check {
+    const NAME: &str = "readable";
+    match unreadable(session).await {
+        Err(error) => Check::failed(NAME, explain(&error), None),
+        Ok((tables, names)) if names.is_empty() => {
+            Check::ok(NAME, format!("all of {tables} tables, {}", format_bytes(bytes)))
+        }
+        Ok((tables, names)) => {
+            let role = project.target.user();
+            let finding = format!(
+                "role \"{role}\" cannot read every row of {} of {tables} tables, so no snapshot can be taken: {}",
+                names.len(),
+                names.join(", ")
+            );
+            let remedy = format!(
+                "as a superuser: GRANT pg_read_all_data TO \"{role}\", and ALTER ROLE \"{role}\" BYPASSRLS \
+                 where tables have row-level security"
+            );
+            Check::failed(NAME, finding, Some(remedy))
+        }
+    }
+}
+
+async fn unreadable(session: &Session) -> Result<(usize, Vec<String>), DatabaseError> {
+    let tables = catalog::tables(session).await?;
+    Ok((tables.len(), catalog::peculiarities(session, &tables).await?.unreadable))
+}
+
+async fn ledger(session: &Session) -> [Check; 2] {
+    let ledger = match Ledger::read(session).await {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            let remedy = match &error {
+                LedgerError::Newer { .. } => Some("use the newer safe-migrate that wrote it".to_owned()),
+                LedgerError::Database(error) if error.has_sqlstate("42501") => {
+                    Some("grant the role USAGE on schema safe_migrate and SELECT on its tables".to_owned())
+                }
+                _ => None,
+            };
+            let finding = explain(&error);
+            return [Check::failed("ledger", finding, remedy), Check::not_tried("runs", "the ledger")];
+        }
+    };
+    if !ledger.present {
+        let none = "none yet; the first run that writes makes it";
+        return [Check::ok("ledger", none), Check::ok("runs", "none yet")];
+    }
+    let found = format!("{} migrations applied", ledger.applied.len());
+    [Check::ok("ledger", found), unfinished(&ledger)]
+}
+
+fn unfinished(ledger: &Ledger) -> Check {
+    let unfinished: Vec<String> = ledger
+        .unfinished()
+        .map(|run| format!("{} ({}, started {} on {})", run.id, run.command, format_time(run.started_at), run.host))
+        .collect();
+    if unfinished.is_empty() {
+        return Check::ok("runs", format!("{}, all of them ended", ledger.runs.len()));
+    }
+    let remedy =
+        "if it is not running any more, look at it with `safe-migrate history RUN`, then run the command again";
+    Check::warn("runs", format!("not ended: {}", unfinished.join(", ")), remedy)
+}

@@ -1,0 +1,214 @@
+//! What can stop a workflow.
+
+use crate::migration::{Conflict, MigrationError, PlanError};
+use crate::postgres::database::ReplaceError;
+use crate::postgres::{
+    ArchiveError, ClusterError, ConnectionError, DatabaseError, ExecuteError, ExportError, LedgerError, LockError,
+    MarkError, ProgramError,
+};
+use crate::snapshot::SnapshotError;
+use crate::store::StoreError;
+
+/// A condition that stops a run before production is touched.
+#[derive(Debug, thiserror::Error)]
+pub enum Gate {
+    /// Applied files changed.
+    #[error("applied migrations changed on disk:{}", lines(.0))]
+    ChangedFiles(Vec<String>),
+    /// Applied files are not on disk while something is pending.
+    #[error("applied migrations are missing on disk while others are pending: {}", .0.join(", "))]
+    MissingFiles(Vec<String>),
+    /// An app has several leaves.
+    #[error("{}", conflicts(.0))]
+    Conflict(Vec<Conflict>),
+    /// Applied before what it depends on.
+    #[error("applied migrations depend on others that are not applied:{}", lines(.0))]
+    Inconsistent(Vec<String>),
+    /// The schema is not the one that the last run left.
+    #[error("the schema of \"{database}\" changed since {since} (drift):\n{difference}")]
+    Drift {
+        /// Database.
+        database: String,
+        /// The run that recorded the schema.
+        since: String,
+        /// Readable difference.
+        difference: String,
+    },
+    /// The schema or the ledger changed while the run was being prepared.
+    #[error("\"{database}\" changed while this run was being prepared: {what}")]
+    ChangedMeanwhile {
+        /// Database.
+        database: String,
+        /// What changed.
+        what: String,
+    },
+    /// The rehearsal failed.
+    #[error("the rehearsal failed: {0}")]
+    RehearsalFailed(String),
+    /// The plan loses data.
+    #[error("the plan loses data:\n{}", .losses.join("\n"))]
+    DataLoss {
+        /// One line per loss.
+        losses: Vec<String>,
+        /// Hash of the plan, to be given back.
+        plan_hash: String,
+    },
+    /// The operator said no.
+    #[error("not confirmed")]
+    NotConfirmed,
+    /// There is nobody to ask.
+    #[error("this needs a confirmation, and there is no terminal to ask on")]
+    CannotAsk,
+    /// The snapshot would be larger than `[limits] ask_above`.
+    #[error("the snapshot would copy about {0}, more than [limits] ask_above allows without asking")]
+    LargeSnapshot(String),
+    /// Something stands in the way of a swap.
+    #[error("\"{database}\" cannot be swapped now: {}", .obstacles.join("; "))]
+    SwapObstacles {
+        /// Database.
+        database: String,
+        /// Each with its name.
+        obstacles: Vec<String>,
+    },
+    /// The restored database is not proven equal.
+    #[error("the restored database is not the snapshot:\n{}", .0.join("\n"))]
+    ProofFailed(Vec<String>),
+    /// The snapshot found differences that `--max-age` or the source forbid.
+    #[error("{0}")]
+    SnapshotChoice(String),
+}
+
+/// Each on a line of its own, indented.
+fn lines(items: &[String]) -> String {
+    items.iter().map(|item| format!("\n  {item}")).collect()
+}
+
+fn conflicts(conflicts: &[Conflict]) -> String {
+    let of = |conflict: &Conflict| {
+        let leaves: Vec<String> = conflict.leaves.iter().map(ToString::to_string).collect();
+        format!("nothing says which comes first in app \"{}\": {}", conflict.app, leaves.join(" or "))
+    };
+    conflicts.iter().map(of).collect::<Vec<_>>().join("; ")
+}
+
+/// Why a workflow ended without reaching its goal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The server refused something.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A program is missing or failed.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The private cluster did not start.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A database does not carry our mark.
+    #[error(transparent)]
+    Mark(#[from] MarkError),
+    /// A database was not created, swapped or dropped.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+    /// The leader of a snapshot failed.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// `pg_dump` or `pg_restore` failed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The ledger cannot be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Another run holds the lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A migration failed.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The snapshot failed or is damaged.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The migration files are wrong.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    /// There is no such plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A gate refused.
+    #[error(transparent)]
+    Gate(#[from] Box<Gate>),
+    /// A pooler stands between us and the server.
+    #[error("{0} is a connection pooler; its sessions are shared, so a lock taken there protects nothing")]
+    Pooler(String),
+    /// The snapshot cannot be taken.
+    #[error("the snapshot cannot be taken: {0}")]
+    SnapshotRefused(String),
+    /// No snapshot to work with.
+    #[error("{0}")]
+    NoSnapshot(String),
+    /// The role that is connected may not make the database that a restore fills.
+    #[error("role \"{role}\" may not create a database, and a restore fills a new one")]
+    NoCreatedb {
+        /// The role.
+        role: String,
+    },
+    /// The restore cannot start.
+    #[error("{0}")]
+    RestoreRefused(String),
+    /// A file of our own could not be read or written.
+    #[error("{what}: {source}")]
+    File {
+        /// What was done, with the path.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A report could not be written or read as JSON.
+    #[error("{what}: {source}")]
+    Json {
+        /// What was done.
+        what: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// The operator asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A run that had started to change production stopped.
+    #[error("{source}")]
+    RunStopped {
+        /// What production is now.
+        production: String,
+        /// Whether production is not as it was.
+        changed: bool,
+        /// What to do next.
+        hint: String,
+        /// What happened.
+        source: Box<Error>,
+    },
+    /// Production was migrated and what was found afterwards is not what was rehearsed.
+    #[error("the migrations are applied, but the verification found: {}", .findings.join("; "))]
+    VerificationFailed {
+        /// What differs.
+        findings: Vec<String>,
+        /// The way back.
+        hint: String,
+    },
+}
+
+impl From<Gate> for Error {
+    fn from(gate: Gate) -> Self {
+        Self::Gate(Box::new(gate))
+    }
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::SnapshotRefused(format!("a worker stopped: {error}"))
+    }
+}

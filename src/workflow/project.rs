@@ -1,0 +1,112 @@
+//! What every workflow needs to know: which database, which migrations, which store, which limits.
+
+use std::path::PathBuf;
+
+use crate::postgres::{
+    ConnectionError, ConnectionSpec, Environment, ExecuteOptions, Programs, ServerIdentity, Session, is_behind_pooler,
+};
+use crate::store::{Store, StoreSettings};
+
+use super::Error;
+
+/// The configured project, as the command line read it from the file, the flags and the environment.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The database whose schema is changed.
+    pub target: ConnectionSpec,
+    /// Name of the database for commands on databases, `postgres` unless configured.
+    pub maintenance_database: String,
+    /// Name under which its snapshots are kept; the database's name unless configured.
+    pub source: String,
+    /// Directory of the migrations.
+    pub migrations_dir: PathBuf,
+    /// App of migrations that lie directly in that directory.
+    pub default_app: String,
+    /// Where snapshots are kept.
+    pub store: StoreSettings,
+    /// Directory of the `pg_*` programs, when the search should not find them.
+    pub bin_dir: Option<PathBuf>,
+    /// Directory in which the shadow is made.
+    pub shadow_dir: PathBuf,
+    /// Parallel workers.
+    pub jobs: usize,
+    /// zstd level of chunks.
+    pub compression: i32,
+    /// Estimated bytes above which a snapshot asks first.
+    pub ask_above: Option<u64>,
+    /// Limits of each migration.
+    pub execute: ExecuteOptions,
+    /// Objects left out of fingerprints, as `schema.name` patterns.
+    pub fingerprint_ignore: Vec<String>,
+    /// What the command line read from the process environment.
+    pub environment: Environment,
+    /// Who runs: user and machine, for the ledger.
+    pub actor: Actor,
+}
+
+/// Who runs, on which machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// User of the operating system.
+    pub user: String,
+    /// Name of the machine.
+    pub host: String,
+}
+
+/// A connected project: the sessions and programs that a run on the server works with.
+#[derive(Debug)]
+pub struct Server {
+    /// Session on the maintenance database.
+    pub maintenance: Session,
+    /// What the server says of itself.
+    pub identity: ServerIdentity,
+    /// Programs of the server's major version.
+    pub programs: Programs,
+}
+
+impl Project {
+    /// The connection to another database of the same server.
+    pub fn database(&self, name: &str) -> ConnectionSpec {
+        self.target.with_database(name)
+    }
+
+    /// Connects to the maintenance database and finds the programs of the server's version.
+    pub async fn connect(&self) -> Result<Server, Error> {
+        let maintenance = self.maintenance_session().await?;
+        let identity = ServerIdentity::read(&maintenance).await?;
+        let programs = self.programs(identity.major())?;
+        programs.check_not_older_than(identity.version_num)?;
+        Ok(Server { maintenance, identity, programs })
+    }
+
+    /// A session on the maintenance database; `template1` where `postgres` was dropped.
+    pub async fn maintenance_session(&self) -> Result<Session, Error> {
+        let spec = self.database(&self.maintenance_database);
+        match spec.connect("safe-migrate").await {
+            Err(ConnectionError::DatabaseMissing { .. }) if self.maintenance_database == "postgres" => {
+                Ok(self.database("template1").connect("safe-migrate").await?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Finds the programs of one major version.
+    pub fn programs(&self, major: u32) -> Result<Programs, Error> {
+        Ok(Programs::find(major, self.bin_dir.as_deref(), &self.environment)?)
+    }
+
+    /// Refuses a pooler between us and the server: its sessions are not ours, so a lock taken in one proves nothing.
+    pub async fn refuse_pooler(&self) -> Result<(), Error> {
+        if is_behind_pooler(&self.target).await? { Err(Error::Pooler(self.target.display())) } else { Ok(()) }
+    }
+
+    /// Opens the store, making it when its root is empty.
+    pub async fn open_or_create_store(&self) -> Result<Store, Error> {
+        Ok(Store::open_or_create(&self.store).await?)
+    }
+
+    /// Opens a store that is there.
+    pub async fn open_store(&self) -> Result<Store, Error> {
+        Ok(Store::open(&self.store).await?)
+    }
+}

@@ -1,0 +1,97 @@
+//! Where a database stands: its ledger beside the migration files.
+
+use crate::migration::{LedgerCheck, MigrationId, MigrationSet, Plan};
+use crate::postgres::{Ledger, Session};
+
+use super::{Error, Gate, Project};
+
+/// Ledger and files, read together.
+#[derive(Debug)]
+pub struct State {
+    /// The files and their graph.
+    pub migrations: MigrationSet,
+    /// What production says is applied.
+    pub ledger: Ledger,
+    /// Where the two disagree.
+    pub check: LedgerCheck,
+}
+
+/// What the operator asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Forward: everything, one app, or up to one migration of it.
+    Forward {
+        /// App.
+        app: Option<String>,
+        /// Number, name or unique prefix.
+        target: Option<String>,
+    },
+    /// Back to a migration of an app, or `zero`.
+    Back {
+        /// App.
+        app: String,
+        /// Number, name, unique prefix or `zero`.
+        target: String,
+    },
+    /// Exactly what the last run applied.
+    BackLast,
+}
+
+impl State {
+    /// Reads files and ledger. Changes nothing.
+    pub async fn read(project: &Project, session: &Session) -> Result<Self, Error> {
+        let migrations = MigrationSet::load(&project.migrations_dir, &project.default_app)?;
+        let ledger = Ledger::read(session).await?;
+        let check = migrations.check(&ledger.applied);
+        Ok(Self { migrations, ledger, check })
+    }
+
+    /// The plan for a selection.
+    pub fn plan(&self, selection: &Selection) -> Result<Plan, Error> {
+        let applied = &self.ledger.applied;
+        match selection {
+            Selection::Forward { app, target } => {
+                Ok(self.migrations.plan_apply(applied, app.as_deref(), target.as_deref())?)
+            }
+            Selection::Back { app, target } => Ok(self.migrations.plan_rollback(applied, app, target)?),
+            Selection::BackLast => {
+                let Some(last) = applied.iter().max_by_key(|one| one.applied_at) else {
+                    return Ok(self.migrations.plan_rollback_run(applied, "")?);
+                };
+                Ok(self.migrations.plan_rollback_run(applied, &last.run_id)?)
+            }
+        }
+    }
+
+    /// Stops on changed files, conflicts and a history that cannot be; on missing files while something is pending.
+    pub fn refuse_disagreement(&self, plan: &Plan) -> Result<(), Error> {
+        let names = |ids: Vec<String>| if ids.is_empty() { None } else { Some(ids) };
+        if let Some(changed) = names(self.check.changed.iter().map(|one| self.place(&one.id)).collect()) {
+            return Err(Gate::ChangedFiles(changed).into());
+        }
+        if !self.check.conflicts.is_empty() {
+            return Err(Gate::Conflict(self.check.conflicts.clone()).into());
+        }
+        let inconsistent = self.check.inconsistent.iter();
+        let inconsistent =
+            inconsistent.map(|one| format!("{} on {}", one.applied, self.place(&one.dependency))).collect();
+        if let Some(inconsistent) = names(inconsistent) {
+            return Err(Gate::Inconsistent(inconsistent).into());
+        }
+        let missing = names(self.check.missing.iter().map(ToString::to_string).collect());
+        match missing {
+            Some(missing) if !plan.is_empty() && plan.direction == crate::migration::Direction::Apply => {
+                Err(Gate::MissingFiles(missing).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A migration and its file.
+    fn place(&self, id: &MigrationId) -> String {
+        match self.migrations.get(id) {
+            Some(migration) => format!("{id} ({})", migration.path.display()),
+            None => id.to_string(),
+        }
+    }
+}

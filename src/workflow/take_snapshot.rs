@@ -1,0 +1,329 @@
+//! Takes a snapshot: pre-flight, leader, schema, rows by several workers, publication.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use time::OffsetDateTime;
+
+use crate::postgres::catalog::{Peculiarities, Table};
+use crate::postgres::database::DatabaseProperties;
+use crate::postgres::{DatabaseError, ExportedSnapshot, archive, catalog, copy, prepare_copy_session};
+use crate::report::format_bytes;
+use crate::snapshot::{
+    Blob, FORMAT_VERSION, Manifest, PackedSegment, RangeKey, Reason, SequenceRecord, ServerRecord, SnapshotId,
+    SnapshotWriter, TableData, TablePacker, VerifiedSnapshot, WriterOptions, segments_by_table,
+};
+use crate::store::Store;
+
+use super::project::Server;
+use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, Unit, manifest_parts};
+
+/// How long the leader waits for its locks.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// What the pre-flight found.
+struct Preflight {
+    properties: DatabaseProperties,
+    peculiarities: Peculiarities,
+    invalid_indexes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// The opaque objects of a snapshot.
+struct Objects {
+    schema: Blob,
+    roles: Blob,
+    large_objects: Option<Blob>,
+    sequences: Vec<SequenceRecord>,
+}
+
+/// Takes, publishes and verifies a snapshot of the project's database.
+pub async fn take_snapshot(
+    project: &Project,
+    server: &Server,
+    store: &Store,
+    reason: Reason,
+    operator: &dyn Operator,
+    interrupt: &Interrupt,
+) -> Result<VerifiedSnapshot, Error> {
+    operator.step(&format!("taking a snapshot of \"{}\"", project.target.database()));
+    let started_at = OffsetDateTime::now_utc();
+    let preflight = preflight(project, operator).await?;
+    let exported = interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, LOCK_WAIT).await?) }).await?;
+    let writer = SnapshotWriter::new(store.clone(), WriterOptions { level: project.compression });
+    let (objects, tables) = interrupt
+        .or(async {
+            tokio::try_join!(
+                write_objects(project, server, &exported, &preflight.peculiarities, &writer),
+                copy_tables(project, &exported, &preflight, &writer, operator)
+            )
+        })
+        .await?;
+    let lsn = exported.lsn.clone();
+    let extensions = catalog::extensions(&exported.session).await?;
+    // Nothing is read from production any more.
+    drop(exported);
+    let mut settings = server.identity.settings.clone();
+    settings.insert(manifest_parts::LC_MONETARY.to_owned(), preflight.peculiarities.lc_monetary);
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        features: Vec::new(),
+        id: SnapshotId::generate(started_at),
+        source: project.source.clone(),
+        store_id: store.id().to_owned(),
+        started_at,
+        finished_at: OffsetDateTime::now_utc(),
+        reason,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        scope: "all".to_owned(),
+        server: ServerRecord {
+            version: server.identity.version.clone(),
+            version_num: server.identity.version_num,
+            system_identifier: server.identity.system_identifier.clone(),
+            pg_dump_version: server.programs.version().to_string(),
+            lsn,
+            settings,
+        },
+        database: manifest_parts::database_record(&preflight.properties),
+        schema: objects.schema,
+        roles: objects.roles,
+        bootstrap_role: server.identity.bootstrap_role.clone(),
+        large_objects: objects.large_objects,
+        sequences: objects.sequences,
+        extensions: manifest_parts::extension_records(extensions),
+        invalid_indexes: preflight.invalid_indexes,
+        fingerprint: None,
+        warnings: preflight.warnings,
+        tables,
+        totals: Default::default(),
+    };
+    publish(writer, manifest, operator).await
+}
+
+async fn publish(
+    writer: SnapshotWriter,
+    manifest: Manifest,
+    operator: &dyn Operator,
+) -> Result<VerifiedSnapshot, Error> {
+    let counters = writer.counters();
+    let verified = writer.publish(manifest).await?;
+    let totals = verified.manifest().totals;
+    operator.step(&format!(
+        "snapshot {}: {} rows, {} copied, {} stored, {} of it new",
+        verified.id(),
+        totals.rows,
+        format_bytes(totals.raw_bytes),
+        format_bytes(totals.stored_bytes),
+        format_bytes(counters.sent_bytes)
+    ));
+    Ok(verified)
+}
+
+/// Looks at everything that would make the snapshot incomplete, before anything is copied.
+async fn preflight(project: &Project, operator: &dyn Operator) -> Result<Preflight, Error> {
+    let session = project.target.connect("safe-migrate pre-flight").await?;
+    let properties = DatabaseProperties::read(&session).await?;
+    let tables = catalog::tables(&session).await?;
+    let peculiarities = catalog::peculiarities(&session, &tables).await?;
+    if !peculiarities.unreadable.is_empty() {
+        let names = peculiarities.unreadable.join(", ");
+        return Err(Error::SnapshotRefused(format!(
+            "role \"{}\" cannot read every row of {names} (no SELECT, or row-level security)",
+            project.target.user()
+        )));
+    }
+    ask_about_size(project, &tables, operator)?;
+    let invalid_indexes = catalog::invalid_indexes(&session).await?;
+    let warnings = warnings(&tables, &peculiarities, &invalid_indexes);
+    for warning in &warnings {
+        operator.warn(warning);
+    }
+    Ok(Preflight { properties, peculiarities, invalid_indexes, warnings })
+}
+
+fn ask_about_size(project: &Project, tables: &[Table], operator: &dyn Operator) -> Result<(), Error> {
+    let estimate: u64 = tables.iter().map(|table| u64::try_from(table.total_bytes).unwrap_or_default()).sum();
+    let Some(limit) = project.ask_above else { return Ok(()) };
+    if estimate <= limit {
+        return Ok(());
+    }
+    let question = format!("the snapshot copies about {}. Go on?", format_bytes(estimate));
+    match operator.confirm_typed(&question) {
+        Confirmation::Yes => Ok(()),
+        Confirmation::No => Err(Gate::NotConfirmed.into()),
+        Confirmation::CannotAsk => Err(Gate::LargeSnapshot(format_bytes(estimate)).into()),
+    }
+}
+
+fn warnings(tables: &[Table], peculiarities: &Peculiarities, invalid_indexes: &[String]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let unlogged: Vec<String> =
+        tables.iter().filter(|table| table.unlogged).map(|table| format!("{}.{}", table.schema, table.name)).collect();
+    let mut say = |names: &[String], what: &str| {
+        if !names.is_empty() {
+            warnings.push(format!("{what}: {}", names.join(", ")));
+        }
+    };
+    say(&unlogged, "unlogged tables are copied, but a crash of the server empties them");
+    say(invalid_indexes, "invalid indexes are recorded and will not come back");
+    say(
+        &peculiarities.subscriptions,
+        "subscriptions hold a connection string, which is now in the snapshot; restored disabled",
+    );
+    say(&peculiarities.prepared_transactions, "prepared transactions are not in the snapshot");
+    warnings
+}
+
+async fn write_objects(
+    project: &Project,
+    server: &Server,
+    exported: &ExportedSnapshot,
+    peculiarities: &Peculiarities,
+    writer: &SnapshotWriter,
+) -> Result<Objects, Error> {
+    let (programs, target) = (&server.programs, &project.target);
+    let schema = archive::dump_schema(programs, target, &exported.name).await?;
+    let schema = writer.put_blob(schema).await?;
+    let roles = writer.put_blob(archive::dump_roles(programs, target).await?).await?;
+    let large_objects = if peculiarities.large_objects {
+        Some(writer.put_blob(archive::dump_large_objects(programs, target, &exported.name).await?).await?)
+    } else {
+        None
+    };
+    let sequences = manifest_parts::sequence_records(catalog::sequences(&exported.session).await?);
+    Ok(Objects { schema, roles, large_objects, sequences })
+}
+
+/// One range of one table, for a worker.
+struct Job {
+    key: RangeKey,
+    range: copy::Range,
+}
+
+/// All ranges, those of the largest tables first.
+fn jobs(tables: &[Table]) -> VecDeque<Job> {
+    let mut order: Vec<usize> = (0..tables.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(tables[*index].total_bytes));
+    order
+        .into_iter()
+        .flat_map(|table| {
+            let ranges = copy::ranges(&tables[table]).into_iter().enumerate();
+            ranges.map(move |(range, pages)| Job { key: RangeKey { table, range }, range: pages })
+        })
+        .collect()
+}
+
+async fn copy_tables(
+    project: &Project,
+    exported: &ExportedSnapshot,
+    preflight: &Preflight,
+    writer: &SnapshotWriter,
+    operator: &dyn Operator,
+) -> Result<Vec<TableData>, Error> {
+    let estimate = exported.tables.iter().map(|table| u64::try_from(table.total_bytes).unwrap_or_default()).sum();
+    operator.begin("copying rows", Some(estimate), Unit::Bytes);
+    let queue = Arc::new(Mutex::new(jobs(&exported.tables)));
+    let workers = (0..project.jobs.max(1))
+        .map(|_| copy_worker(project, exported, preflight, Arc::clone(&queue), writer.clone(), operator));
+    let packed = futures_util::future::try_join_all(workers).await?.concat();
+    let mut segments = segments_by_table(packed);
+    let tables: Vec<TableData> = exported
+        .tables
+        .iter()
+        .enumerate()
+        .map(|(index, table)| {
+            let segments = segments.remove(&index).unwrap_or_default();
+            let rows = segments.iter().map(|segment| &segment.rows).collect();
+            TableData { segments, rows, ..manifest_parts::table_data(table) }
+        })
+        .collect();
+    let rows: u64 = tables.iter().map(|table| table.rows.rows).sum();
+    operator.finish(&format!("{rows} rows in {} tables", tables.len()));
+    Ok(tables)
+}
+
+async fn copy_worker(
+    project: &Project,
+    exported: &ExportedSnapshot,
+    preflight: &Preflight,
+    queue: Arc<Mutex<VecDeque<Job>>>,
+    writer: SnapshotWriter,
+    operator: &dyn Operator,
+) -> Result<Vec<PackedSegment>, Error> {
+    let session = project.target.connect("safe-migrate snapshot worker").await?;
+    prepare_copy_session(&session, Some(&preflight.peculiarities.lc_monetary)).await?;
+    let mut packer = TablePacker::new(writer);
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(job) = next else { return Ok(packer.finish().await?) };
+        let table = &exported.tables[job.key.table];
+        let relation = table.qualified_name();
+        copy::begin_worker(&session, &exported.name, &relation).await.map_err(|error| worker_error(table, error))?;
+        packer.begin_range(job.key);
+        copy_range(&session, table, job.range, &preflight.properties.encoding, &mut packer, operator).await?;
+        packer.end_range();
+        session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
+    }
+}
+
+async fn copy_range(
+    session: &crate::postgres::Session,
+    table: &Table,
+    range: copy::Range,
+    encoding: &str,
+    packer: &mut TablePacker,
+    operator: &dyn Operator,
+) -> Result<(), Error> {
+    let rows = copy::copy_out(session, table, range, encoding).await.map_err(|error| worker_error(table, error))?;
+    let mut rows = pin!(rows);
+    let mut unreported = 0;
+    while let Some(row) = rows.try_next().await.map_err(|error| worker_error(table, error))? {
+        packer.push_row(&row).await?;
+        unreported += row.len() as u64;
+        if unreported > 1 << 20 {
+            operator.advance(unreported);
+            unreported = 0;
+        }
+    }
+    operator.advance(unreported);
+    Ok(())
+}
+
+fn worker_error(table: &Table, error: DatabaseError) -> Error {
+    let name = format!("{}.{}", table.schema, table.name);
+    if error.is_lock_timeout() {
+        return Error::SnapshotRefused(format!(
+            "table {name}: another session waits for an exclusive lock on it, and the snapshot will not stand in its way"
+        ));
+    }
+    Error::SnapshotRefused(format!("table {name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_table_is_copied_first() {
+        let table = |name: &str, bytes: i64| Table {
+            oid: 1,
+            schema: "public".into(),
+            name: name.into(),
+            columns: vec![],
+            heap_bytes: bytes,
+            total_bytes: bytes,
+            by_range: true,
+            unlogged: false,
+            hash_partition_root: None,
+            filter: None,
+        };
+        let order: Vec<(usize, usize)> = jobs(&[table("small", 10), table("large", 40 << 20)])
+            .iter()
+            .map(|job| (job.key.table, job.key.range))
+            .collect();
+        assert_eq!(order, [(1, 0), (1, 1), (1, 2), (0, 0)]);
+    }
+}

@@ -1,0 +1,46 @@
+//! The strongest verification of a snapshot: it is restored into a private server and read back.
+
+use crate::postgres::{Programs, Section, archive};
+use crate::snapshot::{SnapshotId, SnapshotReader};
+use crate::store::Store;
+
+use super::proof::{self, Proof};
+use super::shadow::{self, Shadow};
+use super::{Error, Interrupt, Operator, Project};
+
+/// Restores a snapshot into a shadow and compares rows, sequences, indexes and schema. Never connects to production.
+pub async fn verify_by_restore(
+    project: &Project,
+    store: &Store,
+    id: &SnapshotId,
+    operator: &dyn Operator,
+    interrupt: &Interrupt,
+) -> Result<Proof, Error> {
+    let reader = SnapshotReader::open(store, id).await?;
+    let programs = project.programs(reader.manifest().server.version_num / 10_000)?;
+    operator.step(&format!("restoring snapshot {id} into a shadow"));
+    let shadow = Shadow::restore(project, &programs, &reader, operator, interrupt).await?;
+    let proof = interrupt.or(prove(project, &programs, &reader, &shadow, operator)).await;
+    shadow.stop().await?;
+    proof
+}
+
+async fn prove(
+    project: &Project,
+    programs: &Programs,
+    reader: &SnapshotReader,
+    shadow: &Shadow,
+    operator: &dyn Operator,
+) -> Result<Proof, Error> {
+    let mut proof = proof::prove(&shadow.spec(), reader.manifest(), project.jobs, operator).await?;
+    operator.step("comparing the schema with a plain pg_restore");
+    let archive_file = shadow.write_file("plain.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
+    let contents = archive::list(programs, &archive_file).await?;
+    let list = shadow.write_file("plain.list", shadow::without_outside_links(&contents).as_bytes())?;
+    let plain = shadow.scratch_database().await?;
+    for section in [Section::PreData, Section::PostData] {
+        archive::restore(programs, &plain.spec, &archive_file, Some(section), Some(&list), 1).await?;
+    }
+    proof::prove_schema(programs, &shadow.spec(), &plain.spec, &mut proof).await?;
+    Ok(proof)
+}
