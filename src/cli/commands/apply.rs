@@ -1,0 +1,38 @@
+//! `apply`: migrate production.
+
+use super::run_options::RunOptions;
+use super::run_report;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::Outcome;
+use crate::workflow::Selection;
+
+/// Snapshot, rehearse, ask, migrate and verify production
+///
+/// Takes and verifies a snapshot, restores it into a copy, runs the plan there,
+/// asks, and only then runs the same plan in production. What was rehearsed is
+/// what is applied; anything else stops with production untouched.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate apply
+  safe-migrate apply --dry-run
+  safe-migrate apply menu 0007 --yes
+  safe-migrate apply --snapshot max-age=15m --wait 5m")]
+pub(crate) struct Args {
+    /// Only this app and what it depends on
+    #[arg(value_name = "APP")]
+    pub(crate) app: Option<String>,
+    /// Up to this migration: its number, its name, or a unique prefix of it
+    #[arg(value_name = "TARGET", requires = "app")]
+    pub(crate) target: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: RunOptions,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    let words = ["apply"].into_iter().chain(args.app.as_deref()).chain(args.target.as_deref());
+    let command = words.collect::<Vec<_>>().join(" ");
+    let selection = Selection::Forward { app: args.app.clone(), target: args.target.clone() };
+    run_report::run(context, &args.options, selection, command).await
+}

@@ -1,0 +1,84 @@
+//! The commands, one file each: an `Args` struct whose doc comment is the help text, and a `run` function.
+
+mod apply;
+mod completions;
+mod doctor;
+mod history;
+mod init;
+mod plan;
+mod rehearse;
+mod restore;
+mod rollback;
+mod run_options;
+mod run_report;
+mod snapshot;
+mod status;
+
+use clap::Subcommand;
+
+use super::context::Context;
+use super::error::CliError;
+use super::output::Outcome;
+
+/// What the operator wants done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(init::Args),
+    Doctor(doctor::Args),
+    Status(status::Args),
+    Plan(plan::Args),
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
+    Rehearse(rehearse::Args),
+    Apply(apply::Args),
+    Rollback(rollback::Args),
+    Restore(restore::Args),
+    History(history::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// The name as typed, for the JSON document.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Init(_) => "init",
+            Command::Doctor(_) => "doctor",
+            Command::Status(_) => "status",
+            Command::Plan(_) => "plan",
+            Command::Snapshot(command) => command.name(),
+            Command::Rehearse(_) => "rehearse",
+            Command::Apply(_) => "apply",
+            Command::Rollback(_) => "rollback",
+            Command::Restore(_) => "restore",
+            Command::History(_) => "history",
+            Command::Completions(_) => "completions",
+        }
+    }
+
+    /// Whether the configuration file is read; the others must work where it is missing or broken.
+    pub(crate) fn reads_config(&self) -> bool {
+        !matches!(self, Command::Init(_) | Command::Completions(_))
+    }
+
+    /// Whether its purpose is to change production, so that each of its failures says what production is now.
+    pub(crate) fn changes_production(&self) -> bool {
+        matches!(self, Command::Apply(_) | Command::Rollback(_) | Command::Restore(_))
+    }
+
+    /// Runs the command.
+    pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, CliError> {
+        match self {
+            Command::Init(args) => init::run(context, args).await,
+            Command::Doctor(args) => doctor::run(context, args).await,
+            Command::Status(args) => status::run(context, args).await,
+            Command::Plan(args) => plan::run(context, args).await,
+            Command::Snapshot(command) => command.run(context).await,
+            Command::Rehearse(args) => rehearse::run(context, args).await,
+            Command::Apply(args) => apply::run(context, args).await,
+            Command::Rollback(args) => rollback::run(context, args).await,
+            Command::Restore(args) => restore::run(context, args).await,
+            Command::History(args) => history::run(context, args).await,
+            Command::Completions(args) => completions::run(context, args).await,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `rehearse`: run the plan on a copy of production.
+
+use super::run_options::RehearsalSnapshot;
+use serde_json::json;
+
+use super::plan::selection;
+use super::snapshot::named;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, ErrorKind};
+use crate::cli::output::{Outcome, write_data, write_note};
+use crate::postgres::{ConnectionSpec, Host};
+use crate::report::rehearsal::{RehearsalReport, Verdict};
+use crate::snapshot::{Reason, SnapshotId};
+use crate::store::Store;
+use crate::workflow::{Operator, Project, rehearse_alone, take_snapshot};
+
+/// Run the pending migrations on a copy of production
+///
+/// The copy is restored from a snapshot, which proves the snapshot. Locks,
+/// rewritten tables, rows, bytes and lost data are reported per statement. With an
+/// existing snapshot production is not even connected to.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate rehearse
+  safe-migrate rehearse menu 0007 --snapshot new
+  safe-migrate rehearse menu 0005 --rollback")]
+pub(crate) struct Args {
+    /// Only this app and what it depends on
+    #[arg(value_name = "APP")]
+    pub(crate) app: Option<String>,
+    /// Up to this migration: its number, its name, or a unique prefix of it
+    #[arg(value_name = "TARGET", requires = "app")]
+    pub(crate) target: Option<String>,
+    /// Which snapshot to restore: an ID, `latest`, or `new` to take one first
+    #[arg(long, value_name = "ID|latest|new", default_value = "latest")]
+    pub(crate) snapshot: RehearsalSnapshot,
+    /// Rehearse the way back down to TARGET (a migration, or `zero`)
+    #[arg(long, requires = "target")]
+    pub(crate) rollback: bool,
+    /// Leave the copy running and say how to connect to it
+    #[arg(long)]
+    pub(crate) keep_shadow: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    let project = context.project()?;
+    let selection = selection(args.app.as_deref(), args.target.as_deref(), args.rollback);
+    let (store, id) = match &args.snapshot {
+        RehearsalSnapshot::New => taken(context, &project).await?,
+        RehearsalSnapshot::Latest => context.unless_interrupted(named(context, &project, "latest")).await?,
+        RehearsalSnapshot::Id(id) => context.unless_interrupted(named(context, &project, id)).await?,
+    };
+    let wish = context.interrupt.wish();
+    let Some(rehearsal) = rehearse_alone(&project, &store, &id, &selection, &context.operator, wish).await? else {
+        let state = if args.rollback { "nothing of that is applied" } else { "nothing is pending" };
+        let text = format!("nothing to do: in snapshot {id} {state}\n");
+        context.operator.step("the ledger in the snapshot counts; `--snapshot new` rehearses on the present state");
+        return Ok(Outcome::new(text, json!({ "snapshot": id, "rehearsal": null })));
+    };
+    let report = rehearsal.report.clone();
+    let mut text = report.to_text();
+    if args.keep_shadow {
+        if !context.flags.json {
+            // Said before the wait, not after it. When stdout is gone the copy is still of use.
+            let _unreachable_reader = write_data(text.as_bytes());
+            text.clear();
+        }
+        let command = psql_command(&rehearsal.shadow.spec());
+        write_note(&format!("the copy runs until Ctrl-C; to look at it:\n  {command}\n"));
+        context.interrupt.wait().await;
+    }
+    rehearsal.shadow.stop().await?;
+    concluded(&report, text)
+}
+
+async fn taken(context: &Context, project: &Project) -> Result<(Store, SnapshotId), CliError> {
+    let server = context.unless_interrupted(async { Ok(project.connect().await?) }).await?;
+    let store = project.open_or_create_store().await?;
+    let reason = Reason { run: None, command: "rehearse --snapshot new".to_owned() };
+    let wish = context.interrupt.wish();
+    let snapshot = take_snapshot(project, &server, &store, reason, &context.operator, wish).await?;
+    Ok((store, snapshot.id().clone()))
+}
+
+fn concluded(report: &RehearsalReport, text: String) -> Result<Outcome, CliError> {
+    let outcome = Outcome::new(text, json!({ "snapshot": report.snapshot, "rehearsal": report }));
+    if report.verdict != Verdict::Fail {
+        return Ok(outcome);
+    }
+    let why = report.failure.as_deref().unwrap_or("it did not go through");
+    Err(CliError::new(ErrorKind::Gate, "rehearsal-failed", format!("the rehearsal failed: {why}"))
+        .production("unchanged")
+        .hint("correct the migration and rehearse again")
+        .with_findings(outcome))
+}
+
+fn psql_command(spec: &ConnectionSpec) -> String {
+    let host = match spec.host() {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(directory) => directory.display().to_string(),
+    };
+    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    format!("psql -h {} -p {} -U {} -d {}", quoted(&host), spec.port(), quoted(spec.user()), quoted(spec.database()))
+}

@@ -1,0 +1,108 @@
+//! Options that `apply` and `rollback` share, and the ways to name a snapshot.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::cli::config::parse_duration;
+
+/// How a run that changes production is secured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunOptions {
+    /// The snapshot to fall back on: `new`, an ID, or the newest if no older than `max-age=15m`
+    #[arg(long, value_name = "new|ID|max-age=DUR", default_value = "new")]
+    pub(crate) snapshot: RunSnapshot,
+    /// Go without a snapshot, for this reason; it is recorded
+    #[arg(long, value_name = "REASON", conflicts_with = "snapshot", value_parser = parse_reason)]
+    pub(crate) skip_snapshot: Option<String>,
+    /// Go without a rehearsal, for this reason; it is recorded
+    #[arg(long, value_name = "REASON", value_parser = parse_reason)]
+    pub(crate) skip_rehearsal: Option<String>,
+    /// Accept that the plan with this hash loses data; the rehearsal prints the hash
+    #[arg(long, value_name = "HASH")]
+    pub(crate) accept_data_loss: Option<String>,
+    /// Accept that the schema is not the one the ledger recorded, for this reason
+    #[arg(long, value_name = "WHY", value_parser = parse_reason)]
+    pub(crate) accept_drift: Option<String>,
+    /// Show the plan and the gates; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait this long for another run to end, for example `5m`
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// The snapshot that secures a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RunSnapshot {
+    /// Take one now.
+    New,
+    /// The newest of this source, if it is no older than this.
+    MaxAge(Duration),
+    /// The one with this id.
+    Id(String),
+}
+
+impl FromStr for RunSnapshot {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "new" => Ok(RunSnapshot::New),
+            None if looks_like_id(text) => Ok(RunSnapshot::Id(text.to_string())),
+            Some(("max-age", age)) => parse_duration(age).map(RunSnapshot::MaxAge),
+            _ => Err("`new`, the ID of a snapshot, or `max-age=15m` is wanted".to_string()),
+        }
+    }
+}
+
+/// The snapshot that a rehearsal restores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RehearsalSnapshot {
+    /// Take one now.
+    New,
+    /// The newest of this source.
+    Latest,
+    /// The one with this id.
+    Id(String),
+}
+
+impl FromStr for RehearsalSnapshot {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "new" => RehearsalSnapshot::New,
+            "latest" => RehearsalSnapshot::Latest,
+            id => RehearsalSnapshot::Id(id.to_string()),
+        })
+    }
+}
+
+/// Snapshot ids begin with the year; this catches a misspelt keyword before anything is connected to.
+fn looks_like_id(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn parse_reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a reason is wanted; it is kept in the ledger".to_string()),
+        reason => Ok(reason.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_named_by_keyword_age_or_id() {
+        assert_eq!("new".parse(), Ok(RunSnapshot::New));
+        assert_eq!("max-age=15m".parse(), Ok(RunSnapshot::MaxAge(Duration::from_secs(900))));
+        assert_eq!("20261122T135823Z-7f3a9c".parse(), Ok(RunSnapshot::Id("20261122T135823Z-7f3a9c".to_string())));
+        for text in ["", "latest", "max-age", "max-age=", "age=15m"] {
+            assert!(text.parse::<RunSnapshot>().is_err(), "{text}");
+        }
+        assert_eq!("latest".parse(), Ok(RehearsalSnapshot::Latest));
+    }
+}

@@ -1,0 +1,76 @@
+//! What `apply` and `rollback` print, and how their options become a request.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::run_options::{RunOptions, RunSnapshot};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::Outcome;
+use crate::report::format_duration;
+use crate::snapshot::SnapshotId;
+use crate::workflow::{ApplyOutcome, ApplyReport, ApplyRequest, Error, Selection, SnapshotChoice, apply};
+
+/// Runs the pipeline for a selection and renders what came of it.
+pub(super) async fn run(
+    context: &Context,
+    options: &RunOptions,
+    selection: Selection,
+    command: String,
+) -> Result<Outcome, CliError> {
+    if options.skip_snapshot.is_some() && options.skip_rehearsal.is_none() {
+        return Err(CliError::usage("no-snapshot", "a rehearsal needs a snapshot, and --skip-snapshot leaves none")
+            .hint("leave --skip-snapshot out, or give --skip-rehearsal REASON as well"));
+    }
+    let project = context.project()?;
+    let request = ApplyRequest {
+        selection,
+        command,
+        snapshot: snapshot_choice(options)?,
+        skip_rehearsal: options.skip_rehearsal.clone(),
+        accept_data_loss: options.accept_data_loss.clone(),
+        accept_drift: options.accept_drift.clone(),
+        wait: options.wait.unwrap_or(Duration::ZERO),
+        dry_run: options.dry_run,
+    };
+    let outcome = apply(&project, &request, &context.operator, context.interrupt.wish()).await?;
+    Ok(match outcome {
+        ApplyOutcome::NothingToDo => Outcome::new("nothing to do\n", json!({ "run": null, "plan": { "steps": [] } })),
+        ApplyOutcome::Planned(plan) => {
+            let steps: Vec<String> = plan.steps.iter().map(|step| step.migration.id.to_string()).collect();
+            let text = format!("would change {} (plan {})\n", steps.join(", "), plan.hash().short());
+            Outcome::new(text, json!({ "run": null, "plan": { "hash": plan.hash().as_str(), "steps": steps } }))
+        }
+        ApplyOutcome::Done(report) => rendered(&report),
+    })
+}
+
+fn snapshot_choice(options: &RunOptions) -> Result<SnapshotChoice, CliError> {
+    if let Some(reason) = &options.skip_snapshot {
+        return Ok(SnapshotChoice::Skip(reason.clone()));
+    }
+    Ok(match &options.snapshot {
+        RunSnapshot::New => SnapshotChoice::New,
+        RunSnapshot::MaxAge(age) => SnapshotChoice::MaxAge(*age),
+        RunSnapshot::Id(id) => SnapshotChoice::Id(SnapshotId::parse(id).map_err(Error::from)?),
+    })
+}
+
+fn rendered(report: &ApplyReport) -> Outcome {
+    let run = &report.run;
+    let steps: Vec<String> = report.plan.steps.iter().map(|step| step.migration.id.to_string()).collect();
+    let taken = run.finished_at.map(|end| (end - run.started_at).unsigned_abs()).unwrap_or_default();
+    let mut text = format!("run {}: {} migration(s) in {}\n", run.id, steps.len(), format_duration(taken));
+    text.push_str(&format!("  {}\n", report.verification));
+    if let Some(snapshot) = &run.snapshot_id {
+        text.push_str(&format!("  the way back: safe-migrate restore {snapshot} --in-place\n"));
+    }
+    let value = json!({
+        "run": run,
+        "plan": { "hash": report.plan.hash().as_str(), "steps": steps },
+        "verification": report.verification,
+        "rehearsal": report.rehearsal,
+    });
+    Outcome::new(text, value)
+}

@@ -1,0 +1,98 @@
+//! `snapshot list`: what the store holds.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::{Outcome, table};
+use crate::report::{format_ago, format_bytes, format_count, format_time};
+use crate::snapshot::{self, SnapshotState, SnapshotSummary};
+use crate::store::{Store, StoreError};
+use crate::workflow::Error;
+
+/// List the snapshots of this source, newest first
+///
+/// A partial snapshot is never listed; a damaged one is, as such.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate snapshot list
+  safe-migrate snapshot list --all-sources --json")]
+pub(crate) struct Args {
+    /// Also those of other sources
+    #[arg(long)]
+    pub(crate) all_sources: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    let project = context.project()?;
+    let found = context.unless_interrupted(async {
+        let store = match Store::open(&project.store).await {
+            // The default place is made by the first snapshot; a place that was named is a mistake when it is not there.
+            Err(StoreError::NotAStore { .. }) if context.config.store.url.is_none() => return Ok(Vec::new()),
+            result => result.map_err(Error::from)?,
+        };
+        Ok(snapshot::list(&store).await.map_err(Error::from)?)
+    });
+    let mut found = found.await?;
+    // Whose a damaged one is cannot be read, so it is named always.
+    found.retain(|one| args.all_sources || one.details().is_none_or(|details| details.source == project.source));
+    let value = json!({ "source": project.source, "snapshots": found.iter().map(value).collect::<Vec<_>>() });
+    let text = match (found.is_empty(), args.all_sources) {
+        (false, _) => listed(&found, args.all_sources, OffsetDateTime::now_utc()),
+        (true, true) => "no snapshots\n".to_owned(),
+        (true, false) => format!("no snapshots of source \"{}\"\n", project.source),
+    };
+    Ok(Outcome::new(text, value))
+}
+
+fn listed(found: &[SnapshotSummary], with_source: bool, now: OffsetDateTime) -> String {
+    if !with_source {
+        return table(["SNAPSHOT", "TAKEN", "AGE", "WHY", "ROWS", "SIZE"], found.iter().map(|one| columns(one, now)));
+    }
+    let rows = found.iter().map(|one| {
+        let [id, taken, age, why, rows, size] = columns(one, now);
+        let source = one.details().map(|details| details.source.clone()).unwrap_or_default();
+        [id, source, taken, age, why, rows, size]
+    });
+    table(["SNAPSHOT", "SOURCE", "TAKEN", "AGE", "WHY", "ROWS", "SIZE"], rows)
+}
+
+fn columns(one: &SnapshotSummary, now: OffsetDateTime) -> [String; 6] {
+    let id = one.id.to_string();
+    match &one.state {
+        SnapshotState::Complete(details) => [
+            id,
+            format_time(details.started_at),
+            format_ago(details.started_at, now),
+            match details.reason.run {
+                Some(_) => format!("before {}", details.reason.command),
+                None => details.reason.command.clone(),
+            },
+            format_count(details.rows),
+            format_bytes(details.raw_bytes),
+        ],
+        SnapshotState::Damaged { reason } => {
+            [id, String::new(), String::new(), format!("DAMAGED: {reason}"), String::new(), String::new()]
+        }
+    }
+}
+
+fn value(one: &SnapshotSummary) -> Value {
+    match &one.state {
+        SnapshotState::Complete(details) => json!({
+            "id": one.id,
+            "state": "complete",
+            "source": details.source,
+            "database": details.database,
+            "started_at": format_time(details.started_at),
+            "finished_at": format_time(details.finished_at),
+            "reason": details.reason,
+            "rows": details.rows,
+            "raw_bytes": details.raw_bytes,
+            "stored_bytes": details.stored_bytes,
+        }),
+        SnapshotState::Damaged { reason } => json!({ "id": one.id, "state": "damaged", "damage": reason }),
+    }
+}

@@ -1,0 +1,70 @@
+//! `snapshot`: take, list, show, verify and delete snapshots.
+
+mod create;
+mod delete;
+mod list;
+mod show;
+mod verify;
+
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::Outcome;
+use crate::snapshot::SnapshotId;
+use crate::store::{Store, StoreError};
+use crate::workflow::restore::{Choice, choose};
+use crate::workflow::{Error, Project};
+
+/// Take, list, show, verify and delete snapshots
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate snapshot create
+  safe-migrate snapshot list
+  safe-migrate snapshot verify latest --level restore")]
+pub(crate) enum Command {
+    Create(create::Args),
+    List(list::Args),
+    Show(show::Args),
+    Verify(verify::Args),
+    Delete(delete::Args),
+}
+
+impl Command {
+    /// The name as typed, for the JSON document.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Create(_) => "snapshot create",
+            Command::List(_) => "snapshot list",
+            Command::Show(_) => "snapshot show",
+            Command::Verify(_) => "snapshot verify",
+            Command::Delete(_) => "snapshot delete",
+        }
+    }
+
+    pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, CliError> {
+        match self {
+            Command::Create(args) => create::run(context, args).await,
+            Command::List(args) => list::run(context, args).await,
+            Command::Show(args) => show::run(context, args).await,
+            Command::Verify(args) => verify::run(context, args).await,
+            Command::Delete(args) => delete::run(context, args).await,
+        }
+    }
+}
+
+/// The store and the snapshot that the operator named: an ID, or `latest` of this source.
+pub(super) async fn named(context: &Context, project: &Project, text: &str) -> Result<(Store, SnapshotId), CliError> {
+    let choice = match text {
+        "latest" => Choice::Latest,
+        id => Choice::Id(SnapshotId::parse(id).map_err(Error::from)?),
+    };
+    let store = match Store::open(&project.store).await {
+        // The first snapshot makes the default place: what is missing is the snapshot, not the store.
+        Err(StoreError::NotAStore { location, .. }) if context.config.store.url.is_none() => {
+            return Err(Error::NoSnapshot(format!("there is no store at {location} yet, and so no snapshot")).into());
+        }
+        result => result.map_err(Error::from)?,
+    };
+    let id = choose(project, &store, &choice).await?;
+    Ok((store, id))
+}

@@ -1,0 +1,134 @@
+//! `snapshot verify`: would it restore?
+
+use serde_json::{Value, json};
+
+use super::named;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, ErrorKind};
+use crate::cli::output::Outcome;
+use crate::report::format_count;
+use crate::snapshot::{self, SnapshotError, SnapshotId, VerifyReport};
+use crate::store::Store;
+use crate::workflow::{Error, Operator, Project, Proof, Unit, verify_by_restore};
+
+/// Check that a snapshot would restore; every damage is named by table
+///
+/// Exits with 6 when something is missing or damaged.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate snapshot verify latest
+  safe-migrate snapshot verify latest --level restore")]
+pub(crate) struct Args {
+    /// The snapshot: an ID, or `latest` of this source
+    #[arg(value_name = "ID|latest")]
+    pub(crate) snapshot: String,
+    /// How thorough to be
+    #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
+    pub(crate) level: Level,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    let project = context.project()?;
+    let (store, id) = context.unless_interrupted(named(context, &project, &args.snapshot)).await?;
+    let level = match args.level {
+        Level::Exists => snapshot::Level::Exists,
+        Level::Hash => snapshot::Level::Hash,
+        Level::Restore => return restored(context, &project, &store, &id).await,
+    };
+    let report = context.unless_interrupted(verified(context, &store, &id, level)).await?;
+    let (name, done) = match level {
+        snapshot::Level::Exists => ("exists", "are there"),
+        snapshot::Level::Hash => ("hash", "were read, and their rows are the recorded ones"),
+    };
+    let damages: Vec<Value> = report
+        .damages
+        .iter()
+        .map(|one| json!({ "object": one.key.to_string(), "parts": one.parts, "reason": one.reason }))
+        .collect();
+    let value = json!({ "snapshot": id, "level": name, "chunks": report.chunks, "damages": damages });
+    if report.damages.is_empty() {
+        let text = format!("snapshot {id} is whole: {} chunks {done}\n", format_count(report.chunks));
+        return Ok(Outcome::new(text, value));
+    }
+    let lines: Vec<String> = report.damages.iter().map(ToString::to_string).collect();
+    Err(damaged(&id, &lines, value))
+}
+
+async fn verified(
+    context: &Context,
+    store: &Store,
+    id: &SnapshotId,
+    level: snapshot::Level,
+) -> Result<VerifyReport, CliError> {
+    let operator = &context.operator;
+    let progress = |done: u64, total: u64| {
+        if done == 1 {
+            operator.begin("verifying chunks", Some(total), Unit::Items);
+        }
+        operator.advance(1);
+        if done == total {
+            operator.finish(&format!("{} chunks looked at", format_count(total)));
+        }
+    };
+    Ok(snapshot::verify(store, id, level, progress).await.map_err(Error::from)?)
+}
+
+async fn restored(context: &Context, project: &Project, store: &Store, id: &SnapshotId) -> Result<Outcome, CliError> {
+    let proof = match verify_by_restore(project, store, id, &context.operator, context.interrupt.wish()).await {
+        Err(Error::Snapshot(error)) if is_damage(&error) => {
+            let line = error.to_string();
+            return Err(damaged(
+                id,
+                std::slice::from_ref(&line),
+                json!({ "snapshot": id, "level": "restore", "damages": [line] }),
+            ));
+        }
+        result => result?,
+    };
+    let value = json!({ "snapshot": id, "level": "restore", "proof": proof, "damages": proof.differences });
+    if proof.differences.is_empty() {
+        return Ok(Outcome::new(format!("snapshot {id} restores: {}\n", proven(&proof)), value));
+    }
+    Err(damaged(id, &proof.differences, value))
+}
+
+/// Whether an error says something about the snapshot, and not about the way to it.
+fn is_damage(error: &SnapshotError) -> bool {
+    match error {
+        SnapshotError::DamagedManifest { .. } | SnapshotError::DamagedChunk { .. } | SnapshotError::Mismatch { .. } => {
+            true
+        }
+        SnapshotError::Store(error) => error.is_not_found(),
+        _ => false,
+    }
+}
+
+fn proven(proof: &Proof) -> String {
+    format!(
+        "{} rows in {} tables and {} sequences equal the manifest; the schema equals a plain pg_restore",
+        format_count(proof.rows),
+        format_count(proof.tables as u64),
+        format_count(proof.sequences as u64)
+    )
+}
+
+fn damaged(id: &SnapshotId, lines: &[String], value: Value) -> CliError {
+    let message = format!("snapshot {id} is damaged ({} found)", lines.len());
+    CliError::new(ErrorKind::Snapshot, "damaged", message)
+        .production("unchanged")
+        .hint("take a new one now: `safe-migrate snapshot create`")
+        .with_findings(Outcome::new(lines.join("\n"), value))
+}
+
+/// How thoroughly a snapshot is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Level {
+    /// Every object is there
+    Exists,
+    /// Every object is read and its hash compared
+    #[default]
+    Hash,
+    /// The snapshot is restored into a private server and compared
+    Restore,
+}

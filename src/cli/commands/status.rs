@@ -1,0 +1,281 @@
+//! `status`: what is applied, what is pending.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, ErrorKind};
+use crate::cli::output::Outcome;
+use crate::migration::{AppliedMigration, MigrationId};
+use crate::postgres::RunRecord;
+use crate::report::{format_ago, format_time};
+use crate::workflow::{Error, Operator, State};
+
+/// Show what is applied, what is pending, and what disagrees
+///
+/// Changed or missing files, conflicts and unfinished runs are named. Changes
+/// nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate status
+  safe-migrate status menu orders
+  safe-migrate status --check      exit 3 unless all is applied and clean")]
+pub(crate) struct Args {
+    /// Only these apps
+    #[arg(value_name = "APP")]
+    pub(crate) apps: Vec<String>,
+    /// Exit with 3 when something is pending or wrong
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    let project = context.project_without_store()?;
+    let state = context
+        .unless_interrupted(async {
+            let session = project.target.connect("safe-migrate status").await.map_err(Error::from)?;
+            Ok(State::read(&project, &session).await?)
+        })
+        .await?;
+    let rows = rows(&state);
+    let apps = chosen_apps(&rows, &args.apps)?;
+    let rows: Vec<Row> = rows.into_iter().filter(|row| apps.contains(&row.id.app)).collect();
+    let warnings = warnings(&state, &apps);
+    warnings.iter().for_each(|warning| context.operator.warn(warning));
+    let outcome = rendered(&state, &rows, &warnings);
+    match findings(&state, &rows) {
+        Some(found) if args.check => Err(CliError::new(ErrorKind::Gate, "pending", found)
+            .production("unchanged")
+            .hint("`safe-migrate plan` shows what `safe-migrate apply` would do, or what stands in its way")
+            .with_findings(outcome)),
+        _ => Ok(outcome),
+    }
+}
+
+/// Where one migration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Applied,
+    Pending,
+    /// Applied from another text than the file's.
+    Changed,
+    /// Applied, and there is no file.
+    Missing,
+}
+
+impl Standing {
+    fn mark(self) -> &'static str {
+        match self {
+            Standing::Applied => "[X]",
+            Standing::Pending => "[ ]",
+            Standing::Changed => "[!]",
+            Standing::Missing => "[?]",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Standing::Applied => "applied",
+            Standing::Pending => "pending",
+            Standing::Changed => "changed",
+            Standing::Missing => "missing",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Row {
+    id: MigrationId,
+    standing: Standing,
+    applied: Option<AppliedMigration>,
+}
+
+/// The files in the order in which they run, then what is applied and has no file.
+fn rows(state: &State) -> Vec<Row> {
+    let applied = |id: &MigrationId| state.ledger.applied.iter().find(|row| row.id == *id).cloned();
+    let of_files = state.migrations.iter().map(|migration| {
+        let applied = applied(&migration.id);
+        let changed = state.check.changed.iter().any(|one| one.id == migration.id);
+        let standing = match (&applied, changed) {
+            (None, _) => Standing::Pending,
+            (Some(_), true) => Standing::Changed,
+            (Some(_), false) => Standing::Applied,
+        };
+        Row { id: migration.id.clone(), standing, applied }
+    });
+    let missing = state.check.missing.iter();
+    let missing = missing.map(|id| Row { id: id.clone(), standing: Standing::Missing, applied: applied(id) });
+    of_files.chain(missing).collect()
+}
+
+/// The apps to show: those that were named, or all.
+fn chosen_apps(rows: &[Row], named: &[String]) -> Result<BTreeSet<String>, CliError> {
+    let known: BTreeSet<String> = rows.iter().map(|row| row.id.app.clone()).collect();
+    if named.is_empty() {
+        return Ok(known);
+    }
+    if let Some(unknown) = named.iter().find(|app| !known.contains(*app)) {
+        let hint = match known.is_empty() {
+            true => "no migration file was found".to_owned(),
+            false => format!("the apps are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        };
+        return Err(CliError::usage("unknown-app", format!("there is no app \"{unknown}\"")).hint(hint));
+    }
+    Ok(named.iter().cloned().collect())
+}
+
+fn warnings(state: &State, apps: &BTreeSet<String>) -> Vec<String> {
+    let check = &state.check;
+    let shown = |id: &MigrationId| apps.contains(&id.app);
+    let changed = check.changed.iter().filter(|one| shown(&one.id));
+    let changed = changed.map(|one| format!("{} was applied, and its file changed since", one.id));
+    let missing = check.missing.iter().filter(|id| shown(id));
+    let missing = missing.map(|id| format!("{id} is applied, but its file is not here"));
+    let conflicts = check.conflicts.iter().filter(|one| apps.contains(&one.app)).map(|one| {
+        let leaves: Vec<String> = one.leaves.iter().map(ToString::to_string).collect();
+        format!("app \"{}\" has {} leaves: {}", one.app, leaves.len(), leaves.join(" and "))
+    });
+    let inconsistent = check.inconsistent.iter().filter(|one| shown(&one.applied));
+    let inconsistent =
+        inconsistent.map(|one| format!("{} is applied without {}, on which it depends", one.applied, one.dependency));
+    let unfinished = state.ledger.unfinished().map(|run| {
+        let since = format_time(run.started_at);
+        format!("run {} ({}) by {}@{} since {since} has not ended", run.id, run.command, run.actor, run.host)
+    });
+    changed.chain(missing).chain(conflicts).chain(inconsistent).chain(unfinished).collect()
+}
+
+/// What `--check` stops at: pending or changed migrations, and what would stop every run.
+fn findings(state: &State, rows: &[Row]) -> Option<String> {
+    let count = |standing| rows.iter().filter(|row| row.standing == standing).count();
+    let counts = [
+        (count(Standing::Pending), "pending"),
+        (count(Standing::Changed), "with a changed file"),
+        (state.check.inconsistent.len(), "applied without a dependency"),
+    ];
+    let mut found: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", migrations(count)))
+        .collect();
+    found.extend(state.check.conflicts.iter().map(|one| format!("a conflict in app \"{}\"", one.app)));
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+fn migrations(count: usize) -> String {
+    format!("{count} migration{}", if count == 1 { "" } else { "s" })
+}
+
+fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
+    let pending = rows.iter().filter(|row| row.standing == Standing::Pending).count();
+    let last = state.ledger.runs.last();
+    let mut text = String::new();
+    let mut apps = serde_json::Map::new();
+    let names: BTreeSet<&str> = rows.iter().map(|row| row.id.app.as_str()).collect();
+    for app in names {
+        let own: Vec<&Row> = rows.iter().filter(|row| row.id.app == app).collect();
+        let width = own.iter().map(|row| row.id.name.len()).max().unwrap_or_default();
+        text.push_str(&format!("{app}\n"));
+        own.iter().for_each(|row| text.push_str(&line(row, width)));
+        apps.insert(app.to_owned(), own.iter().map(|row| value(row)).collect());
+    }
+    if rows.is_empty() {
+        text.push_str("no migrations\n");
+    }
+    let summary = format!("{} applied, {pending} pending", rows.len() - pending);
+    text.push_str(&match last {
+        Some(run) => format!("{summary}; last run {}\n", last_run(run)),
+        None => format!("{summary}; no run yet\n"),
+    });
+    let value = json!({
+        "apps": apps,
+        "applied": rows.len() - pending,
+        "pending": pending,
+        "ledger": state.ledger.present,
+        "last_run": last,
+        "warnings": warnings,
+    });
+    Outcome::new(text, value)
+}
+
+fn last_run(run: &RunRecord) -> String {
+    let ago = format_ago(run.started_at, OffsetDateTime::now_utc());
+    format!("{} ({}): {}, {ago}", run.id, run.command, run.outcome.as_deref().unwrap_or("not ended"))
+}
+
+/// `  [X] 0001_initial   2026-11-22T14:02:10Z  run 20261122T140210Z-19be04`.
+fn line(row: &Row, width: usize) -> String {
+    let (mark, name) = (row.standing.mark(), &row.id.name);
+    let Some(applied) = &row.applied else { return format!("  {mark} {name}\n") };
+    let how = if applied.how == "apply" { String::new() } else { format!("  ({})", applied.how) };
+    format!("  {mark} {name:<width$}  {}  run {}{how}\n", format_time(applied.applied_at), applied.run_id)
+}
+
+fn value(row: &Row) -> Value {
+    let applied = row.applied.as_ref();
+    json!({
+        "name": row.id.name,
+        "state": row.standing.name(),
+        "applied_at": applied.map(|applied| format_time(applied.applied_at)),
+        "run_id": applied.map(|applied| &applied.run_id),
+        "how": applied.map(|applied| &applied.how),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migration::{Migration, MigrationSet};
+    use crate::postgres::Ledger;
+    use time::macros::datetime;
+
+    fn migration(id: &str, sql: &str) -> Migration {
+        let text = format!("-- migrate:up\n{sql};\n");
+        Migration::parse(id.parse().unwrap(), format!("{id}.sql").into(), text.as_bytes()).unwrap()
+    }
+
+    fn applied(migration: &Migration) -> AppliedMigration {
+        AppliedMigration {
+            id: migration.id.clone(),
+            checksum: migration.checksum.to_string(),
+            text: migration.text.clone(),
+            applied_at: datetime!(2026-11-22 14:02:10 UTC),
+            run_id: "20261122T140210Z-19be04".to_owned(),
+            how: "apply".to_owned(),
+        }
+    }
+
+    fn state(files: Vec<Migration>, applied: Vec<AppliedMigration>) -> State {
+        let migrations = MigrationSet::new(files).unwrap();
+        let check = migrations.check(&applied);
+        State { migrations, ledger: Ledger { present: true, applied, ..Ledger::default() }, check }
+    }
+
+    #[test]
+    fn each_migration_has_the_mark_of_where_it_stands() {
+        let before = migration("a/0002_b", "SELECT 2");
+        let gone = migration("a/0001_gone", "SELECT 0");
+        let files =
+            vec![migration("a/0001_a", "SELECT 1"), migration("a/0002_b", "SELECT 3"), migration("b/0001_c", "")];
+        let rows_applied = vec![applied(&files[0]), applied(&before), applied(&gone)];
+        let state = state(files, rows_applied);
+        let rows = rows(&state);
+        let marks: Vec<String> = rows.iter().map(|row| format!("{} {}", row.standing.mark(), row.id)).collect();
+        assert_eq!(marks, ["[X] a/0001_a", "[!] a/0002_b", "[ ] b/0001_c", "[?] a/0001_gone"]);
+        assert_eq!(line(&rows[0], 6), "  [X] 0001_a  2026-11-22T14:02:10Z  run 20261122T140210Z-19be04\n");
+        let found = findings(&state, &rows);
+        assert_eq!(found.as_deref(), Some("1 migration pending, 1 migration with a changed file"));
+        assert_eq!(chosen_apps(&rows, &["c".to_owned()]).unwrap_err().hints, ["the apps are: a, b"]);
+    }
+
+    #[test]
+    fn check_finds_nothing_where_all_is_applied() {
+        let files = vec![migration("a/0001_a", "SELECT 1")];
+        let applied = vec![applied(&files[0])];
+        let state = state(files, applied);
+        assert_eq!(findings(&state, &rows(&state)), None);
+    }
+}

@@ -1,0 +1,300 @@
+//! The configuration: flags over environment over `safe-migrate.toml` over defaults, merged into plain values.
+
+mod file;
+mod quantity;
+mod search;
+mod template;
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use self::file::{
+    ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, SnapshotSection, StoreSection,
+};
+pub(crate) use self::quantity::parse_duration;
+pub(crate) use self::search::FILE_NAME;
+pub(crate) use self::template::{Settings, render_template};
+use super::arguments::GlobalArguments;
+use super::environment::Environment;
+use super::error::CliError;
+use super::redact::strip_password;
+
+/// Where the default store lies, below the directory of the configuration file.
+pub(crate) const DEFAULT_STORE: &str = ".safe-migrate/store";
+/// Where migrations lie when nothing names another directory.
+pub(crate) const DEFAULT_MIGRATIONS: &str = "migrations";
+
+/// Everything a command needs to know, after merging. Paths are absolute.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The configuration file that was read.
+    pub(crate) file: Option<PathBuf>,
+    /// The directory of that file, or the current one: what relative paths in the file relate to.
+    pub(crate) directory: PathBuf,
+    /// The database to change.
+    pub(crate) database: DatabaseConfig,
+    /// The migration files.
+    pub(crate) migrations: MigrationsConfig,
+    /// The store as configured; [`Config::resolve_store`] adds the default.
+    pub(crate) store: StoreConfig,
+    /// The throwaway database of rehearsals.
+    pub(crate) shadow: ShadowConfig,
+    /// How snapshots are taken.
+    pub(crate) snapshot: SnapshotConfig,
+    /// How migrations are applied.
+    pub(crate) apply: ApplyConfig,
+    /// A snapshot estimated above this many bytes asks first.
+    pub(crate) ask_above: u64,
+    /// Schema entries that the fingerprint leaves out, such as `partman.*`.
+    pub(crate) fingerprint_ignore: Vec<String>,
+    /// What the operator should know about the configuration.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// `[database]`.
+#[derive(Debug)]
+pub(crate) struct DatabaseConfig {
+    /// URL or `keyword=value` text; `None` leaves all to the `PG*` variables.
+    pub(crate) url: Option<SecretString>,
+    /// The name under which snapshots of this database are kept; `None`: the database's own name.
+    pub(crate) source: Option<String>,
+    /// The database to connect to while the other one is swapped or locked.
+    pub(crate) maintenance: String,
+    /// Program and arguments that print the password, run anew for each connection.
+    pub(crate) password_command: Option<Vec<String>>,
+}
+
+/// `[migrations]`.
+#[derive(Debug)]
+pub(crate) struct MigrationsConfig {
+    /// The directory of the apps.
+    pub(crate) dir: PathBuf,
+    /// The app of migrations that lie directly in `dir`.
+    pub(crate) app: String,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoreConfig {
+    /// `s3://bucket/prefix` or `file:///dir`.
+    pub(crate) url: Option<String>,
+    /// URL of an S3-compatible server.
+    pub(crate) endpoint: Option<String>,
+    /// S3 region.
+    pub(crate) region: Option<String>,
+    /// Address buckets by path instead of by host name.
+    pub(crate) path_style: bool,
+    /// Server-side encryption, as S3 names it (`AES256`, `aws:kms`).
+    pub(crate) sse: Option<String>,
+    /// The key for `aws:kms`.
+    pub(crate) kms_key: Option<String>,
+}
+
+/// `[shadow]`.
+#[derive(Debug)]
+pub(crate) struct ShadowConfig {
+    /// Where the PostgreSQL programs lie.
+    pub(crate) bin_dir: Option<PathBuf>,
+    /// Where private servers are made; `None`: the system's temporary directory.
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `[snapshot]`.
+#[derive(Debug)]
+pub(crate) struct SnapshotConfig {
+    /// Parallel workers.
+    pub(crate) jobs: usize,
+    /// Level of zstd, 1 to 22.
+    pub(crate) compression: i32,
+}
+
+/// `[apply]`.
+#[derive(Debug)]
+pub(crate) struct ApplyConfig {
+    /// How long one statement of a migration waits for a lock before it is retried.
+    pub(crate) lock_timeout: Duration,
+    /// How long one statement of a migration may run; `None`: as long as it wants.
+    pub(crate) statement_timeout: Option<Duration>,
+    /// How often a migration that got no lock is tried again.
+    pub(crate) retries: u32,
+}
+
+impl Config {
+    /// Merges flags, environment, the configuration file and defaults.
+    pub(crate) fn load(flags: &GlobalArguments, environment: &Environment, cwd: &Path) -> Result<Config, CliError> {
+        let path = match &flags.config {
+            Some(path) => Some(cwd.join(path)),
+            None => search::find(cwd, environment.get("HOME").map(Path::new)),
+        };
+        let file = path.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
+        Config::merge(flags, environment, cwd, path, file)
+    }
+
+    /// The configuration of a command that must work without a file, or with a broken one.
+    pub(crate) fn without_file(
+        flags: &GlobalArguments,
+        environment: &Environment,
+        cwd: &Path,
+    ) -> Result<Config, CliError> {
+        Config::merge(flags, environment, cwd, None, ConfigFile::default())
+    }
+
+    fn merge(
+        flags: &GlobalArguments,
+        environment: &Environment,
+        cwd: &Path,
+        path: Option<PathBuf>,
+        file: ConfigFile,
+    ) -> Result<Config, CliError> {
+        let directory = path.as_deref().and_then(Path::parent).unwrap_or(cwd).to_path_buf();
+        let mut warnings = Vec::new();
+        if let Some(path) = path.as_deref().filter(|_| holds_password(file.database.url.as_ref())) {
+            warnings.push(format!(
+                "{} holds a password; keep it in a passfile, in PGPASSWORD or behind [database] password_command",
+                path.display()
+            ));
+        }
+        if flags.database.as_deref().is_some_and(|url| strip_password(url).1) {
+            warnings.push(
+                "a password on the command line can be read by every user of this machine; \
+                 use PGPASSWORD, a passfile or SAFE_MIGRATE_DATABASE_URL"
+                    .to_string(),
+            );
+        }
+        let migrations = match &flags.migrations {
+            Some(dir) => cwd.join(dir),
+            None => directory.join(file.migrations.dir.as_deref().unwrap_or(Path::new(DEFAULT_MIGRATIONS))),
+        };
+        Ok(Config {
+            database: database(flags, environment, file.database)?,
+            migrations: MigrationsConfig {
+                dir: migrations,
+                app: file.migrations.app.unwrap_or_else(|| "main".to_string()),
+            },
+            store: store(flags, cwd, &directory, file.store),
+            shadow: shadow(&directory, file.shadow),
+            snapshot: snapshot(flags, file.snapshot)?,
+            apply: apply(file.apply),
+            ask_above: file.limits.ask_above.unwrap_or(100_000_000_000),
+            fingerprint_ignore: file.fingerprint.ignore,
+            file: path,
+            directory,
+            warnings,
+        })
+    }
+
+    /// The connection string for the connection parser; `None` leaves all to the `PG*` variables.
+    pub(crate) fn database_url(&self) -> Option<&str> {
+        self.database.url.as_ref().map(SecretString::expose_secret)
+    }
+
+    /// The name under which snapshots are kept: the configured one, else that of the database.
+    pub(crate) fn source_name(&self, database: &str) -> String {
+        self.database.source.clone().unwrap_or_else(|| database.to_string())
+    }
+
+    /// The store with its URL. `is_local`: the database is on this machine, the only case that has a default.
+    pub(crate) fn resolve_store(&self, is_local: bool) -> Result<StoreConfig, CliError> {
+        let mut store = self.store.clone();
+        if store.url.is_some() {
+            return Ok(store);
+        }
+        if !is_local {
+            return Err(CliError::usage("store-missing", "a remote database needs a store, and none is named")
+                .hint("name one with --store s3://BUCKET/PREFIX, or as `url` in [store] of safe-migrate.toml")
+                .hint("--store file:///DIR keeps snapshots on this machine, if that is what you want"));
+        }
+        store.url = Some(format!("file://{}", self.directory.join(DEFAULT_STORE).display()));
+        Ok(store)
+    }
+}
+
+fn database(
+    flags: &GlobalArguments,
+    environment: &Environment,
+    section: DatabaseSection,
+) -> Result<DatabaseConfig, CliError> {
+    let named = flags.database.as_deref();
+    let named = named.or_else(|| environment.get("SAFE_MIGRATE_DATABASE_URL"));
+    let named = named.or_else(|| environment.get("DATABASE_URL"));
+    let source = flags.source.clone().or(section.source);
+    if let Some(source) = source.as_deref().filter(|source| source.trim().is_empty() || source.contains(['/', '\n'])) {
+        return Err(CliError::usage("source-invalid", format!("`{source}` cannot be the name of a source"))
+            .hint("use a plain name such as `shop`"));
+    }
+    Ok(DatabaseConfig {
+        url: named.map(SecretString::from).or(section.url),
+        source,
+        maintenance: section.maintenance.unwrap_or_else(|| "postgres".to_string()),
+        password_command: section.password_command.map(command_words).transpose()?,
+    })
+}
+
+fn command_words(command: PasswordCommand) -> Result<Vec<String>, CliError> {
+    match command {
+        PasswordCommand::Shell(line) if !line.trim().is_empty() => Ok(vec!["sh".into(), "-c".into(), line]),
+        PasswordCommand::Words(words) if words.first().is_some_and(|program| !program.is_empty()) => Ok(words),
+        _ => Err(CliError::usage("config-invalid", "[database] password_command names no program")),
+    }
+}
+
+fn store(flags: &GlobalArguments, cwd: &Path, directory: &Path, section: StoreSection) -> StoreConfig {
+    let url = match (&flags.store, &section.url) {
+        (Some(url), _) => Some(absolute_url(url, cwd)),
+        (None, Some(url)) => Some(absolute_url(url, directory)),
+        (None, None) => None,
+    };
+    StoreConfig {
+        url,
+        endpoint: section.endpoint,
+        region: section.region,
+        path_style: section.path_style.unwrap_or(false),
+        sse: section.sse,
+        kms_key: section.kms_key,
+    }
+}
+
+/// A store named by a plain path is a directory; everything with a scheme is left to the store.
+fn absolute_url(url: &str, base: &Path) -> String {
+    if url.contains("://") { url.to_string() } else { format!("file://{}", base.join(url).display()) }
+}
+
+fn shadow(directory: &Path, section: ShadowSection) -> ShadowConfig {
+    ShadowConfig {
+        bin_dir: section.bin_dir.map(|path| directory.join(path)),
+        dir: section.dir.map(|path| directory.join(path)),
+    }
+}
+
+fn snapshot(flags: &GlobalArguments, section: SnapshotSection) -> Result<SnapshotConfig, CliError> {
+    // More workers than this only press harder on production while its users work.
+    let default_jobs = std::thread::available_parallelism().map_or(1, NonZero::get).min(4);
+    let jobs = flags.jobs.or(section.jobs).unwrap_or(default_jobs);
+    let compression = section.compression.unwrap_or(1);
+    if !(1..=64).contains(&jobs) {
+        return Err(CliError::usage("config-invalid", format!("[snapshot] jobs is {jobs}; it must be 1 to 64")));
+    }
+    if !(1..=22).contains(&compression) {
+        let message = format!("[snapshot] compression is {compression}; zstd has the levels 1 to 22");
+        return Err(CliError::usage("config-invalid", message));
+    }
+    Ok(SnapshotConfig { jobs, compression })
+}
+
+fn apply(section: ApplySection) -> ApplyConfig {
+    ApplyConfig {
+        lock_timeout: section.lock_timeout.unwrap_or(Duration::from_millis(500)),
+        statement_timeout: section.statement_timeout.filter(|timeout| !timeout.is_zero()),
+        retries: section.retries.unwrap_or(10),
+    }
+}
+
+fn holds_password(url: Option<&SecretString>) -> bool {
+    url.is_some_and(|url| strip_password(url.expose_secret()).1)
+}
+
+#[cfg(test)]
+mod tests;

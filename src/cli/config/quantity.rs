@@ -1,0 +1,113 @@
+//! Durations and sizes as people write them: `500ms`, `15m`, `1h30m`, `10GB`, `64MiB`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// Reads a duration: whole numbers, each with `ms`, `s`, `m`, `h` or `d`. A bare `0` is zero.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a duration; write for example `500ms`, `15m` or `1h30m`");
+    let mut rest = text.trim();
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let (number, after) = split_where(rest, |c| !c.is_ascii_digit());
+        let (unit, after) = split_where(after.trim_start(), |c| !c.is_ascii_alphabetic());
+        let millis = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        let amount = number.parse::<u64>().ok().and_then(|n| n.checked_mul(millis)).ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_millis(amount)).ok_or_else(wrong)?;
+        rest = after.trim_start();
+    }
+    Ok(total)
+}
+
+/// Reads a size in bytes: `10GB` counts in powers of ten, `10GiB` in powers of two; a bare number is bytes.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a size; write for example `500MB`, `10GB` or `64MiB`");
+    let (number, unit) = split_where(text.trim(), |c| !c.is_ascii_digit());
+    let factor: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)
+}
+
+/// For `serde(deserialize_with)`: an optional duration.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+/// For `serde(deserialize_with)`: an optional size; a rate may end in `/s`.
+pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_size(text.trim().strip_suffix("/s").unwrap_or(&text)).map(Some).map_err(de::Error::custom)
+}
+
+fn split_where(text: &str, ends: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(ends).unwrap_or(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        let cases = [
+            ("500ms", 500),
+            ("2s", 2_000),
+            ("15m", 900_000),
+            ("24h", 86_400_000),
+            ("7 d", 604_800_000),
+            ("1h30m", 5_400_000),
+            ("1h 30min", 5_400_000),
+            ("0", 0),
+        ];
+        for (text, millis) in cases {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "m", "1.5h", "-1s", "10 parsecs", "99999999999999999999s", "999999999999999999d"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        let cases = [
+            ("0", 0),
+            ("512", 512),
+            ("512B", 512),
+            ("10GB", 10_000_000_000),
+            ("10 gb", 10_000_000_000),
+            ("64MiB", 67_108_864),
+            ("2TiB", 2_199_023_255_552),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GB", "1.5GB", "-1", "10G!", "99999999999TB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

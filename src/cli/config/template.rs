@@ -1,0 +1,109 @@
+//! The commented file that `init` writes: every key, with its default.
+
+/// What `init` knows; the rest of the file is comments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// `[database] url`, without a password.
+    pub(crate) url: Option<String>,
+    /// `[database] source`.
+    pub(crate) source: Option<String>,
+    /// `[migrations] dir`.
+    pub(crate) migrations: Option<String>,
+    /// `[store] url`.
+    pub(crate) store: Option<String>,
+}
+
+/// The text of the file.
+pub(crate) fn render_template(settings: &Settings) -> String {
+    TEMPLATE
+        .replace("{url}", &key("url", settings.url.as_deref(), "postgres://deploy@db.example/shop?sslmode=verify-full"))
+        .replace("{source}", &key("source", settings.source.as_deref(), "shop"))
+        .replace("{dir}", &key("dir", settings.migrations.as_deref(), super::DEFAULT_MIGRATIONS))
+        .replace("{store}", &key("url", settings.store.as_deref(), "s3://bucket/prefix"))
+}
+
+/// One line: the value, or a commented example.
+fn key(name: &str, value: Option<&str>, example: &str) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    match value {
+        Some(value) => format!("{name} = {}", quoted(value)),
+        None => format!("#{name} = {}", quoted(example)),
+    }
+}
+
+const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environment variables, and those over this file.
+# Relative paths relate to the directory of this file. A line that begins with "#key" shows a default or an example.
+
+[database]
+# A URL or "keyword=value" text, as for psql, without the password. When nothing is named here, then
+# SAFE_MIGRATE_DATABASE_URL, DATABASE_URL and the PG* variables count. The password belongs into PGPASSWORD,
+# a passfile, or password_command.
+{url}
+# The name under which snapshots of this database are kept; by default its own.
+{source}
+# The database to connect to while the other one is locked or swapped.
+#maintenance = "postgres"
+# Prints the password; run anew for each connection.
+#password_command = ["pass", "show", "shop/db"]
+
+[migrations]
+{dir}
+# The app of migrations that lie directly in that directory.
+#app = "main"
+
+[store]
+# Where snapshots live. Only a database on this machine has a default: .safe-migrate/store beside this file.
+{store}
+# For S3-compatible servers; credentials come from the usual AWS variables and files.
+#endpoint = "https://s3.example"
+#region = "eu-central-1"
+#path_style = false
+#sse = "aws:kms"
+#kms_key = "alias/backup"
+
+[shadow]
+# Rehearsals run in a private PostgreSQL of production's version, made in `dir` and removed afterwards.
+#bin_dir = "/usr/lib/postgresql/17/bin"
+#dir = "/var/tmp"
+
+[snapshot]
+#jobs = 4
+# Level of zstd, 1 to 22.
+#compression = 1
+
+[apply]
+# How long a statement waits for a lock before the migration is tried again, and how often that is done.
+#lock_timeout = "500ms"
+#retries = 10
+# "0": as long as it takes.
+#statement_timeout = "0"
+
+[limits]
+# A snapshot estimated above this asks first; with --yes it is refused.
+#ask_above = "100GB"
+
+[fingerprint]
+# Schema entries that come and go by themselves and are no drift.
+#ignore = ["partman.*"]
+"##;
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::ConfigFile;
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_template_is_valid_as_it_is_and_with_every_comment_removed() {
+        let template = render_template(&Settings::default());
+        ConfigFile::parse(&template, Path::new("template")).expect("the template");
+        let lines = template.lines().map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => key,
+            _ => line,
+        });
+        let uncommented: Vec<&str> = lines.collect();
+        let file = ConfigFile::parse(&uncommented.join("\n"), Path::new("template")).expect("every key");
+        assert_eq!(file.store.url.as_deref(), Some("s3://bucket/prefix"));
+        assert_eq!(file.apply.retries, Some(10));
+    }
+}

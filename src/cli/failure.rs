@@ -1,0 +1,138 @@
+//! What a workflow's error means at the terminal: exit code, code for scripts, state of production, next step.
+
+use super::error::{CliError, ErrorKind};
+use crate::migration::Conflict;
+use crate::postgres::ExecuteError;
+use crate::snapshot::SnapshotError;
+use crate::workflow::{Error, Gate};
+
+const UNCHANGED: &str = "unchanged";
+
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
+        let (kind, code) = classify(&error);
+        let hints = hints(&error);
+        let state = match &error {
+            Error::RunStopped { production, .. } => production.clone(),
+            Error::VerificationFailed { .. } => "migrated, and not as rehearsed".to_owned(),
+            _ => UNCHANGED.to_owned(),
+        };
+        let message = error.to_string();
+        let mut failure = CliError::new(kind, code, message).production(state);
+        for hint in hints {
+            failure = failure.hint(hint);
+        }
+        failure.caused_by(error)
+    }
+}
+
+/// Exit kind and code of an error.
+fn classify(error: &Error) -> (ErrorKind, &'static str) {
+    match error {
+        Error::Connection(error) if error.is_configuration() => (ErrorKind::Usage, "connection-string"),
+        Error::Connection(_) => (ErrorKind::Failed, "connection"),
+        Error::Database(_) => (ErrorKind::Failed, "database"),
+        Error::Program(_) => (ErrorKind::Failed, "programs"),
+        Error::Cluster(_) => (ErrorKind::Failed, "shadow"),
+        Error::Mark(_) => (ErrorKind::Failed, "mark"),
+        Error::Replace(_) => (ErrorKind::Failed, "replace-database"),
+        Error::Export(_) => (ErrorKind::Failed, "snapshot-locks"),
+        Error::Archive(_) => (ErrorKind::Failed, "archive"),
+        Error::Ledger(_) => (ErrorKind::Failed, "ledger"),
+        Error::Lock(crate::postgres::LockError::Held { .. }) => (ErrorKind::Locked, "locked"),
+        Error::Lock(_) => (ErrorKind::Failed, "lock"),
+        Error::Execute(error) if error.left_changes() => (ErrorKind::ProductionChanged, "migration-failed"),
+        Error::Execute(_) => (ErrorKind::Failed, "migration-failed"),
+        Error::Store(error) if error.is_configuration() => (ErrorKind::Usage, "store-address"),
+        Error::Store(_) => (ErrorKind::Snapshot, "store"),
+        Error::Snapshot(SnapshotError::InvalidId { .. }) => (ErrorKind::Usage, "snapshot-id"),
+        Error::Snapshot(_) => (ErrorKind::Snapshot, "snapshot"),
+        Error::NoSnapshot(_) => (ErrorKind::Snapshot, "no-snapshot"),
+        Error::Migration(_) => (ErrorKind::Usage, "migration-files"),
+        Error::Plan(_) => (ErrorKind::Usage, "plan"),
+        Error::Gate(gate) => (ErrorKind::Gate, gate_code(gate)),
+        Error::Pooler(_) => (ErrorKind::Gate, "pooler"),
+        Error::SnapshotRefused(_) => (ErrorKind::Snapshot, "snapshot-refused"),
+        Error::NoCreatedb { .. } => (ErrorKind::Failed, "no-createdb"),
+        Error::RestoreRefused(_) => (ErrorKind::Failed, "restore-refused"),
+        Error::File { .. } | Error::Json { .. } => (ErrorKind::Failed, "file"),
+        Error::Interrupted => (ErrorKind::Interrupted, "interrupted"),
+        Error::RunStopped { changed: true, .. } => (ErrorKind::ProductionChanged, "run-stopped"),
+        Error::RunStopped { source, .. } => classify(source),
+        Error::VerificationFailed { .. } => (ErrorKind::ProductionChanged, "verification-failed"),
+    }
+}
+
+fn gate_code(gate: &Gate) -> &'static str {
+    match gate {
+        Gate::ChangedFiles(_) => "changed-file",
+        Gate::MissingFiles(_) => "missing-file",
+        Gate::Conflict(_) => "conflict",
+        Gate::Inconsistent(_) => "inconsistent-history",
+        Gate::Drift { .. } => "drift",
+        Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
+        Gate::RehearsalFailed(_) => "rehearsal-failed",
+        Gate::DataLoss { .. } => "data-loss",
+        Gate::NotConfirmed => "not-confirmed",
+        Gate::CannotAsk => "no-confirmation",
+        Gate::LargeSnapshot(_) => "large-snapshot",
+        Gate::SwapObstacles { .. } => "swap-obstacles",
+        Gate::ProofFailed(_) => "proof-failed",
+        Gate::SnapshotChoice(_) => "snapshot-choice",
+    }
+}
+
+/// What to do next.
+fn hints(error: &Error) -> Vec<String> {
+    let one = |hint: &str| vec![hint.to_owned()];
+    match error {
+        Error::Connection(error) => error.hint().map(str::to_owned).into_iter().collect(),
+        Error::Program(error) => vec![error.hint()],
+        Error::Cluster(error) => error.hint().into_iter().collect(),
+        Error::Mark(error) => error.hint().map(str::to_owned).into_iter().collect(),
+        Error::Migration(error) => error.hint().into_iter().collect(),
+        Error::Plan(error) => error.hint().into_iter().collect(),
+        Error::Store(error) => one(error.hint()),
+        Error::Snapshot(error) => one(error.hint()),
+        Error::NoCreatedb { role } => vec![format!("ALTER ROLE {role} CREATEDB, or connect as a role that may")],
+        Error::Lock(crate::postgres::LockError::Held { .. }) => {
+            one("wait for it with --wait 5m, or look at it with `safe-migrate history`")
+        }
+        Error::Ledger(crate::postgres::LedgerError::Newer { .. }) => one("use the newer safe-migrate that wrote it"),
+        Error::Execute(ExecuteError::Unclear { .. }) => {
+            one("look whether it took effect; then finish or undo it by hand, or restore the snapshot of that run")
+        }
+        Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
+        Error::Pooler(_) => one("give the address of the server itself with --database"),
+        Error::Gate(gate) => gate_hint(gate),
+        Error::RunStopped { hint, .. } | Error::VerificationFailed { hint, .. } => vec![hint.clone()],
+        _ => Vec::new(),
+    }
+}
+
+fn gate_hint(gate: &Gate) -> Vec<String> {
+    let hint = match gate {
+        Gate::ChangedFiles(_) => "put the text that was applied back, and write the change as a new migration",
+        Gate::MissingFiles(_) => "check out the release that has them; `safe-migrate status` lists what is applied",
+        Gate::Conflict(conflicts) => return conflicts.iter().map(merge_hint).collect(),
+        Gate::Inconsistent(_) => "nothing can be put before what is applied; correct the `-- run-before:` lines",
+        Gate::Drift { .. } => "find out who changed it; to go on as it is: --accept-drift WHY",
+        Gate::ChangedMeanwhile { .. } => "run the command again",
+        Gate::RehearsalFailed(_) => "correct the migration and run the command again",
+        Gate::DataLoss { plan_hash, .. } => {
+            return vec![format!("if that is meant, say so: --accept-data-loss {plan_hash}")];
+        }
+        Gate::NotConfirmed => return Vec::new(),
+        Gate::CannotAsk => "give --yes to confirm in a script",
+        Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",
+        Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",
+        Gate::ProofFailed(_) => "verify the snapshot with `safe-migrate snapshot verify ID --level hash`",
+        Gate::SnapshotChoice(_) => "take a new one with --snapshot new",
+    };
+    vec![hint.to_owned()]
+}
+
+fn merge_hint(conflict: &Conflict) -> String {
+    let leaves: Vec<String> = conflict.leaves.iter().map(ToString::to_string).collect();
+    format!("let one depend on the other, or add a migration with `-- depends: {}`", leaves.join(", "))
+}

@@ -1,0 +1,110 @@
+//! From the merged configuration to what the workflows need.
+
+use std::path::{Path, PathBuf};
+
+use super::context::Context;
+use super::error::CliError;
+use crate::postgres::{ConnectionSpec, Environment, ExecuteOptions};
+use crate::store::StoreSettings;
+use crate::workflow::{Actor, Error, Project};
+
+/// The variables of libpq that say which database is meant.
+const NAMING_VARIABLES: [&str; 4] = ["PGDATABASE", "PGSERVICE", "PGHOST", "PGHOSTADDR"];
+
+impl Context {
+    /// The project of this command, with a store.
+    pub(crate) fn project(&self) -> Result<Project, CliError> {
+        let target = self.target()?;
+        let is_local = target.is_local();
+        let store = self.config.resolve_store(is_local)?;
+        let store = StoreSettings {
+            url: store.url.unwrap_or_default(),
+            endpoint: store.endpoint,
+            region: store.region,
+            path_style: store.path_style,
+            sse: store.sse,
+            kms_key: store.kms_key,
+        };
+        Ok(self.project_with(target, store))
+    }
+
+    /// The project of a command that reads no store, so that a database elsewhere needs none.
+    pub(crate) fn project_without_store(&self) -> Result<Project, CliError> {
+        Ok(self.project_with(self.target()?, StoreSettings::default()))
+    }
+
+    /// The connection that was configured.
+    ///
+    /// libpq would go for a database named after the user on this machine; what is about to be migrated is not guessed.
+    pub(crate) fn target(&self) -> Result<ConnectionSpec, CliError> {
+        let url = self.config.database_url();
+        let by_variable = NAMING_VARIABLES.iter().any(|name| self.environment.get(name).is_some());
+        if url.is_none() && !by_variable {
+            return Err(CliError::usage("no-database", "no database is named")
+                .hint("name it with --database URL, DATABASE_URL, or `url` in [database] of safe-migrate.toml"));
+        }
+        self.connection(url)
+    }
+
+    /// Parses a connection string with this process's environment.
+    pub(crate) fn connection(&self, url: Option<&str>) -> Result<ConnectionSpec, CliError> {
+        let spec = ConnectionSpec::parse(url, &self.process_environment()).map_err(Error::from)?;
+        Ok(match &self.config.database.password_command {
+            Some(words) => spec.with_password_command(&shell_command(words)),
+            None => spec,
+        })
+    }
+
+    fn process_environment(&self) -> Environment {
+        self.environment.variables().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    fn below_directory(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.directory) {
+            Ok(below) if !below.as_os_str().is_empty() => below.to_path_buf(),
+            _ => path.to_path_buf(),
+        }
+    }
+
+    fn project_with(&self, target: ConnectionSpec, store: StoreSettings) -> Project {
+        let config = &self.config;
+        Project {
+            maintenance_database: config.database.maintenance.clone(),
+            source: config.source_name(target.database()).to_string(),
+            target,
+            // Messages name files; below the current directory the short way is enough.
+            migrations_dir: self.below_directory(&config.migrations.dir),
+            default_app: config.migrations.app.clone(),
+            store,
+            bin_dir: config.shadow.bin_dir.clone(),
+            shadow_dir: config.shadow.dir.clone().unwrap_or_else(|| self.environment.temporary_directory()),
+            jobs: config.snapshot.jobs,
+            compression: config.snapshot.compression,
+            ask_above: Some(config.ask_above),
+            execute: ExecuteOptions {
+                lock_timeout: config.apply.lock_timeout,
+                statement_timeout: config.apply.statement_timeout,
+                retries: config.apply.retries,
+            },
+            fingerprint_ignore: config.fingerprint_ignore.clone(),
+            environment: self.process_environment(),
+            actor: Actor { user: self.environment.user(), host: self.environment.host() },
+        }
+    }
+}
+
+/// Words of a program as one line for the shell, each quoted.
+fn shell_command(words: &[String]) -> String {
+    words.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_of_a_password_command_reaches_its_program_whole() {
+        let words = ["pass", "show", "it's a $secret"].map(str::to_owned);
+        assert_eq!(shell_command(&words), r"'pass' 'show' 'it'\''s a $secret'");
+    }
+}
