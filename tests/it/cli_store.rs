@@ -1,0 +1,83 @@
+//! The same path on a bucket as on a directory: `rclone serve s3`, started and asked for its keys by the test.
+
+use std::collections::BTreeMap;
+
+use crate::support::{Contents, Project, Scene, Version};
+
+/// Chunks by key, with their bytes.
+fn chunks(scene: &Scene) -> BTreeMap<String, Vec<u8>> {
+    scene.store.objects().into_iter().filter(|(key, _)| key.starts_with("chunks/")).collect()
+}
+
+#[test]
+fn a_bucket_serves_the_whole_path() {
+    let scene = Scene::dusangire_on_rclone(Version::V15);
+    scene.run(0, &["apply", "--yes"]);
+    scene.database.sql(include_str!("support/rich.sql"));
+    let expected = Contents::of(scene.cluster(), scene.database.name());
+    scene.take_snapshot();
+    scene.database.sql("DROP TABLE types");
+    scene.run(0, &["restore", "latest", "--in-place", "--yes"]);
+    let found = Contents::of(scene.cluster(), scene.database.name());
+    let without_unlogged = |contents: Contents| -> Vec<(String, String)> {
+        contents.relations.into_iter().filter(|(name, _)| name != "public.fleeting").collect()
+    };
+    assert_eq!(without_unlogged(found), without_unlogged(expected));
+    assert_eq!(scene.run(0, &["apply", "--yes"]).stdout, "nothing to do\n");
+}
+
+#[test]
+fn a_bucket_holds_the_same_chunks_as_a_directory() {
+    let bucket = Scene::dusangire_on_rclone(Version::V15);
+    bucket.database.sql(
+        "CREATE TABLE t (a int, b text); INSERT INTO t SELECT i, repeat('x', i % 100) FROM generate_series(1, 20000) i",
+    );
+    bucket.take_snapshot();
+    let directory = tempfile::tempdir().unwrap();
+    let local = format!("file://{}/store", directory.path().display());
+    let output = bucket.run(0, &["snapshot", "create", "--store", &local]);
+    assert_eq!(output.status, 0);
+
+    let found = crate::support::TestStore::local(&directory.path().join("store"));
+    let of_directory: BTreeMap<_, _> =
+        found.objects().into_iter().filter(|(key, _)| key.starts_with("chunks/")).collect();
+    let of_bucket = chunks(&bucket);
+    // An archive carries the time at which pg_dump wrote it; rows and roles are equal byte by byte.
+    let different = |one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>| {
+        one.iter().filter(|(key, bytes)| other.get(*key) != Some(bytes)).count()
+    };
+    assert_eq!(of_bucket.len(), of_directory.len());
+    assert!(different(&of_bucket, &of_directory) <= 1, "only the schema's archive may differ");
+    assert!(different(&of_directory, &of_bucket) <= 1);
+    assert!(of_bucket.len() >= 3, "schema, roles and rows: {}", of_bucket.len());
+}
+
+#[test]
+fn a_wrong_secret_is_refused_and_not_shown() {
+    let scene = Scene::dusangire_on_rclone(Version::V15);
+    let wrong = "wrong-0123456789abcdef";
+    let before = scene.database.dump();
+    let arguments = ["apply", "--yes"];
+    let output = scene.project.run_with(&arguments, &[("AWS_SECRET_ACCESS_KEY", wrong)]);
+    scene.check(6, &arguments, &output);
+    assert!(!format!("{}{}", output.stdout, output.stderr).contains(wrong));
+    assert_eq!(scene.store.objects(), []);
+    assert_eq!(scene.database.dump(), before, "production is untouched");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_refused() {
+    let scene = Scene::dusangire(Version::V15);
+    let mut project = Project::dusangire(&scene.database, &scene.store);
+    project.configure(&format!(
+        "[database]\nurl = \"{}\"\n\n[store]\nurl = \"s3://backups/x\"\nendpoint = \"http://127.0.0.1:1\"\nregion = \"us-east-1\"\npath_style = true\n",
+        scene.database.url()
+    ));
+    project.set("AWS_ACCESS_KEY_ID", "a");
+    project.set("AWS_SECRET_ACCESS_KEY", "b");
+    let before = scene.database.dump();
+    let output = project.run(&["apply", "--yes"]);
+    scene.check(6, &["apply"], &output);
+    assert!(output.stderr.contains("127.0.0.1:1"), "{}", output.stderr);
+    assert_eq!(scene.database.dump(), before);
+}

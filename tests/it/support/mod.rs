@@ -1,0 +1,24 @@
+//! What the tests stand on: PostgreSQL servers, stores and a working directory, made for one test and gone after it.
+//!
+//! Nothing here uses the library under test: these are the oracle. Every process and directory is watched by a
+//! [`Watchdog`], so that a killed test process leaves nothing behind either.
+
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
+
+mod cluster;
+mod database;
+mod oracle;
+mod programs;
+mod project;
+mod redact;
+mod scene;
+mod store;
+mod watchdog;
+
+pub use cluster::{TestCluster, Version};
+pub use database::{TestDatabase, TestRole};
+pub use oracle::{Contents, dump_and_restore};
+pub use programs::{clean_command, output_of};
+pub use project::{Output, Project};
+pub use scene::Scene;
+pub use store::TestStore;

@@ -1,0 +1,151 @@
+//! A user's working directory, and the real binary run in it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::database::TestDatabase;
+use super::programs::{clean_command, copy, copy_tree};
+use super::redact::redact;
+use super::store::TestStore;
+
+/// A temporary working directory with a `safe-migrate.toml` and a `migrations` directory.
+#[derive(Debug)]
+pub struct Project {
+    root: TempDir,
+    variables: Vec<(OsString, OsString)>,
+}
+
+/// What a run of the binary left: its exit status and both streams.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code, or -1 when a signal ended it.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Project {
+    /// No migrations and an empty configuration.
+    pub fn empty() -> Project {
+        let root = tempfile::Builder::new().prefix("test-project-").tempdir().expect("cannot make a working directory");
+        let project = Project { root, variables: Vec::new() };
+        for directory in [project.migrations(), project.home()] {
+            std::fs::create_dir(directory).expect("cannot make a directory of the project");
+        }
+        project.configure("");
+        project
+    }
+
+    /// A configuration that names this database (as the source `test`) and this store, whose keys are in the environment.
+    pub fn new(database: &TestDatabase, store: &TestStore) -> Project {
+        let mut project = Project::empty();
+        project.configure(&format!(
+            "[database]\nurl = \"{}\"\nsource = \"test\"\n\n[migrations]\ndir = \"migrations\"\n\n[shadow]\nbin_dir = \"{}\"\n\n{}",
+            database.url(),
+            database.cluster().bin_dir().display(),
+            store.toml()
+        ));
+        for (name, value) in store.env() {
+            project.set(&name, &value);
+        }
+        project
+    }
+
+    /// The same, with the repository's migrations.
+    pub fn dusangire(database: &TestDatabase, store: &TestStore) -> Project {
+        let project = Project::new(database, store);
+        copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations"), &project.migrations(), copy);
+        project
+    }
+
+    /// The working directory.
+    pub fn directory(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The directory of the migrations.
+    pub fn migrations(&self) -> PathBuf {
+        self.directory().join("migrations")
+    }
+
+    fn home(&self) -> PathBuf {
+        self.directory().join("home")
+    }
+
+    /// Replaces `safe-migrate.toml`.
+    pub fn configure(&self, toml: &str) {
+        self.write("safe-migrate.toml", toml);
+    }
+
+    /// Writes `migrations/<app>/<name>.sql`, new or changed.
+    pub fn write_migration(&self, app: &str, name: &str, text: &str) -> PathBuf {
+        self.write(&format!("migrations/{app}/{name}.sql"), text)
+    }
+
+    /// Writes a file of the project, with the directories above it.
+    pub fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.directory().join(path);
+        let parent = path.parent().expect("it lies in the project");
+        std::fs::create_dir_all(parent).expect("cannot make a directory of the project");
+        std::fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        path
+    }
+
+    /// Sets an environment variable for every run from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.into(), value.into()));
+    }
+
+    /// The binary with these arguments, in the project, in an environment of PATH, HOME, TMPDIR, the language and what
+    /// was [`set`](Project::set): for tests that add to it, talk to it or kill it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = clean_command(env!("CARGO_BIN_EXE_safe-migrate"));
+        command
+            .args(arguments)
+            .current_dir(self.directory())
+            .env_remove("LC_ALL")
+            .env("LANG", "C.UTF-8")
+            .env("HOME", self.home())
+            .env("TMPDIR", std::env::temp_dir())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary to its end, without a terminal.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(arguments, &[])
+    }
+
+    /// The same, with more environment variables.
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let output = self.command(arguments).envs(variables.iter().copied()).output().expect("cannot run the binary");
+        let text = |bytes| String::from_utf8(bytes).expect("the binary prints UTF-8");
+        Output { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Runs the binary and renders command, exit status and both streams for an inline snapshot, without what differs
+    /// from run to run.
+    pub fn snapshot(&self, arguments: &[&str]) -> String {
+        self.render(arguments, &self.run(arguments))
+    }
+
+    /// The rendering of [`snapshot`](Project::snapshot), of a run that is over.
+    pub fn render(&self, arguments: &[&str], output: &Output) -> String {
+        let mut text = format!("$ safe-migrate {}\nexit {}\n", arguments.join(" "), output.status);
+        for (name, stream) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+            if !stream.is_empty() {
+                text.push_str(&format!("--- {name}\n{stream}"));
+                if !stream.ends_with('\n') {
+                    text.push_str("[no newline at the end]\n");
+                }
+            }
+        }
+        redact(&text, self.directory())
+    }
+}

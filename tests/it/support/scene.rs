@@ -1,0 +1,120 @@
+//! One database, one store and one project on them: what most tests of the whole path begin with.
+
+use std::sync::Arc;
+
+use super::cluster::{TestCluster, Version};
+use super::database::TestDatabase;
+use super::programs::output_of;
+use super::project::{Output, Project};
+use super::store::TestStore;
+
+/// Ledger and project of one test. The store lies in a directory of its own, as `store` beside the project's files.
+#[derive(Debug)]
+pub struct Scene {
+    /// The project; its configuration names the database and the store.
+    pub project: Project,
+    /// The production database.
+    pub database: TestDatabase,
+    /// The store.
+    pub store: TestStore,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Scene {
+    /// The repository's migrations, nothing applied, a local store.
+    pub fn dusangire(version: Version) -> Scene {
+        let (database, store, directory) = ground(version);
+        let project = Project::dusangire(&database, &store);
+        Scene { project, database, store, _directory: Some(directory) }
+    }
+
+    /// No migrations, a local store.
+    pub fn empty(version: Version) -> Scene {
+        let (database, store, directory) = ground(version);
+        let project = Project::new(&database, &store);
+        Scene { project, database, store, _directory: Some(directory) }
+    }
+
+    /// The repository's migrations and `rclone serve s3` as the store.
+    pub fn dusangire_on_rclone(version: Version) -> Scene {
+        let database = TestCluster::shared(version).database();
+        let store = TestStore::rclone();
+        let project = Project::dusangire(&database, &store);
+        Scene { project, database, store, _directory: None }
+    }
+
+    /// The server.
+    pub fn cluster(&self) -> &Arc<TestCluster> {
+        self.database.cluster()
+    }
+
+    /// Runs the binary, which must end with this status and may never print the superuser's password.
+    #[track_caller]
+    pub fn run(&self, status: i32, arguments: &[&str]) -> Output {
+        let output = self.project.run(arguments);
+        self.check(status, arguments, &output);
+        output
+    }
+
+    /// What [`run`](Scene::run) asks of a run that is over.
+    #[track_caller]
+    pub fn check(&self, status: i32, arguments: &[&str], output: &Output) {
+        let text = format!("{}{}", output.stdout, output.stderr);
+        assert_eq!(output.status, status, "safe-migrate {}:\n{text}", arguments.join(" "));
+        let secrets = [Some(self.cluster().password()), self.store.secret_key()];
+        for secret in secrets.into_iter().flatten() {
+            assert!(!text.contains(secret), "safe-migrate {} prints a secret", arguments.join(" "));
+        }
+    }
+
+    /// `app/name` of each applied migration, in the order of the ledger.
+    pub fn applied(&self) -> Vec<String> {
+        if self.database.query("SELECT to_regclass('safe_migrate.migration')").is_empty() {
+            return Vec::new();
+        }
+        let order = "SELECT app || '/' || name FROM safe_migrate.migration ORDER BY applied_at, app, name";
+        self.database.query(order).lines().map(str::to_owned).collect()
+    }
+
+    /// The ids of the snapshots that the store holds, oldest first, by their manifests.
+    pub fn snapshots(&self) -> Vec<String> {
+        let objects = self.store.objects();
+        let ids = objects.iter().filter_map(|(key, _)| key.strip_prefix("snapshots/")?.strip_suffix("/manifest.json"));
+        ids.map(str::to_owned).collect()
+    }
+
+    /// Takes a snapshot; its id.
+    #[track_caller]
+    pub fn take_snapshot(&self) -> String {
+        self.run(0, &["snapshot", "create"]).stdout.trim().to_owned()
+    }
+
+    /// `pg_dump -s` of the production database without the ledger.
+    pub fn schema(&self) -> String {
+        self.schema_of(self.database.name())
+    }
+
+    /// `pg_dump -s` of a database without the ledger.
+    pub fn schema_of(&self, database: &str) -> String {
+        let url = self.cluster().socket_url(database);
+        let text = output_of(self.cluster().program("pg_dump").args(["-s", "-N", "safe_migrate", "-d", &url]));
+        let lines = text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// The names of the databases that a restore made beside this test's.
+    pub fn databases(&self) -> Vec<String> {
+        let family = format!(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, '{}') OR starts_with(datname, 'safe_migrate_') ORDER BY 1",
+            self.database.name()
+        );
+        self.cluster().query("postgres", &family).lines().map(str::to_owned).collect()
+    }
+}
+
+fn ground(version: Version) -> (TestDatabase, TestStore, tempfile::TempDir) {
+    let database = TestCluster::shared(version).database();
+    let directory = tempfile::Builder::new().prefix("test-store-").tempdir().expect("cannot make a directory");
+    let store = TestStore::local(&directory.path().join("store"));
+    (database, store, directory)
+}
