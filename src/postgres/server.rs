@@ -44,7 +44,7 @@ pub struct ServerIdentity {
     pub in_recovery: bool,
     /// Name of the bootstrap superuser (OID 10).
     pub bootstrap_role: String,
-    /// Values of [`SHARED_SETTINGS`] that are not the built-in default.
+    /// Values of the shared settings that are not the built-in default.
     pub settings: BTreeMap<String, String>,
 }
 
