@@ -46,7 +46,7 @@ pub enum ExecuteError {
         source: Box<DatabaseError>,
     },
     /// A statement outside a transaction was refused; the ones before it stay.
-    #[error("{file}:{line}: {source} (outside a transaction: {done} statement(s) before it are done)")]
+    #[error("{file}:{line}: {source} (outside a transaction; statements before it that are done: {done})")]
     Step {
         /// File of the migration.
         file: String,

@@ -76,6 +76,12 @@ pub fn format_count(count: u64) -> String {
     text
 }
 
+/// A number of things: `1 row`, `1,234 rows`.
+pub fn format_things(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", format_count(count))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +147,12 @@ mod tests {
         assert_eq!(format_count(999), "999");
         assert_eq!(format_count(1_000), "1,000");
         assert_eq!(format_count(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!(format_things(1, "row"), "1 row");
+        assert_eq!(format_things(0, "row"), "0 rows");
+        assert_eq!(format_things(1_234, "table"), "1,234 tables");
     }
 }

@@ -3,4 +3,4 @@
 mod format;
 pub mod rehearsal;
 
-pub use format::{format_ago, format_bytes, format_count, format_duration, format_time};
+pub use format::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};

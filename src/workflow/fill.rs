@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::postgres::{
     ConnectionSpec, DatabaseError, Programs, Section, Session, archive, catalog, copy, prepare_copy_session,
 };
+use crate::report::format_things;
 use crate::snapshot::{ChunkId, Manifest, Segment, SnapshotReader, TableData};
 
 use super::{Error, Operator, Unit, manifest_parts, shadow};
@@ -95,7 +96,11 @@ async fn load_rows(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &
     let queue = Arc::new(Mutex::new(loads(manifest)));
     let workers = (0..target.jobs.max(1)).map(|_| load_worker(target, reader, Arc::clone(&queue), operator));
     futures_util::future::try_join_all(workers).await?;
-    operator.finish(&format!("{} rows in {} tables", manifest.totals.rows, manifest.tables.len()));
+    operator.finish(&format!(
+        "{} in {}",
+        format_things(manifest.totals.rows, "row"),
+        format_things(manifest.tables.len() as u64, "table")
+    ));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 
 use crate::postgres::{Programs, catalog, copy, prepare_copy_session};
+use crate::report::format_things;
 use crate::snapshot::{Manifest, RowSetHash};
 
 use super::{Error, Operator, Unit, manifest_parts};
@@ -94,7 +95,11 @@ pub async fn prove(
         }
     }
     proof.differences.sort();
-    operator.finish(&format!("{} rows in {tables} tables read back", manifest.totals.rows));
+    operator.finish(&format!(
+        "{} in {} read back",
+        format_things(manifest.totals.rows, "row"),
+        format_things(tables as u64, "table")
+    ));
     Ok(proof)
 }
 

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use crate::postgres::catalog::{Peculiarities, Table};
 use crate::postgres::database::DatabaseProperties;
 use crate::postgres::{DatabaseError, ExportedSnapshot, archive, catalog, copy, prepare_copy_session};
-use crate::report::format_bytes;
+use crate::report::{format_bytes, format_things};
 use crate::snapshot::{
     Blob, FORMAT_VERSION, Manifest, PackedSegment, RangeKey, Reason, SequenceRecord, ServerRecord, SnapshotId,
     SnapshotWriter, TableData, TablePacker, VerifiedSnapshot, WriterOptions, segments_by_table,
@@ -112,9 +112,9 @@ async fn publish(
     let verified = writer.publish(manifest).await?;
     let totals = verified.manifest().totals;
     operator.step(&format!(
-        "snapshot {}: {} rows, {} copied, {} stored, {} of it new",
+        "snapshot {}: {}, {} copied, {} stored, {} of it new",
         verified.id(),
-        totals.rows,
+        format_things(totals.rows, "row"),
         format_bytes(totals.raw_bytes),
         format_bytes(totals.stored_bytes),
         format_bytes(counters.sent_bytes)
@@ -241,7 +241,7 @@ async fn copy_tables(
         })
         .collect();
     let rows: u64 = tables.iter().map(|table| table.rows.rows).sum();
-    operator.finish(&format!("{rows} rows in {} tables", tables.len()));
+    operator.finish(&format!("{} in {}", format_things(rows, "row"), format_things(tables.len() as u64, "table")));
     Ok(tables)
 }
 

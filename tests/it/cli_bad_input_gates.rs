@@ -18,20 +18,20 @@ fn a_syntax_error_is_found_by_the_rehearsal() {
     $ safe-migrate apply --yes
     exit 3
     --- stderr
-    plan [HASH]: apply 3 migration(s)
+    plan [HASH]: apply 3 migrations
       menu/0001_initial
       menu/0002_name
       menu/0003_price
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
-    3 rows in 1 tables
+    3 rows in 1 table
     snapshot [ID]: 3 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new
     restoring the snapshot into a shadow
     loading rows ([SIZE])
-    3 rows in 1 tables
+    3 rows in 1 table
     building indexes and constraints
     proving rows (3)
-    3 rows in 1 tables read back
+    3 rows in 1 table read back
     rehearsing (3)
     stopped
     rehearsal [ID]: FAIL
@@ -59,14 +59,14 @@ fn a_syntax_error_without_a_rehearsal_is_found_in_production_and_leaves_nothing(
     $ safe-migrate apply --yes --skip-rehearsal test
     exit 1
     --- stderr
-    plan [HASH]: apply 1 migration(s)
+    plan [HASH]: apply 1 migration
       menu/0003_price
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
     7 rows in 6 tables
     snapshot [ID]: 7 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new
     warning: nothing was rehearsed (test)
-    apply 1 migration(s) to postgres://admin@127.0.0.1:[PORT]/test_[N] (way back: snapshot [ID])? yes (--yes)
+    apply 1 migration on postgres://admin@127.0.0.1:[PORT]/test_[N] (way back: snapshot [ID])? yes (--yes)
     error: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
     production: unchanged; schema, rows and applied migrations are as before
     hint: correct the migration and run the command again
@@ -90,19 +90,19 @@ fn a_script_must_confirm() {
     $ safe-migrate apply
     exit 3
     --- stderr
-    plan [HASH]: apply 2 migration(s)
+    plan [HASH]: apply 2 migrations
       menu/0001_initial
       menu/0002_name
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
-    3 rows in 1 tables
+    3 rows in 1 table
     snapshot [ID]: 3 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new
     restoring the snapshot into a shadow
     loading rows ([SIZE])
-    3 rows in 1 tables
+    3 rows in 1 table
     building indexes and constraints
     proving rows (3)
-    3 rows in 1 tables read back
+    3 rows in 1 table read back
     rehearsing (2)
     done
     trying the way back
@@ -141,7 +141,7 @@ fn data_loss_needs_the_hash_of_the_plan() {
     $ safe-migrate rollback menu zero --yes
     exit 3
     --- stderr
-    plan [HASH]: roll back 2 migration(s)
+    plan [HASH]: roll back 2 migrations
       menu/0002_name
       menu/0001_initial
     taking a snapshot of "test_[N]"

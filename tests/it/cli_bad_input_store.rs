@@ -20,7 +20,7 @@ fn the_store_is_unreachable() {
     $ safe-migrate apply --yes
     exit 6
     --- stderr
-    plan [HASH]: apply 2 migration(s)
+    plan [HASH]: apply 2 migrations
       menu/0001_initial
       menu/0002_name
     error: s3://backups/production at http://127.0.0.1:[PORT] cannot be reached
@@ -39,7 +39,7 @@ fn the_key_of_the_store_is_wrong() {
     $ safe-migrate apply --yes
     exit 6
     --- stderr
-    plan [HASH]: apply 2 migration(s)
+    plan [HASH]: apply 2 migrations
       menu/0001_initial
       menu/0002_name
     error: s3://backups/production/safe-migrate.json: not allowed to read (SignatureDoesNotMatch)
@@ -58,7 +58,7 @@ fn the_bucket_is_not_there() {
     $ safe-migrate apply --yes
     exit 6
     --- stderr
-    plan [HASH]: apply 2 migration(s)
+    plan [HASH]: apply 2 migrations
       menu/0001_initial
       menu/0002_name
     error: s3://no-such-bucket/production at http://127.0.0.1:[PORT]: there is no bucket `no-such-bucket`
@@ -79,7 +79,7 @@ fn the_store_is_read_only() {
     $ safe-migrate apply --yes
     exit 6
     --- stderr
-    plan [HASH]: apply 2 migration(s)
+    plan [HASH]: apply 2 migrations
       menu/0001_initial
       menu/0002_name
     taking a snapshot of "test_[N]"

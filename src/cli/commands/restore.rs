@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
-use crate::report::{format_ago, format_bytes, format_count};
+use crate::report::{format_ago, format_bytes, format_count, format_things};
 use crate::snapshot::{SnapshotId, SnapshotReader, SnapshotSummary};
 use crate::store::Store;
 use crate::workflow::restore::{
@@ -163,10 +163,10 @@ async fn dry_run(
 fn rendered(report: &RestoreReport) -> Outcome {
     let (plan, proof) = (&report.plan, &report.proof);
     let mut text = format!(
-        "proven: {} rows in {} tables and {} sequences equal the snapshot; schema equal to plain pg_restore\n",
-        format_count(proof.rows),
-        proof.tables,
-        proof.sequences
+        "proven: {} in {} and {} equal the snapshot; schema equal to plain pg_restore\n",
+        format_things(proof.rows, "row"),
+        format_things(proof.tables as u64, "table"),
+        format_things(proof.sequences as u64, "sequence")
     );
     text.push_str(&match &report.swap {
         Some(swap) => swap_text(swap),

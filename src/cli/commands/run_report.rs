@@ -8,7 +8,7 @@ use super::run_options::{RunOptions, RunSnapshot};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
-use crate::report::format_duration;
+use crate::report::{format_duration, format_things};
 use crate::snapshot::SnapshotId;
 use crate::workflow::{ApplyOutcome, ApplyReport, ApplyRequest, Error, Selection, SnapshotChoice, apply};
 
@@ -61,7 +61,8 @@ fn rendered(report: &ApplyReport) -> Outcome {
     let run = &report.run;
     let steps: Vec<String> = report.plan.steps.iter().map(|step| step.migration.id.to_string()).collect();
     let taken = run.finished_at.map(|end| (end - run.started_at).unsigned_abs()).unwrap_or_default();
-    let mut text = format!("run {}: {} migration(s) in {}\n", run.id, steps.len(), format_duration(taken));
+    let mut text =
+        format!("run {}: {} in {}\n", run.id, format_things(steps.len() as u64, "migration"), format_duration(taken));
     text.push_str(&format!("  {}\n", report.verification));
     if let Some(snapshot) = &run.snapshot_id {
         text.push_str(&format!("  the way back: safe-migrate restore {snapshot} --in-place\n"));

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::migration::Direction;
 use crate::postgres::Ledger;
-use crate::report::format_duration;
+use crate::report::{format_duration, format_things};
 use crate::schema::FingerprintRecord;
 use crate::snapshot::{self, SnapshotId, SnapshotReader};
 
@@ -154,8 +154,9 @@ impl Run<'_> {
             SnapshotEvidence::Verified(snapshot) => format!("snapshot {}", snapshot.id()),
             SnapshotEvidence::Skipped(_) => "NO snapshot".to_owned(),
         };
-        let (count, target) = (self.prepared.plan.steps.len(), self.project.target.display());
-        match self.operator.confirm(&format!("{verb} {count} migration(s) to {target} (way back: {way_back})?")) {
+        let migrations = format_things(self.prepared.plan.steps.len() as u64, "migration");
+        let target = self.project.target.display();
+        match self.operator.confirm(&format!("{verb} {migrations} on {target} (way back: {way_back})?")) {
             Confirmation::Yes => Ok(()),
             Confirmation::No => Err(Gate::NotConfirmed.into()),
             Confirmation::CannotAsk => Err(Gate::CannotAsk.into()),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::migration::{Direction, Plan};
 use crate::postgres::{RunLock, RunRecord, Session, keep_session};
+use crate::report::format_things;
 use crate::report::rehearsal::RehearsalReport;
 use crate::snapshot::{Level, Reason, SnapshotId, SnapshotReader, VerifiedSnapshot};
 use crate::store::Store;
@@ -171,7 +172,11 @@ fn show_plan(plan: &Plan, operator: &dyn Operator) {
         Direction::Apply => "apply",
         Direction::Rollback => "roll back",
     };
-    operator.step(&format!("plan {}: {verb} {} migration(s)", plan.hash().short(), plan.steps.len()));
+    operator.step(&format!(
+        "plan {}: {verb} {}",
+        plan.hash().short(),
+        format_things(plan.steps.len() as u64, "migration")
+    ));
     for step in &plan.steps {
         operator.step(&format!("  {}", step.migration.id));
     }

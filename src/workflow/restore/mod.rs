@@ -190,13 +190,13 @@ fn refuse_missing(plan: &RestorePlan, roles: bool) -> Result<(), Error> {
     if !plan.missing_extensions.is_empty() {
         let names = plan.missing_extensions.join(", ");
         return Err(Error::RestoreRefused(format!(
-            "the server lacks the files of extension(s) {names}; install them first"
+            "the server lacks the files of these extensions: {names}; install them first"
         )));
     }
     if !plan.missing_roles.is_empty() && !roles {
         let names = plan.missing_roles.join(", ");
         return Err(Error::RestoreRefused(format!(
-            "the server lacks role(s) {names}; --roles makes them, without passwords"
+            "the server lacks these roles: {names}; --roles makes them, without passwords"
         )));
     }
     Ok(())
