@@ -122,3 +122,21 @@ fn an_index_without_a_name_that_cannot_be_built_leaves_no_invalid_index() {
     scene.run(0, &["apply", "--yes"]);
     assert_eq!(scene.database.query("SELECT count(*) FROM pg_index WHERE indrelid = 'dish'::regclass"), "2");
 }
+
+#[test]
+fn rows_written_while_the_run_is_prepared_are_named_before_production_is_touched() {
+    let scene = with_three_rows("-- migrate:up\nCREATE TABLE menu (id int);\n-- migrate:down\nDROP TABLE menu;\n");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                scene.database.sql("INSERT INTO dish SELECT max(id) + 1, 'ubugari' FROM dish");
+            }
+        });
+        let output = scene.run(0, &["apply", "--yes"]);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        output
+    });
+    let gap = output.stderr.find("written since the snapshot began").expect("the gap is named");
+    assert!(gap < output.stderr.find("applied kitchen/0002_half").unwrap(), "{}", output.stderr);
+}

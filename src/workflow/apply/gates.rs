@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::migration::Direction;
-use crate::postgres::Ledger;
+use crate::postgres::{Ledger, catalog};
 use crate::report::{format_duration, format_things};
 use crate::schema::FingerprintRecord;
 use crate::snapshot::{self, SnapshotId, SnapshotReader};
@@ -142,6 +142,21 @@ impl Run<'_> {
             return Ok(());
         }
         Err(Gate::DataLoss { losses, plan_hash: hash.short().to_owned() }.into())
+    }
+
+    /// Says how much was written since the snapshot: a restore would lose it.
+    pub(super) async fn name_the_gap(&self) -> Result<(), Error> {
+        if self.request.snapshot != SnapshotChoice::New {
+            return Ok(());
+        }
+        let now = catalog::rows_written(&self.prepared.session).await?;
+        let rows = now.saturating_sub(self.prepared.rows_written);
+        if rows > 0 {
+            let rows = format_things(rows, "row");
+            self.operator
+                .warn(&format!("about {rows} written since the snapshot began; a restore would lose what is newer"));
+        }
+        Ok(())
     }
 
     /// Asks before production is changed.

@@ -7,7 +7,7 @@ mod verify;
 use std::time::Duration;
 
 use crate::migration::{Direction, Plan};
-use crate::postgres::{RunLock, RunRecord, Session, keep_session};
+use crate::postgres::{RunLock, RunRecord, Session, catalog, keep_session};
 use crate::report::format_things;
 use crate::report::rehearsal::RehearsalReport;
 use crate::snapshot::{Level, Reason, SnapshotId, SnapshotReader, VerifiedSnapshot};
@@ -99,6 +99,8 @@ struct Prepared {
     plan: Plan,
     /// Raw schema of production when the plan was made.
     before: SchemaReading,
+    /// Rows written to production, by its own counters, when the plan was made.
+    rows_written: u64,
     /// The reason for which a drift was accepted; none when there was no drift.
     accepted_drift: Option<String>,
 }
@@ -164,7 +166,8 @@ async fn prepare(
     let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
     let accepted_drift = gates::refuse_drift(project, &state, &before, request.accept_drift.as_deref(), operator)?;
     show_plan(&plan, operator);
-    Ok(Some(Prepared { server, session, lock, state, plan, before, accepted_drift }))
+    let rows_written = catalog::rows_written(&session).await?;
+    Ok(Some(Prepared { server, session, lock, state, plan, before, rows_written, accepted_drift }))
 }
 
 fn show_plan(plan: &Plan, operator: &dyn Operator) {
@@ -245,6 +248,7 @@ impl Run<'_> {
             self.refuse_other_start(rehearsal).await?;
         }
         self.refuse_data_loss(&evidence.rehearsal)?;
+        self.name_the_gap().await?;
         self.confirm(&evidence.snapshot)?;
         self.interrupt.check()?;
         self.refuse_changes_meanwhile().await?;
