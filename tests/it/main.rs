@@ -15,6 +15,7 @@ mod cli_bad_input_store;
 mod cli_restore;
 mod cli_rollback;
 mod cli_store;
+mod fidelity;
 mod fingerprint;
 mod promise_01_snapshot_first;
 mod promise_02_snapshots_restore;

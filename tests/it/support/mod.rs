@@ -18,7 +18,7 @@ mod watchdog;
 pub use cluster::{TestCluster, Version};
 pub use database::{TestDatabase, TestRole};
 pub use oracle::{Contents, dump_and_restore};
-pub use programs::{clean_command, output_of};
+pub use programs::{clean_command, output_of, run_with_input};
 pub use project::{Output, Project};
 pub use scene::Scene;
 pub use store::TestStore;

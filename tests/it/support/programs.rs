@@ -76,13 +76,13 @@ pub fn output_of(command: &mut Command) -> String {
 }
 
 /// Runs a command to its end with a text as its standard input.
-pub fn run_with_input(command: &mut Command, input: &str) -> Output {
+pub fn run_with_input(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("it is piped");
-    let input = input.to_owned();
+    let input = input.as_ref().to_vec();
     // Its own thread: a program that prints before it has read everything would wait for us, and we for it.
-    let feeder = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let feeder = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().expect("our own child");
     // A program that fails early stops reading; its exit status tells.
     let _ = feeder.join();

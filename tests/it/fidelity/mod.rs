@@ -1,0 +1,17 @@
+//! Everything that lives in one database round-trips: a catalogue of cases, each snapshotted, restored into a new
+//! database and compared by PostgreSQL's own programs.
+//!
+//! A case is data: a name and SQL that makes its objects in a schema of its own. The cases of a group share one
+//! database, so that all of them take about a minute.
+
+mod backend;
+mod cases;
+mod catalogue;
+mod consistency;
+mod locks;
+mod oracle;
+
+/// Whether the cases that need minutes and gigabytes are asked for (`SAFE_MIGRATE_LONG=1`).
+fn is_long_run() -> bool {
+    std::env::var("SAFE_MIGRATE_LONG").is_ok_and(|value| value == "1")
+}
