@@ -70,17 +70,23 @@ async fn output(mut command: Command, doing: &str) -> Result<Vec<u8>, ArchiveErr
     if output.status.success() { Ok(output.stdout) } else { Err(ArchiveError::failed(doing, &output.stderr)) }
 }
 
+/// What the programs of one snapshot call themselves on the server, so that who makes them wait can be found.
+pub fn dump_session_name(snapshot: &str) -> String {
+    format!("safe-migrate snapshot {snapshot}")
+}
+
 /// Dumps the schema of the database as one custom-format archive, as seen by an exported snapshot.
 ///
 /// Large objects are left out (15 to 16 keep their definitions in pre-data, 17 and later do not); they have an
-/// archive of their own.
+/// archive of their own. It has no limit for its locks: [`super::blockers::watch`] has one for all of them.
 pub async fn dump_schema(programs: &Programs, spec: &ConnectionSpec, snapshot: &str) -> Result<Vec<u8>, ArchiveError> {
     let mut command = programs.command("pg_dump");
     spec.for_program(&mut command).await?;
     command
         .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-blobs"])
-        .args(["--no-password", "--lock-wait-timeout=10s", "--quote-all-identifiers"])
-        .arg(format!("--snapshot={snapshot}"));
+        .args(["--no-password", "--quote-all-identifiers"])
+        .arg(format!("--snapshot={snapshot}"))
+        .env("PGAPPNAME", dump_session_name(snapshot));
     output(command, "pg_dump of the schema").await
 }
 
@@ -96,8 +102,9 @@ pub async fn dump_large_objects(
     let mut command = programs.command("pg_dump");
     spec.for_program(&mut command).await?;
     command
-        .args(["--format=custom", "--blobs", "--schema=pg_toast", "--no-password", "--lock-wait-timeout=10s"])
-        .arg(format!("--snapshot={snapshot}"));
+        .args(["--format=custom", "--blobs", "--schema=pg_toast", "--no-password"])
+        .arg(format!("--snapshot={snapshot}"))
+        .env("PGAPPNAME", dump_session_name(snapshot));
     output(command, "pg_dump of the large objects").await
 }
 

@@ -35,10 +35,12 @@ impl Table {
     }
 }
 
+// pg_relation_size() waits for whoever holds the table: its recorded pages must do then.
 // Tables of extensions belong to CREATE EXTENSION, but for the configuration tables that it registers.
 const TABLES: &str = "
     SELECT c.oid, n.nspname::text, c.relname::text, c.relpersistence = 'u',
-           pg_catalog.pg_relation_size(c.oid), pg_catalog.pg_table_size(c.oid), coalesce(am.amname = 'heap', false),
+           CASE WHEN locked THEN c.relpages::bigint * 8192 ELSE pg_catalog.pg_relation_size(c.oid) END,
+           CASE WHEN locked THEN c.relpages::bigint * 8192 ELSE pg_catalog.pg_table_size(c.oid) END, coalesce(am.amname = 'heap', false),
            root.nspname::text, root.relname::text,
            regexp_replace(config.condition, '^\\s*WHERE\\s+', '', 'i'),
            (SELECT coalesce(array_agg(a.attname::text ORDER BY coalesce(ra.attnum, a.attnum)), '{}')
@@ -48,6 +50,8 @@ const TABLES: &str = "
       FROM pg_catalog.pg_class c
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
+     CROSS JOIN LATERAL (SELECT c.oid IN (SELECT l.relation FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
+                          WHERE d.datname = pg_catalog.current_database() AND l.mode = 'AccessExclusiveLock') AS locked) lock
       LEFT JOIN LATERAL (
            SELECT r.oid, rn.nspname, r.relname
              FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace

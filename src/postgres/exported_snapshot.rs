@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::catalog::{self, Table};
-use super::{ConnectionSpec, DatabaseError, Session, prepare_copy_session};
+use super::{ConnectionSpec, DatabaseError, Session, blockers, prepare_copy_session};
 
 /// How often the list of tables may change under us before we give up.
 const ATTEMPTS: usize = 5;
@@ -56,6 +56,7 @@ impl ExportedSnapshot {
     /// table (tried); so the list is made outside, locked, and made again under the snapshot: equal, or once more.
     pub async fn take(spec: &ConnectionSpec, timeout: Duration) -> Result<Self, ExportError> {
         let lister = spec.connect("safe-migrate snapshot list").await?;
+        prepare_copy_session(&lister, None).await?;
         for _ in 0..ATTEMPTS {
             let session = spec.connect("safe-migrate snapshot leader").await?;
             prepare_copy_session(&session, None).await?;
@@ -63,7 +64,8 @@ impl ExportedSnapshot {
             match lock(&session, &relations, timeout).await {
                 Ok(()) => {}
                 Err(error) if error.is_lock_timeout() => {
-                    let blockers = blockers(&lister, &relations).await?;
+                    let oids: Vec<u32> = relations.iter().map(|(oid, _)| *oid).collect();
+                    let blockers = blockers::of_relations(&lister, &oids).await?;
                     return Err(ExportError::Locked { timeout, blockers });
                 }
                 // A table was dropped between listing and locking.
@@ -95,32 +97,4 @@ async fn lock(session: &Session, relations: &[(u32, String)], timeout: Duration)
     }
     session.batch_execute("SET LOCAL lock_timeout = 0").await?;
     Ok(())
-}
-
-async fn blockers(session: &Session, relations: &[(u32, String)]) -> Result<String, DatabaseError> {
-    let oids: Vec<u32> = relations.iter().map(|(oid, _)| *oid).collect();
-    let rows = session
-        .query(
-            "SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), 'no name'),
-                    extract(epoch FROM clock_timestamp() - a.xact_start)::bigint, left(a.query, 100)
-               FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
-              WHERE l.relation = ANY ($1) AND l.mode = 'AccessExclusiveLock' AND l.database =
-                    (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-              ORDER BY 3 DESC NULLS LAST LIMIT 3",
-            &[&oids],
-        )
-        .await?;
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            format!(
-                "backend {} ({}) since {} s: {}",
-                row.get::<_, i32>(0),
-                row.get::<_, String>(1),
-                row.get::<_, Option<i64>>(2).unwrap_or_default(),
-                row.get::<_, Option<String>>(3).unwrap_or_default()
-            )
-        })
-        .collect();
-    Ok(if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) })
 }

@@ -1,6 +1,7 @@
 //! The only place with SQL text, the PostgreSQL client and the `pg_*` programs.
 
 pub mod archive;
+pub mod blockers;
 mod capabilities;
 pub mod catalog;
 mod connection;

@@ -33,6 +33,10 @@ const COPY_SESSION: &str = "
 /// text of a `money` value depends on it.
 pub async fn prepare_copy_session(session: &Session, lc_monetary: Option<&str>) -> Result<(), DatabaseError> {
     session.batch_execute(COPY_SESSION).await?;
+    if session.server_version_num() >= 140_000 {
+        // A killed run must not leave server processes behind that keep its locks.
+        session.batch_execute("SET client_connection_check_interval = '5s'").await?;
+    }
     if session.server_version_num() >= 170_000 {
         session.batch_execute("SET transaction_timeout = 0").await?;
     }

@@ -4,7 +4,7 @@
 //! reads back with other casts); after one round trip it is a fixpoint. So the raw form compares a database with its
 //! own past only, and the normal form is the only one compared between databases.
 
-use crate::postgres::{ConnectionSpec, Programs, Section, archive, catalog};
+use crate::postgres::{ConnectionSpec, Programs, Section, archive, catalog, prepare_copy_session};
 use crate::schema::{Extension, FingerprintRecord, Schema};
 
 use super::Error;
@@ -22,6 +22,7 @@ pub struct SchemaReading {
 /// Reads the schema of a database as it is.
 pub async fn read_raw(programs: &Programs, spec: &ConnectionSpec, ignore: &[String]) -> Result<SchemaReading, Error> {
     let session = spec.connect("safe-migrate fingerprint").await?;
+    prepare_copy_session(&session, None).await?;
     let extensions = catalog::extensions(&session).await?;
     let invalid = catalog::invalid_indexes(&session).await?;
     let text = archive::dump_schema_text(programs, spec).await?;

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::postgres::catalog::{Peculiarities, Table};
 use crate::postgres::database::DatabaseProperties;
-use crate::postgres::{DatabaseError, ExportedSnapshot, archive, catalog, copy, prepare_copy_session};
+use crate::postgres::{DatabaseError, ExportedSnapshot, archive, blockers, catalog, copy, prepare_copy_session};
 use crate::report::{format_bytes, format_things};
 use crate::snapshot::{
     Blob, FORMAT_VERSION, Manifest, PackedSegment, RangeKey, Reason, SequenceRecord, ServerRecord, SnapshotId,
@@ -54,14 +54,13 @@ pub async fn take_snapshot(
     let preflight = preflight(project, operator).await?;
     let exported = interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, LOCK_WAIT).await?) }).await?;
     let writer = SnapshotWriter::new(store.clone(), WriterOptions { level: project.compression });
-    let (objects, tables) = interrupt
-        .or(async {
-            tokio::try_join!(
-                write_objects(project, server, &exported, &preflight.peculiarities, &writer),
-                copy_tables(project, &exported, &preflight, &writer, operator)
-            )
-        })
-        .await?;
+    let copied = async {
+        tokio::try_join!(
+            write_objects(project, server, &exported, &preflight.peculiarities, &writer),
+            copy_tables(project, &exported, &preflight, &writer, operator)
+        )
+    };
+    let (objects, tables) = interrupt.or(unless_blocked(project, &exported, copied)).await?;
     let lsn = exported.lsn.clone();
     let extensions = catalog::extensions(&exported.session).await?;
     // Nothing is read from production any more.
@@ -125,6 +124,7 @@ async fn publish(
 /// Looks at everything that would make the snapshot incomplete, before anything is copied.
 async fn preflight(project: &Project, operator: &dyn Operator) -> Result<Preflight, Error> {
     let session = project.target.connect("safe-migrate pre-flight").await?;
+    prepare_copy_session(&session, None).await?;
     let properties = DatabaseProperties::read(&session).await?;
     let tables = catalog::tables(&session).await?;
     let peculiarities = catalog::peculiarities(&session, &tables).await?;
@@ -197,6 +197,25 @@ async fn write_objects(
     Ok(Objects { schema, roles, large_objects, sequences })
 }
 
+/// Gives up, naming the blocker, when the leader or `pg_dump` waits for somebody's lock.
+async fn unless_blocked<T>(
+    project: &Project,
+    exported: &ExportedSnapshot,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let session = project.target.connect("safe-migrate snapshot watch").await?;
+    prepare_copy_session(&session, None).await?;
+    let (leader, name) = (exported.session.backend_pid(), archive::dump_session_name(&exported.name));
+    tokio::select! {
+        result = work => result,
+        blockers = blockers::watch(&session, leader, &name, LOCK_WAIT) => {
+            let (seconds, blockers) = (LOCK_WAIT.as_secs(), blockers?);
+            blockers::cancel(&session, leader, &name).await?;
+            Err(Error::SnapshotRefused(format!("it waited {seconds} s for a lock that others hold: {blockers}")))
+        }
+    }
+}
+
 /// One range of one table, for a worker.
 struct Job {
     key: RangeKey,
@@ -261,7 +280,9 @@ async fn copy_worker(
         let Some(job) = next else { return Ok(packer.finish().await?) };
         let table = &exported.tables[job.key.table];
         let relation = table.qualified_name();
-        copy::begin_worker(&session, &exported.name, &relation).await.map_err(|error| worker_error(table, error))?;
+        if let Err(error) = copy::begin_worker(&session, &exported.name, &relation).await {
+            return Err(begin_error(exported, table, error).await);
+        }
         packer.begin_range(job.key);
         copy_range(&session, table, job.range, &preflight.properties.encoding, &mut packer, operator).await?;
         packer.end_range();
@@ -292,14 +313,20 @@ async fn copy_range(
     Ok(())
 }
 
-fn worker_error(table: &Table, error: DatabaseError) -> Error {
-    let name = format!("{}.{}", table.schema, table.name);
-    if error.is_lock_timeout() {
-        return Error::SnapshotRefused(format!(
-            "table {name}: another session waits for an exclusive lock on it, and the snapshot will not stand in its way"
-        ));
+/// Who queues for an exclusive lock behind our leader cannot be waited for: it waits for us.
+async fn begin_error(exported: &ExportedSnapshot, table: &Table, error: DatabaseError) -> Error {
+    if !error.is_lock_timeout() {
+        return worker_error(table, error);
     }
-    Error::SnapshotRefused(format!("table {name}: {error}"))
+    let blockers = blockers::of_relations(&exported.session, &[table.oid]).await.unwrap_or_default();
+    Error::SnapshotRefused(format!(
+        "table {}.{}: another session waits for an exclusive lock on it, and the snapshot will not stand in its way{blockers}",
+        table.schema, table.name
+    ))
+}
+
+fn worker_error(table: &Table, error: DatabaseError) -> Error {
+    Error::SnapshotRefused(format!("table {}.{}: {error}", table.schema, table.name))
 }
 
 #[cfg(test)]

@@ -46,8 +46,14 @@ impl Drop for Backend<'_> {
 /// Waits until a query of the server's views answers `t`.
 #[track_caller]
 pub fn wait_until(cluster: &TestCluster, condition: &str) {
+    wait_until_in(cluster, "postgres", condition);
+}
+
+/// The same, asked in a database.
+#[track_caller]
+pub fn wait_until_in(cluster: &TestCluster, database: &str, condition: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while cluster.query("postgres", &format!("SELECT {condition}")) != "t" {
+    while cluster.query(database, &format!("SELECT {condition}")) != "t" {
         assert!(Instant::now() < deadline, "not so within 30 s: {condition}");
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -17,7 +17,7 @@ struct Filled {
 fn fill(version: Version, also_on: &[&TestCluster], cases: &[Case]) -> Filled {
     let scene = Scene::empty(version);
     let cluster = scene.cluster().clone();
-    let roles = vec![cluster.role("owner", "x", "NOLOGIN"), cluster.role("reader", "x", "NOLOGIN")];
+    let roles = vec![cluster.role("owner", "x", ""), cluster.role("reader", "x", "")];
     let replaced = |sql: &str| {
         let sql = sql.replace("{owner}", roles[0].name()).replace("{reader}", roles[1].name());
         sql.replace("{database}", scene.database.name())

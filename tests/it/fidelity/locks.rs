@@ -88,3 +88,14 @@ fn ddl_that_waits_for_a_long_reader_stops_the_snapshot_with_its_name() {
     let began = Instant::now();
     assert_refused(&scene, finish(start(&scene, &["snapshot", "create"])), &changer, began);
 }
+
+#[test]
+fn a_prepared_transaction_that_holds_a_lock_stops_the_snapshot_with_its_name() {
+    let scene = scene_with_work();
+    let name = format!("{}_forgotten", scene.database.name());
+    scene.database.sql(&format!("BEGIN; TRUNCATE wanted; PREPARE TRANSACTION '{name}'"));
+    let (status, _, stderr) = finish(start(&scene, &["snapshot", "create"]));
+    scene.database.sql(&format!("ROLLBACK PREPARED '{name}'"));
+    assert_eq!(status, 1, "{stderr}");
+    assert!(stderr.contains(&format!("prepared transaction {name}")), "{stderr}");
+}
