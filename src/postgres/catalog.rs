@@ -21,8 +21,8 @@ pub struct Table {
     pub by_range: bool,
     /// Whether the table is unlogged.
     pub unlogged: bool,
-    /// The root through which its rows are loaded when an ancestor is partitioned by hash: the hash of an enum's
-    /// value differs in another database, so a row may belong to another leaf there.
+    /// The topmost ancestor that is partitioned by hash; its rows are loaded through it: the hash of an enum's value
+    /// differs in another database, so a row may belong to another leaf there. What is above it stays as it is.
     pub hash_partition_root: Option<(String, String)>,
     /// Condition on the rows of an extension's configuration table (`pg_extension_config_dump`), without `WHERE`.
     pub filter: Option<String>,
@@ -54,11 +54,10 @@ const TABLES: &str = "
                           WHERE d.datname = pg_catalog.current_database() AND l.mode = 'AccessExclusiveLock') AS locked) lock
       LEFT JOIN LATERAL (
            SELECT r.oid, rn.nspname, r.relname
-             FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
-            WHERE c.relispartition AND r.oid = pg_catalog.pg_partition_root(c.oid)
-              AND EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) x
-                            JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = x.relid
-                           WHERE p.partstrat = 'h')) root ON true
+             FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY x (relid, height)
+             JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = x.relid AND p.partstrat = 'h'
+             JOIN pg_catalog.pg_class r ON r.oid = x.relid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+            WHERE c.relispartition ORDER BY x.height DESC LIMIT 1) root ON true
       LEFT JOIN LATERAL (
            SELECT coalesce(e.extcondition[array_position(e.extconfig, c.oid)], '') AS condition
              FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)) config ON true

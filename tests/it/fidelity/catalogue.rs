@@ -22,7 +22,7 @@ fn fill(version: Version, also_on: &[&TestCluster], cases: &[Case]) -> Filled {
         let sql = sql.replace("{owner}", roles[0].name()).replace("{reader}", roles[1].name());
         sql.replace("{database}", scene.database.name())
     };
-    let mut made = 0;
+    let (mut made, mut refused) = (0, Vec::new());
     for case in cases {
         let servers = std::iter::once((&*cluster, scene.database.name())).chain(also_on.iter().map(|one| (*one, "postgres")));
         if let Some(needs) = case.needs
@@ -32,10 +32,11 @@ fn fill(version: Version, also_on: &[&TestCluster], cases: &[Case]) -> Filled {
         }
         let sql = format!("CREATE SCHEMA {0}; SET search_path TO {0}, public;\n{1}", case.name, replaced(case.sql));
         if let Err(words) = cluster.try_sql(scene.database.name(), &sql) {
-            panic!("the case {} cannot be made: {words}", case.name);
+            refused.push(format!("{}: {words}", case.name));
         }
         made += 1;
     }
+    assert!(refused.is_empty(), "cases that cannot be made:\n{}", refused.join("\n"));
     assert!(made * 10 >= cases.len() * 8, "only {made} of {} cases can be made on this server", cases.len());
     Filled { scene, _roles: roles }
 }

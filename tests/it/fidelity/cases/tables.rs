@@ -113,12 +113,12 @@ pub const TABLES: &[Case] = &[
          CREATE INDEX spgist ON t USING spgist (p); CREATE INDEX brin ON t USING brin (ts timestamptz_minmax_multi_ops) WITH (pages_per_range = 8); CREATE INDEX hash ON t USING hash (b);
          CREATE INDEX packed ON t (a) WITH (fillfactor = 50, deduplicate_items = off); ALTER INDEX expression ALTER COLUMN 2 SET STATISTICS 500; CLUSTER t USING covering;
          CREATE TABLE parted (a int, b int) PARTITION BY LIST (a); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1); CREATE INDEX on_root ON parted (b);
-         CREATE INDEX only_root ON ONLY parted (a); ALTER TABLE t REPLICA IDENTITY USING INDEX covering; ALTER TABLE t ALTER a SET NOT NULL;",
+         CREATE INDEX only_root ON ONLY parted (a); ALTER TABLE t ALTER a SET NOT NULL; ALTER TABLE t REPLICA IDENTITY USING INDEX covering;",
     ),
     case(
         "storage_and_options",
-        "CREATE TABLE t (a text STORAGE EXTERNAL, b text COMPRESSION pglz, c text) WITH (fillfactor = 70, autovacuum_enabled = off, toast.autovacuum_enabled = off);
-         ALTER TABLE t ALTER c SET STATISTICS 1000, ALTER c SET (n_distinct = -0.5); INSERT INTO t VALUES (repeat('a', 100000), repeat('b', 100000), 'c');
+        "CREATE TABLE t (a text, b text COMPRESSION pglz, c text) WITH (fillfactor = 70, autovacuum_enabled = off, toast.autovacuum_enabled = off);
+         ALTER TABLE t ALTER a SET STORAGE EXTERNAL, ALTER c SET STATISTICS 1000, ALTER c SET (n_distinct = -0.5); INSERT INTO t VALUES (repeat('a', 100000), repeat('b', 100000), 'c');
          CREATE UNLOGGED TABLE fleeting (a int, s serial); INSERT INTO fleeting VALUES (1); CREATE STATISTICS related (dependencies, ndistinct, mcv) ON a, b FROM t;
          CREATE STATISTICS computed ON (lower(a)) FROM t; ALTER STATISTICS related SET STATISTICS 7; CREATE TABLE OF_TYPE (a int); CREATE TYPE row_type AS (x int, y text);
          CREATE TABLE typed OF row_type (x PRIMARY KEY); INSERT INTO typed VALUES (1, 'y');",
