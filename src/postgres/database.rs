@@ -197,7 +197,8 @@ pub async fn copy_properties(session: &Session, name: &str, like: &DatabasePrope
         sql.push(format!("COMMENT ON DATABASE {database} IS {}", quote_literal(comment)));
     }
     if let Some(acl) = &like.acl {
-        sql.push(format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"));
+        // Without an ACL, PUBLIC and the owner have rights by default.
+        sql.push(format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {}", quote_identifier(&like.owner)));
         sql.extend(grants(session, &database, acl).await?);
     }
     for (role, setting) in &like.settings {
@@ -230,21 +231,29 @@ fn setting_value(parameter: &str, value: &str) -> String {
         "unix_socket_directories",
     ];
     if LISTS.contains(&parameter.to_ascii_lowercase().as_str()) && !value.is_empty() {
-        // The catalog holds the elements as they would be written: quoted where they must be.
-        let elements: Vec<String> = value
-            .split(',')
-            .map(|element| {
-                let element = element.trim();
-                match element.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-                    Some(inner) => quote_literal(&inner.replace("\"\"", "\"")),
-                    None => quote_literal(element),
-                }
-            })
-            .collect();
+        let elements: Vec<String> = list_elements(value).iter().map(|element| quote_literal(element)).collect();
         elements.join(", ")
     } else {
         quote_literal(value)
     }
+}
+
+/// The elements of a list as the catalog holds it: each quoted where it must be, so that it may hold a comma.
+fn list_elements(value: &str) -> Vec<String> {
+    let mut elements = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = value.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => elements[0].extend(characters.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => elements.insert(0, String::new()),
+            ' ' if !quoted => {}
+            _ => elements[0].push(character),
+        }
+    }
+    elements.reverse();
+    elements
 }
 
 async fn grants(session: &Session, database: &str, acl: &str) -> Result<Vec<String>, DatabaseError> {
@@ -376,6 +385,7 @@ mod tests {
     #[test]
     fn a_list_setting_keeps_its_elements() {
         assert_eq!(setting_value("search_path", "\"$user\", public"), "'$user', 'public'");
+        assert_eq!(setting_value("search_path", r#"a, "b, "" c",d"#), r#"'a', 'b, " c', 'd'"#);
         assert_eq!(setting_value("search_path", ""), "''");
         assert_eq!(setting_value("TimeZone", "Europe/Brussels"), "'Europe/Brussels'");
     }

@@ -19,6 +19,7 @@ mod programs;
 pub mod roles;
 mod server;
 mod session_settings;
+pub mod statistics;
 mod system_user;
 
 pub use capabilities::{Capabilities, Tls};

@@ -10,6 +10,7 @@ mod catalogue;
 mod consistency;
 mod locks;
 mod oracle;
+mod settings;
 
 /// Whether the cases that need minutes and gigabytes are asked for (`SAFE_MIGRATE_LONG=1`).
 fn is_long_run() -> bool {

@@ -43,8 +43,8 @@ const LARGE_OBJECTS: &str = "
 const PROPERTIES: &str = "
     COPY (SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider,
                  shobj_description(d.oid, 'pg_database'),
-                 (SELECT array_agg(concat_ws(' ', a.grantor::regrole, a.grantee::regrole, privilege_type, is_grantable) ORDER BY 1)
-                    FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a)
+                 ARRAY(SELECT concat_ws(' ', a.grantor::regrole, a.grantee::regrole, privilege_type, is_grantable)
+                         FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a ORDER BY 1)
             FROM pg_database d WHERE datname = current_database()) TO STDOUT;
     COPY (SELECT coalesce(r.rolname, ''), unnest(setconfig) FROM pg_db_role_setting s
             LEFT JOIN pg_roles r ON r.oid = s.setrole JOIN pg_database d ON d.oid = s.setdatabase
@@ -137,7 +137,10 @@ fn first_difference(expected: &[u8], found: &[u8]) -> String {
 }
 
 fn pg_dump(place: Place<'_>) -> Command {
+    let encoding = "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()";
+    let encoding = String::from_utf8(psql(place, encoding)).expect("an encoding's name");
     let mut command = place.cluster.program("pg_dump");
+    command.env("PGCLIENTENCODING", encoding.trim());
     command.args(["-N", "safe_migrate", "-d", &place.cluster.socket_url(place.database)]);
     command
 }

@@ -121,7 +121,7 @@ pub const OBJECTS: &[Case] = &[
     ),
     case(
         "publications",
-        "CREATE SCHEMA indexes_published; CREATE TABLE t (a int PRIMARY KEY, b text, c int); INSERT INTO t VALUES (1, 'x', 2); CREATE PUBLICATION part FOR TABLE t (a, b) WHERE (a > 0), TABLES IN SCHEMA indexes_published WITH (publish = 'insert');
+        "CREATE SCHEMA indexes_published; CREATE TABLE t (a int PRIMARY KEY, b text, c int); INSERT INTO t VALUES (1, 'x', 2); CREATE PUBLICATION part FOR TABLE t (a, b) WHERE (a > 0) WITH (publish = 'insert'); CREATE PUBLICATION of_schema FOR TABLES IN SCHEMA indexes_published;
          ALTER PUBLICATION part OWNER TO {owner};",
     ),
     case(
