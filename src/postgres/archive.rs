@@ -70,6 +70,24 @@ async fn output(mut command: Command, doing: &str) -> Result<Vec<u8>, ArchiveErr
     if output.status.success() { Ok(output.stdout) } else { Err(ArchiveError::failed(doing, &output.stderr)) }
 }
 
+/// A program of the server's version that dumps the database of `spec`.
+///
+/// Its text is UTF-8, but for a database without an encoding: the bytes in that may be anything.
+async fn dumping(programs: &Programs, spec: &ConnectionSpec, program: &str) -> Result<Command, ArchiveError> {
+    let mut command = programs.command(program);
+    spec.for_program(&mut command).await?;
+    let session = spec.connect("safe-migrate").await?;
+    if session.parameter("server_encoding") == Some("SQL_ASCII") {
+        command.env("PGCLIENTENCODING", "SQL_ASCII");
+    }
+    Ok(command)
+}
+
+/// What a program printed. Bytes that are not UTF-8 are read as Latin-1, so that different ones stay different.
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+}
+
 /// What the programs of one snapshot call themselves on the server, so that who makes them wait can be found.
 pub fn dump_session_name(snapshot: &str) -> String {
     format!("safe-migrate snapshot {snapshot}")
@@ -80,8 +98,7 @@ pub fn dump_session_name(snapshot: &str) -> String {
 /// Large objects are left out (15 to 16 keep their definitions in pre-data, 17 and later do not); they have an
 /// archive of their own. It has no limit for its locks: [`super::blockers::watch`] has one for all of them.
 pub async fn dump_schema(programs: &Programs, spec: &ConnectionSpec, snapshot: &str) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = programs.command("pg_dump");
-    spec.for_program(&mut command).await?;
+    let mut command = dumping(programs, spec, "pg_dump").await?;
     command
         .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-blobs"])
         .args(["--no-password", "--quote-all-identifiers"])
@@ -99,8 +116,7 @@ pub async fn dump_large_objects(
     spec: &ConnectionSpec,
     snapshot: &str,
 ) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = programs.command("pg_dump");
-    spec.for_program(&mut command).await?;
+    let mut command = dumping(programs, spec, "pg_dump").await?;
     command
         .args(["--format=custom", "--blobs", "--schema=pg_toast", "--no-password"])
         .arg(format!("--snapshot={snapshot}"))
@@ -110,8 +126,7 @@ pub async fn dump_large_objects(
 
 /// Dumps the roles of the server, without passwords.
 pub async fn dump_roles(programs: &Programs, spec: &ConnectionSpec) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = programs.command("pg_dumpall");
-    spec.for_program(&mut command).await?;
+    let mut command = dumping(programs, spec, "pg_dumpall").await?;
     // pg_dumpall looks for "postgres" or "template1" unless it is told where to connect.
     command
         .args(["--roles-only", "--no-role-passwords", "--no-password"])
@@ -121,17 +136,15 @@ pub async fn dump_roles(programs: &Programs, spec: &ConnectionSpec) -> Result<Ve
 
 /// Dumps the schema as text, without the ledger: what a fingerprint is made of.
 pub async fn dump_schema_text(programs: &Programs, spec: &ConnectionSpec) -> Result<String, ArchiveError> {
-    let mut command = programs.command("pg_dump");
-    spec.for_program(&mut command).await?;
+    let mut command = dumping(programs, spec, "pg_dump").await?;
     command.args(["--schema-only", "--no-password", "--lock-wait-timeout=10s", "--exclude-schema=safe_migrate"]);
     let text = output(command, "pg_dump of the schema").await?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(text_of(text))
 }
 
 /// Dumps the schema as an archive without the ledger, to be restored into a private database (the normal form).
 pub async fn dump_schema_archive(programs: &Programs, spec: &ConnectionSpec) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = programs.command("pg_dump");
-    spec.for_program(&mut command).await?;
+    let mut command = dumping(programs, spec, "pg_dump").await?;
     command.args([
         "--format=custom",
         "--compress=0",

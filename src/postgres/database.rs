@@ -187,7 +187,8 @@ pub async fn create(
     }
 }
 
-/// Gives a filled database the owner, ACL, comment and settings of `like`. `session` is a maintenance session.
+/// Gives a filled database the owner, ACL, comment and settings of `like`. `session` is connected to that very
+/// database: the catalogs that all share keep its comment and its settings in its own encoding.
 ///
 /// Database settings and ACLs do not follow a rename, so they are set again. The connection limit is part of the swap.
 pub async fn copy_properties(session: &Session, name: &str, like: &DatabaseProperties) -> Result<(), DatabaseError> {

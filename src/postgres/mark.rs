@@ -10,9 +10,12 @@ use std::str::FromStr;
 
 const SETTING: &str = "safe_migrate.mark";
 
-/// `setrole = 0`: the database's own settings, not those of a role in it.
-const READ: &str = "SELECT d.datname::text, d.oid, s.setconfig FROM pg_catalog.pg_database d \
-     LEFT JOIN pg_catalog.pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0";
+/// `setrole = 0`: the database's own settings, not those of a role in it. Other settings are not even looked at: each
+/// database writes its own in its own encoding.
+const READ: &str = "SELECT d.datname::text, d.oid, s.mark FROM pg_catalog.pg_database d \
+     LEFT JOIN LATERAL (SELECT pg_catalog.array_agg(x) AS mark FROM pg_catalog.pg_db_role_setting s, \
+                               pg_catalog.unnest(s.setconfig) x WHERE s.setdatabase = d.oid AND s.setrole = 0 \
+                          AND pg_catalog.starts_with(x, 'safe_migrate.mark=')) s ON true";
 
 /// What a marked database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +158,7 @@ impl Mark {
 
     /// Every database of the server with a good mark, by name: what a killed run may have left.
     pub async fn all(session: &Session) -> Result<Vec<(String, Self)>, DatabaseError> {
-        let rows = session.query(&format!("{READ} ORDER BY 1"), &[]).await?;
+        let rows = session.query(&format!("{READ} WHERE s.mark IS NOT NULL ORDER BY 1"), &[]).await?;
         let mut found = Vec::new();
         for row in rows {
             let (database, oid): (String, u32) = (row.try_get(0)?, row.try_get(1)?);

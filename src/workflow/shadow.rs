@@ -74,7 +74,8 @@ impl Shadow {
         };
         interrupt.or(fill::fill(&target, reader, operator)).await?;
         // Only now: a database that is read-only by its settings could not be filled.
-        database::copy_properties(&shadow.maintenance, &shadow.database.name, &shadow.properties).await?;
+        let session = shadow.spec().connect("safe-migrate shadow").await?;
+        database::copy_properties(&session, &shadow.database.name, &shadow.properties).await?;
         Ok(shadow)
     }
 

@@ -279,7 +279,8 @@ impl Job<'_> {
             return Err(Gate::ProofFailed(proof.differences).into());
         }
         let run = self.close_ledger(run).await?;
-        database::copy_properties(&self.server.maintenance, &self.plan.fills, self.properties).await?;
+        let session = self.spec().connect("safe-migrate restore").await?;
+        database::copy_properties(&session, &self.plan.fills, self.properties).await?;
         Ok((proof, run))
     }
 

@@ -8,6 +8,7 @@ mod backend;
 mod cases;
 mod catalogue;
 mod consistency;
+mod encodings;
 mod locks;
 mod oracle;
 mod settings;

@@ -137,10 +137,9 @@ fn first_difference(expected: &[u8], found: &[u8]) -> String {
 }
 
 fn pg_dump(place: Place<'_>) -> Command {
-    let encoding = "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()";
-    let encoding = String::from_utf8(psql(place, encoding)).expect("an encoding's name");
     let mut command = place.cluster.program("pg_dump");
-    command.env("PGCLIENTENCODING", encoding.trim());
+    command.env("PGCLIENTENCODING", encoding(place));
+    command.env("PGOPTIONS", "-c standard_conforming_strings=on -c quote_all_identifiers=off");
     command.args(["-N", "safe_migrate", "-d", &place.cluster.socket_url(place.database)]);
     command
 }
@@ -159,13 +158,25 @@ fn psql_command(place: Place<'_>) -> Command {
     let settings = "-c statement_timeout=0 -c search_path=pg_catalog -c default_transaction_read_only=off -c TimeZone=UTC
                     -c extra_float_digits=3 -c DateStyle=ISO -c bytea_output=hex -c default_transaction_isolation=read\\ committed";
     let mut command = place.cluster.program("psql");
+    command.env("PGCLIENTENCODING", encoding(place));
     command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &place.cluster.socket_url(place.database)]);
     command.env("PGOPTIONS", settings.split_whitespace().collect::<Vec<_>>().join(" "));
     command
+}
+
+/// The database's own encoding: what is printed in it is not converted.
+fn encoding(place: Place<'_>) -> String {
+    let of = format!("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = '{}'", place.database);
+    place.cluster.query("postgres", &of)
 }
 
 fn bytes_of(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let output = run_with_input(command, input);
     assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
+}
+
+/// Runs a script of bytes, in the database's own encoding, with the usual search path.
+pub fn run(place: Place<'_>, script: &[u8]) {
+    bytes_of(psql_command(place).args(["-c", "SET search_path = public", "-f", "-"]), script);
 }
