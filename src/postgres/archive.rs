@@ -54,6 +54,15 @@ pub enum Section {
     PostData,
 }
 
+/// What becomes of the tablespaces that an archive names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tablespaces {
+    /// As it says: the server has them all.
+    AsRecorded,
+    /// Everything goes to the database's own.
+    Default,
+}
+
 impl Section {
     fn argument(self) -> &'static str {
         match self {
@@ -163,6 +172,27 @@ pub async fn list(programs: &Programs, archive: &Path) -> Result<Vec<String>, Ar
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 
+/// The tablespaces that an archive names.
+pub async fn tablespaces(programs: &Programs, archive: &Path) -> Result<Vec<String>, ArchiveError> {
+    let mut command = programs.command("pg_restore");
+    command.arg("--file=-").arg(archive);
+    let text = output(command, "pg_restore to text").await?;
+    Ok(tablespaces_of(&String::from_utf8_lossy(&text)))
+}
+
+/// Reads `SET default_tablespace = name;` lines (`_selectTablespace` in `pg_backup_archiver.c`).
+fn tablespaces_of(script: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let name = line.strip_prefix("SET default_tablespace = ")?.strip_suffix(';')?;
+        match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(inner) => Some(inner.replace("\"\"", "\"")),
+            None => Some(name.to_owned()).filter(|name| name != "''"),
+        }
+    };
+    let names: std::collections::BTreeSet<String> = script.lines().filter_map(name).collect();
+    names.into_iter().collect()
+}
+
 /// Restores one section of an archive into the database of `spec`, entries chosen by `list` when there is one.
 pub async fn restore(
     programs: &Programs,
@@ -170,6 +200,7 @@ pub async fn restore(
     archive: &Path,
     section: Option<Section>,
     list: Option<&Path>,
+    tablespaces: Tablespaces,
     jobs: usize,
 ) -> Result<(), ArchiveError> {
     let mut command = programs.command("pg_restore");
@@ -180,6 +211,9 @@ pub async fn restore(
     }
     if let Some(list) = list {
         command.arg("--use-list").arg(list);
+    }
+    if tablespaces == Tablespaces::Default {
+        command.arg("--no-tablespaces");
     }
     if jobs > 1 && section == Some(Section::PostData) {
         command.arg(format!("--jobs={jobs}"));
@@ -223,4 +257,16 @@ pub fn large_object_entries(list: &[String]) -> String {
         line.starts_with(';') || entry.starts_with("BLOB") || entry.contains(" LARGE OBJECT")
     });
     kept.map(String::as_str).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tablespaces_are_read_with_their_quotes() {
+        let script =
+            "SET default_tablespace = fast;\nSET default_tablespace = '';\nSET default_tablespace = \"S\"\"low\";\n";
+        assert_eq!(tablespaces_of(script), ["S\"low", "fast"]);
+    }
 }

@@ -286,28 +286,6 @@ pub fn column_list(columns: &[String]) -> String {
     columns.iter().map(|column| quote_identifier(column)).collect::<Vec<_>>().join(", ")
 }
 
-/// Takes the restored subscriptions off their publisher: disabled, and without a slot, because dropping a subscription
-/// in a copy would drop the slot of the original.
-pub async fn detach_subscriptions(session: &Session) -> Result<Vec<String>, DatabaseError> {
-    let rows = session
-        .query(
-            "SELECT subname::text FROM pg_catalog.pg_subscription
-              WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())",
-            &[],
-        )
-        .await?;
-    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    for name in &names {
-        let name = quote_identifier(name);
-        session
-            .batch_execute(&format!(
-                "ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"
-            ))
-            .await?;
-    }
-    Ok(names)
-}
-
 /// Rows inserted, updated and deleted in user tables since the statistics were reset, without the ledger's.
 ///
 /// The server's own counters: sessions report theirs with up to a second's delay, so a difference of two readings is

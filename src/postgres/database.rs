@@ -1,6 +1,9 @@
 //! Databases as a whole: their properties, creation, the swap of names, and dropping.
 
-use super::{DatabaseError, Mark, MarkError, MarkKind, Session, quote_identifier, quote_literal};
+use super::{
+    ConnectionError, ConnectionSpec, DatabaseError, Mark, MarkError, MarkKind, Session, quote_identifier,
+    quote_literal, subscription,
+};
 
 /// Why a database was not created, swapped or dropped.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +14,9 @@ pub enum ReplaceError {
     /// The server refused.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// No connection to the database itself.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
 }
 
 impl From<tokio_postgres::Error> for ReplaceError {
@@ -276,8 +282,15 @@ async fn grants(session: &Session, database: &str, acl: &str) -> Result<Vec<Stri
         .collect())
 }
 
-/// Drops a database of ours, after checking that it still is that one. `session` is a maintenance session.
-pub async fn drop_marked(session: &Session, database: &MarkedDatabase) -> Result<(), ReplaceError> {
+/// Drops a database of ours, after checking that it still is that one. `session` is a maintenance session, `server` any
+/// connection of its server.
+pub async fn drop_marked(
+    session: &Session,
+    server: &ConnectionSpec,
+    database: &MarkedDatabase,
+) -> Result<(), ReplaceError> {
+    database.check(session).await?;
+    subscription::drop_all(session, server, &database.name).await?;
     database.check(session).await?;
     let sql = format!("DROP DATABASE {} WITH (FORCE)", quote_identifier(&database.name));
     session.batch_execute(&sql).await?;
@@ -286,12 +299,16 @@ pub async fn drop_marked(session: &Session, database: &MarkedDatabase) -> Result
 
 /// Drops what earlier restores of `live` left unfinished; the caller holds the lock of `live`, so nobody fills them.
 /// Returns their names.
-pub async fn drop_unfinished(session: &Session, live: &str) -> Result<Vec<String>, ReplaceError> {
+pub async fn drop_unfinished(
+    session: &Session,
+    server: &ConnectionSpec,
+    live: &str,
+) -> Result<Vec<String>, ReplaceError> {
     let prefix = restored_prefix(live);
     let mut dropped = Vec::new();
     for (name, mark) in Mark::all(session).await? {
         if mark.kind() == MarkKind::Unfinished && (name.starts_with(&prefix) || name == live) {
-            drop_marked(session, &MarkedDatabase { name: name.clone(), mark }).await?;
+            drop_marked(session, server, &MarkedDatabase { name: name.clone(), mark }).await?;
             dropped.push(name);
         }
     }

@@ -14,12 +14,14 @@ mod identifier;
 pub mod ledger;
 mod lock;
 mod mark;
+pub mod not_carried;
 mod private_cluster;
 mod programs;
 pub mod roles;
 mod server;
 mod session_settings;
 pub mod statistics;
+pub mod subscription;
 mod system_user;
 
 pub use capabilities::{Capabilities, Tls};
@@ -31,7 +33,8 @@ pub use mark::{Mark, MarkError, MarkKind};
 pub use private_cluster::{ClusterError, ClusterOptions, PrivateCluster};
 pub use programs::{ProgramError, ProgramVersion, Programs};
 
-pub use archive::{ArchiveError, Section};
+pub use archive::{ArchiveError, Section, Tablespaces};
+pub use database::ReplaceError;
 pub use execute::{ExecuteError, ExecuteOptions, RunContext, StatementTrace, keep_session, run_step};
 pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use ledger::{Ledger, LedgerError, RunRecord};

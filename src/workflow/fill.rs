@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::postgres::not_carried::missing_tablespaces;
 use crate::postgres::{
-    ConnectionSpec, Programs, Section, Session, archive, catalog, copy, prepare_copy_session, statistics,
+    ConnectionSpec, Programs, Section, Session, Tablespaces, archive, catalog, copy, prepare_copy_session, statistics,
+    subscription,
 };
 use crate::report::format_things;
 use crate::snapshot::{ChunkId, Manifest, Segment, SnapshotReader, TableData};
@@ -37,16 +39,21 @@ pub async fn fill(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &d
     let list = if target.outside_links { contents.join("\n") + "\n" } else { shadow::without_outside_links(&contents) };
     let list = write_file(target.files, "schema.list", list.as_bytes())?;
     let (programs, spec) = (target.programs, &target.spec);
-    archive::restore(programs, spec, &schema, Some(Section::PreData), Some(&list), 1).await?;
-    load_rows(target, reader, operator).await?;
     let session = spec.connect("safe-migrate restore").await?;
     prepare_copy_session(&session, None).await?;
+    let missing = missing_tablespaces(&session, &archive::tablespaces(programs, &schema).await?).await?;
+    if target.outside_links && !missing.is_empty() {
+        operator.warn(&format!("the server lacks tablespace {}; all tables go to its default", missing.join(", ")));
+    }
+    let tablespaces = if missing.is_empty() { Tablespaces::AsRecorded } else { Tablespaces::Default };
+    archive::restore(programs, spec, &schema, Some(Section::PreData), Some(&list), tablespaces, 1).await?;
+    load_rows(target, reader, operator).await?;
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
     operator.step("building indexes and constraints");
-    archive::restore(programs, spec, &schema, Some(Section::PostData), Some(&list), target.jobs).await?;
+    archive::restore(programs, spec, &schema, Some(Section::PostData), Some(&list), tablespaces, target.jobs).await?;
     if target.outside_links {
-        catalog::detach_subscriptions(&session).await?;
+        subscription::detach(&session, spec.database()).await?;
     }
     // A function of the user's in an index can fail here; the rows are there all the same.
     if let Err(error) = statistics::gather(&session).await {
@@ -68,7 +75,7 @@ async fn restore_large_objects(target: &FillTarget<'_>, reader: &SnapshotReader)
     let path = write_file(target.files, "large_objects.dump", &reader.get_blob(blob).await?)?;
     let contents = archive::list(target.programs, &path).await?;
     let list = write_file(target.files, "large_objects.list", archive::large_object_entries(&contents).as_bytes())?;
-    Ok(archive::restore(target.programs, &target.spec, &path, None, Some(&list), 1).await?)
+    Ok(archive::restore(target.programs, &target.spec, &path, None, Some(&list), Tablespaces::AsRecorded, 1).await?)
 }
 
 /// What of one chunk goes into which table.

@@ -4,7 +4,7 @@
 //! reads back with other casts); after one round trip it is a fixpoint. So the raw form compares a database with its
 //! own past only, and the normal form is the only one compared between databases.
 
-use crate::postgres::{ConnectionSpec, Programs, Section, archive, catalog, prepare_copy_session};
+use crate::postgres::{ConnectionSpec, Programs, Section, Tablespaces, archive, catalog, prepare_copy_session};
 use crate::schema::{Extension, FingerprintRecord, Schema};
 
 use super::Error;
@@ -45,7 +45,7 @@ pub async fn read_normal(
     let contents = archive::list(programs, &path).await?;
     let list = shadow.write_file("normal.list", super::shadow::without_outside_links(&contents).as_bytes())?;
     for section in [Section::PreData, Section::PostData] {
-        archive::restore(programs, &scratch.spec, &path, Some(section), Some(&list), 1).await?;
+        archive::restore(programs, &scratch.spec, &path, Some(section), Some(&list), Tablespaces::Default, 1).await?;
     }
     let reading = read_raw(programs, &scratch.spec, ignore).await;
     shadow.drop_scratch(scratch).await?;

@@ -167,7 +167,7 @@ impl Shadow {
 
     /// Drops a scratch database.
     pub async fn drop_scratch(&self, scratch: Scratch) -> Result<(), Error> {
-        Ok(database::drop_marked(&self.maintenance, &scratch.database).await?)
+        Ok(database::drop_marked(&self.maintenance, &scratch.spec, &scratch.database).await?)
     }
 
     /// Writes a file that lives as long as the shadow.

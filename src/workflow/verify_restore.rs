@@ -1,6 +1,6 @@
 //! The strongest verification of a snapshot: it is restored into a private server and read back.
 
-use crate::postgres::{Programs, Section, archive};
+use crate::postgres::{Programs, Section, Tablespaces, archive};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
@@ -39,7 +39,8 @@ async fn prove(
     let list = shadow.write_file("plain.list", shadow::without_outside_links(&contents).as_bytes())?;
     let plain = shadow.scratch_database().await?;
     for section in [Section::PreData, Section::PostData] {
-        archive::restore(programs, &plain.spec, &archive_file, Some(section), Some(&list), 1).await?;
+        archive::restore(programs, &plain.spec, &archive_file, Some(section), Some(&list), Tablespaces::Default, 1)
+            .await?;
     }
     proof::prove_schema(programs, &shadow.spec(), &plain.spec, &mut proof).await?;
     Ok(proof)

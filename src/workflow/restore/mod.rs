@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
 use crate::postgres::{
-    ConnectionSpec, MarkKind, RunLock, RunRecord, Section, archive, catalog, keep_session, ledger, roles,
+    ConnectionSpec, MarkKind, RunLock, RunRecord, Section, Tablespaces, archive, catalog, keep_session, ledger, roles,
+    subscription,
 };
 use crate::report::format_bytes;
 use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
@@ -153,7 +154,7 @@ pub async fn restore(
     refuse_missing(&plan, request.roles)?;
     keep_session(&server.maintenance).await?;
     let _lock = RunLock::acquire(&server.maintenance, &plan.belongs_to, Duration::ZERO).await?;
-    clear_way(&server, &plan, operator).await?;
+    clear_way(project, &server, &plan, operator).await?;
     confirm(&plan, project, operator)?;
     let run = run_record::start(project, &request.command);
     if request.roles {
@@ -167,7 +168,7 @@ pub async fn restore(
         Ok((proof, run)) => job.put_in_place(database, request, proof, run, operator).await,
         Err(error) => {
             operator.step(&format!("dropping \"{}\", which was not finished", database.name));
-            database::drop_marked(&server.maintenance, &database).await?;
+            database::drop_marked(&server.maintenance, &project.target, &database).await?;
             Err(error)
         }
     }
@@ -203,9 +204,14 @@ fn refuse_missing(plan: &RestorePlan, roles: bool) -> Result<(), Error> {
 }
 
 /// The name to fill must be free; what an earlier restore left unfinished there is dropped.
-async fn clear_way(server: &Server, plan: &RestorePlan, operator: &dyn Operator) -> Result<(), Error> {
+async fn clear_way(
+    project: &Project,
+    server: &Server,
+    plan: &RestorePlan,
+    operator: &dyn Operator,
+) -> Result<(), Error> {
     let session = &server.maintenance;
-    for stray in database::drop_unfinished(session, &plan.belongs_to).await? {
+    for stray in database::drop_unfinished(session, &project.target, &plan.belongs_to).await? {
         operator.step(&format!("dropped \"{stray}\", left unfinished by an earlier restore"));
     }
     if !database::exists(session, &plan.fills).await? {
@@ -292,7 +298,7 @@ impl Job<'_> {
         let session = &self.server.maintenance;
         let scratch = database::create(session, &name, self.properties, MarkKind::Unfinished).await?;
         let result = self.prove_schema_with(&self.project.database(&name), files, proof).await;
-        database::drop_marked(session, &scratch).await?;
+        database::drop_marked(session, &self.project.target, &scratch).await?;
         result
     }
 
@@ -305,9 +311,9 @@ impl Job<'_> {
         let archive_file = files.join("schema.dump");
         let programs = &self.server.programs;
         for section in [Section::PreData, Section::PostData] {
-            archive::restore(programs, scratch, &archive_file, Some(section), None, 1).await?;
+            archive::restore(programs, scratch, &archive_file, Some(section), None, Tablespaces::Default, 1).await?;
         }
-        catalog::detach_subscriptions(&scratch.connect("safe-migrate proof").await?).await?;
+        subscription::detach(&scratch.connect("safe-migrate proof").await?, scratch.database()).await?;
         proof::prove_schema(programs, &self.spec(), scratch, proof).await
     }
 

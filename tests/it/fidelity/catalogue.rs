@@ -24,7 +24,8 @@ fn fill(version: Version, also_on: &[&TestCluster], cases: &[Case]) -> Filled {
     };
     let (mut made, mut refused) = (0, Vec::new());
     for case in cases {
-        let servers = std::iter::once((&*cluster, scene.database.name())).chain(also_on.iter().map(|one| (*one, "postgres")));
+        let servers =
+            std::iter::once((&*cluster, scene.database.name())).chain(also_on.iter().map(|one| (*one, "postgres")));
         if let Some(needs) = case.needs
             && servers.clone().any(|(cluster, database)| cluster.query(database, &format!("SELECT {needs}")) != "t")
         {

@@ -66,7 +66,9 @@ fn no_money_is_made_or_lost_under_a_steady_writer_18() {
 /// and returns what `query` says in the copy.
 fn after_a_change_that_the_leader_waited_for(change: &str, query: &str) -> String {
     let scene = Scene::empty(Version::V15);
-    scene.database.sql("CREATE TABLE goods (id int, name text); INSERT INTO goods SELECT i, 'old' FROM generate_series(1, 1000) i");
+    scene.database.sql(
+        "CREATE TABLE goods (id int, name text); INSERT INTO goods SELECT i, 'old' FROM generate_series(1, 1000) i",
+    );
     let (cluster, name) = (scene.cluster(), scene.database.name());
     let mut changer = Backend::open(cluster, name, &format!("{name}_changer"));
     changer.send(&format!("BEGIN; {change};"));

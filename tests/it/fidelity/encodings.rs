@@ -34,7 +34,10 @@ fn round_trip(version: Version, encoding: &str, setup: impl Fn(&Scene, &str)) {
     let scene = Scene::empty(version);
     let cluster = &**scene.cluster();
     let name = format!("{}_encoded", scene.database.name());
-    cluster.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"));
+    cluster.sql(
+        "postgres",
+        &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"),
+    );
     setup(&scene, &name);
     let source = Place { cluster, database: &name };
     let before = oracle::contents(source);

@@ -10,6 +10,7 @@ mod catalogue;
 mod consistency;
 mod encodings;
 mod locks;
+mod notices;
 mod oracle;
 mod settings;
 

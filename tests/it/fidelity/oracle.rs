@@ -89,7 +89,8 @@ pub fn schema(place: Place<'_>) -> Vec<u8> {
 
 /// Makes `plain` the schema of `source` by plain `pg_dump` and `pg_restore`: what everybody would do.
 pub fn dump_and_restore_schema(source: Place<'_>, plain: Place<'_>) {
-    let of = "SELECT format('ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_encoding_to_char(encoding), datcollate, datctype)
+    let of =
+        "SELECT format('ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_encoding_to_char(encoding), datcollate, datctype)
                 FROM pg_database WHERE datname = current_database()";
     let locale = String::from_utf8(psql(source, of)).expect("a locale's name");
     plain.cluster.sql("postgres", &format!("CREATE DATABASE {} TEMPLATE template0 {}", plain.database, locale.trim()));
@@ -112,7 +113,9 @@ pub fn differences(source: &Contents, copy: Place<'_>, plain: Place<'_>) -> Vec<
             (Some(expected), Some(found_here)) => {
                 found.push(format!("{name}:\n{}", first_difference(expected, found_here)));
             }
-            (expected, _) => found.push(format!("{name}: only in the {}", if expected.is_some() { "source" } else { "copy" })),
+            (expected, _) => {
+                found.push(format!("{name}: only in the {}", if expected.is_some() { "source" } else { "copy" }))
+            }
         }
     }
     found
@@ -126,7 +129,9 @@ pub fn next_values(place: Place<'_>) -> String {
 /// The lines around the first difference of two texts.
 fn first_difference(expected: &[u8], found: &[u8]) -> String {
     let lines = |text: &[u8]| -> Vec<String> {
-        text.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).chars().take(300).collect()).collect()
+        text.split(|byte| *byte == b'\n')
+            .map(|line| String::from_utf8_lossy(line).chars().take(300).collect())
+            .collect()
     };
     let (expected, found) = (lines(expected), lines(found));
     let at = expected.iter().zip(&found).position(|(a, b)| a != b).unwrap_or(expected.len().min(found.len()));

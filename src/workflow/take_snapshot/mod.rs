@@ -1,5 +1,7 @@
 //! Takes a snapshot: pre-flight, leader, schema, rows by several workers, publication.
 
+mod preflight;
+
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +11,6 @@ use futures_util::TryStreamExt;
 use time::OffsetDateTime;
 
 use crate::postgres::catalog::{Peculiarities, Table};
-use crate::postgres::database::DatabaseProperties;
 use crate::postgres::{DatabaseError, ExportedSnapshot, archive, blockers, catalog, copy, prepare_copy_session};
 use crate::report::{format_bytes, format_things};
 use crate::snapshot::{
@@ -18,19 +19,13 @@ use crate::snapshot::{
 };
 use crate::store::Store;
 
+use preflight::{Preflight, preflight};
+
 use super::project::Server;
-use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, Unit, manifest_parts};
+use super::{Error, Interrupt, Operator, Project, Unit, manifest_parts};
 
 /// How long the leader waits for its locks.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
-
-/// What the pre-flight found.
-struct Preflight {
-    properties: DatabaseProperties,
-    peculiarities: Peculiarities,
-    invalid_indexes: Vec<String>,
-    warnings: Vec<String>,
-}
 
 /// The opaque objects of a snapshot.
 struct Objects {
@@ -119,62 +114,6 @@ async fn publish(
         format_bytes(counters.sent_bytes)
     ));
     Ok(verified)
-}
-
-/// Looks at everything that would make the snapshot incomplete, before anything is copied.
-async fn preflight(project: &Project, operator: &dyn Operator) -> Result<Preflight, Error> {
-    let session = project.target.connect("safe-migrate pre-flight").await?;
-    prepare_copy_session(&session, None).await?;
-    let properties = DatabaseProperties::read(&session).await?;
-    let tables = catalog::tables(&session).await?;
-    let peculiarities = catalog::peculiarities(&session, &tables).await?;
-    if !peculiarities.unreadable.is_empty() {
-        let names = peculiarities.unreadable.join(", ");
-        return Err(Error::SnapshotRefused(format!(
-            "role \"{}\" cannot read every row of {names} (no SELECT, or row-level security)",
-            project.target.user()
-        )));
-    }
-    ask_about_size(project, &tables, operator)?;
-    let invalid_indexes = catalog::invalid_indexes(&session).await?;
-    let warnings = warnings(&tables, &peculiarities, &invalid_indexes);
-    for warning in &warnings {
-        operator.warn(warning);
-    }
-    Ok(Preflight { properties, peculiarities, invalid_indexes, warnings })
-}
-
-fn ask_about_size(project: &Project, tables: &[Table], operator: &dyn Operator) -> Result<(), Error> {
-    let estimate: u64 = tables.iter().map(|table| u64::try_from(table.total_bytes).unwrap_or_default()).sum();
-    let Some(limit) = project.ask_above else { return Ok(()) };
-    if estimate <= limit {
-        return Ok(());
-    }
-    let question = format!("the snapshot copies about {}. Go on?", format_bytes(estimate));
-    match operator.confirm_typed(&question) {
-        Confirmation::Yes => Ok(()),
-        Confirmation::No => Err(Gate::NotConfirmed.into()),
-        Confirmation::CannotAsk => Err(Gate::LargeSnapshot(format_bytes(estimate)).into()),
-    }
-}
-
-fn warnings(tables: &[Table], peculiarities: &Peculiarities, invalid_indexes: &[String]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let unlogged: Vec<String> =
-        tables.iter().filter(|table| table.unlogged).map(|table| format!("{}.{}", table.schema, table.name)).collect();
-    let mut say = |names: &[String], what: &str| {
-        if !names.is_empty() {
-            warnings.push(format!("{what}: {}", names.join(", ")));
-        }
-    };
-    say(&unlogged, "unlogged tables are copied, but a crash of the server empties them");
-    say(invalid_indexes, "invalid indexes are recorded and will not come back");
-    say(
-        &peculiarities.subscriptions,
-        "subscriptions hold a connection string, which is now in the snapshot; restored disabled",
-    );
-    say(&peculiarities.prepared_transactions, "prepared transactions are not in the snapshot");
-    warnings
 }
 
 async fn write_objects(
