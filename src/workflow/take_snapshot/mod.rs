@@ -1,28 +1,26 @@
 //! Takes a snapshot: pre-flight, leader, schema, rows by several workers, publication.
 
 mod preflight;
+mod rows;
 
-use std::collections::VecDeque;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use time::OffsetDateTime;
 
-use crate::postgres::catalog::{Peculiarities, Table};
-use crate::postgres::{DatabaseError, ExportedSnapshot, archive, blockers, catalog, copy, prepare_copy_session};
+use crate::postgres::catalog::Peculiarities;
+use crate::postgres::{ExportedSnapshot, archive, blockers, catalog, prepare_copy_session};
 use crate::report::{format_bytes, format_things};
 use crate::snapshot::{
-    Blob, FORMAT_VERSION, Manifest, PackedSegment, RangeKey, Reason, SequenceRecord, ServerRecord, SnapshotId,
-    SnapshotWriter, TableData, TablePacker, VerifiedSnapshot, WriterOptions, segments_by_table,
+    Blob, FORMAT_VERSION, Manifest, Reason, SequenceRecord, ServerRecord, SnapshotId, SnapshotWriter, VerifiedSnapshot,
+    WriterOptions,
 };
 use crate::store::Store;
 
-use preflight::{Preflight, preflight};
+use preflight::preflight;
+use rows::copy_tables;
 
 use super::project::Server;
-use super::{Error, Interrupt, Operator, Project, Unit, manifest_parts};
+use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
 /// How long the leader waits for its locks.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -152,144 +150,5 @@ async fn unless_blocked<T>(
             blockers::cancel(&session, leader, &name).await?;
             Err(Error::SnapshotRefused(format!("it waited {seconds} s for a lock that others hold: {blockers}")))
         }
-    }
-}
-
-/// One range of one table, for a worker.
-struct Job {
-    key: RangeKey,
-    range: copy::Range,
-}
-
-/// All ranges, those of the largest tables first.
-fn jobs(tables: &[Table]) -> VecDeque<Job> {
-    let mut order: Vec<usize> = (0..tables.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(tables[*index].total_bytes));
-    order
-        .into_iter()
-        .flat_map(|table| {
-            let ranges = copy::ranges(&tables[table]).into_iter().enumerate();
-            ranges.map(move |(range, pages)| Job { key: RangeKey { table, range }, range: pages })
-        })
-        .collect()
-}
-
-async fn copy_tables(
-    project: &Project,
-    exported: &ExportedSnapshot,
-    preflight: &Preflight,
-    writer: &SnapshotWriter,
-    operator: &dyn Operator,
-) -> Result<Vec<TableData>, Error> {
-    let estimate = exported.tables.iter().map(|table| u64::try_from(table.total_bytes).unwrap_or_default()).sum();
-    operator.begin("copying rows", Some(estimate), Unit::Bytes);
-    let queue = Arc::new(Mutex::new(jobs(&exported.tables)));
-    let workers = (0..project.jobs.max(1))
-        .map(|_| copy_worker(project, exported, preflight, Arc::clone(&queue), writer.clone(), operator));
-    let packed = futures_util::future::try_join_all(workers).await?.concat();
-    let mut segments = segments_by_table(packed);
-    let tables: Vec<TableData> = exported
-        .tables
-        .iter()
-        .enumerate()
-        .map(|(index, table)| {
-            let segments = segments.remove(&index).unwrap_or_default();
-            let rows = segments.iter().map(|segment| &segment.rows).collect();
-            TableData { segments, rows, ..manifest_parts::table_data(table) }
-        })
-        .collect();
-    let rows: u64 = tables.iter().map(|table| table.rows.rows).sum();
-    operator.finish(&format!("{} in {}", format_things(rows, "row"), format_things(tables.len() as u64, "table")));
-    Ok(tables)
-}
-
-async fn copy_worker(
-    project: &Project,
-    exported: &ExportedSnapshot,
-    preflight: &Preflight,
-    queue: Arc<Mutex<VecDeque<Job>>>,
-    writer: SnapshotWriter,
-    operator: &dyn Operator,
-) -> Result<Vec<PackedSegment>, Error> {
-    let session = project.target.connect("safe-migrate snapshot worker").await?;
-    prepare_copy_session(&session, Some(&preflight.peculiarities.lc_monetary)).await?;
-    let mut packer = TablePacker::new(writer);
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some(job) = next else { return Ok(packer.finish().await?) };
-        let table = &exported.tables[job.key.table];
-        let relation = table.qualified_name();
-        if let Err(error) = copy::begin_worker(&session, &exported.name, &relation).await {
-            return Err(begin_error(exported, table, error).await);
-        }
-        packer.begin_range(job.key);
-        copy_range(&session, table, job.range, &preflight.properties.encoding, &mut packer, operator).await?;
-        packer.end_range();
-        session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
-    }
-}
-
-async fn copy_range(
-    session: &crate::postgres::Session,
-    table: &Table,
-    range: copy::Range,
-    encoding: &str,
-    packer: &mut TablePacker,
-    operator: &dyn Operator,
-) -> Result<(), Error> {
-    let rows = copy::copy_out(session, table, range, encoding).await.map_err(|error| worker_error(table, error))?;
-    let mut rows = pin!(rows);
-    let mut unreported = 0;
-    while let Some(row) = rows.try_next().await.map_err(|error| worker_error(table, error))? {
-        packer.push_row(&row).await?;
-        unreported += row.len() as u64;
-        if unreported > 1 << 20 {
-            operator.advance(unreported);
-            unreported = 0;
-        }
-    }
-    operator.advance(unreported);
-    Ok(())
-}
-
-/// Who queues for an exclusive lock behind our leader cannot be waited for: it waits for us.
-async fn begin_error(exported: &ExportedSnapshot, table: &Table, error: DatabaseError) -> Error {
-    if !error.is_lock_timeout() {
-        return worker_error(table, error);
-    }
-    let blockers = blockers::of_relations(&exported.session, &[table.oid]).await.unwrap_or_default();
-    Error::SnapshotRefused(format!(
-        "table {}.{}: another session waits for an exclusive lock on it, and the snapshot will not stand in its way{blockers}",
-        table.schema, table.name
-    ))
-}
-
-fn worker_error(table: &Table, error: DatabaseError) -> Error {
-    Error::SnapshotRefused(format!("table {}.{}: {error}", table.schema, table.name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_table_is_copied_first() {
-        let table = |name: &str, bytes: i64| Table {
-            oid: 1,
-            schema: "public".into(),
-            name: name.into(),
-            columns: vec![],
-            heap_bytes: bytes,
-            total_bytes: bytes,
-            by_range: true,
-            unlogged: false,
-            hash_partition_root: None,
-            filter: None,
-        };
-        let order: Vec<(usize, usize)> = jobs(&[table("small", 10), table("large", 40 << 20)])
-            .iter()
-            .map(|job| (job.key.table, job.key.range))
-            .collect();
-        assert_eq!(order, [(1, 0), (1, 1), (1, 2), (0, 0)]);
     }
 }

@@ -1,0 +1,211 @@
+//! Copies the rows: several workers, each a task of its own with a session of its own, on the leader's snapshot.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::TryStreamExt;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use crate::postgres::catalog::Table;
+use crate::postgres::{ConnectionSpec, DatabaseError, ExportedSnapshot, Session, blockers, copy, prepare_copy_session};
+use crate::report::format_things;
+use crate::snapshot::{PackedSegment, RangeKey, SnapshotWriter, TableData, TablePacker, segments_by_table};
+
+use super::super::{Error, Operator, Project, Unit, manifest_parts};
+use super::preflight::Preflight;
+
+/// One range of one table, for a worker.
+struct Job {
+    key: RangeKey,
+    range: copy::Range,
+}
+
+/// All ranges, those of the largest tables first.
+fn jobs(tables: &[Table]) -> VecDeque<Job> {
+    let mut order: Vec<usize> = (0..tables.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(tables[*index].total_bytes));
+    order
+        .into_iter()
+        .flat_map(|table| {
+            let ranges = copy::ranges(&tables[table]).into_iter().enumerate();
+            ranges.map(move |(range, pages)| Job { key: RangeKey { table, range }, range: pages })
+        })
+        .collect()
+}
+
+/// What the workers share.
+struct Source {
+    spec: ConnectionSpec,
+    snapshot: String,
+    tables: Vec<Table>,
+    encoding: String,
+    lc_monetary: String,
+    queue: Mutex<VecDeque<Job>>,
+    writer: SnapshotWriter,
+    copied: UnboundedSender<u64>,
+}
+
+/// Why a worker stopped.
+enum Stop {
+    /// It could not begin on a table: who queues for an exclusive lock there is asked of the leader.
+    Begin(usize, DatabaseError),
+    Error(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// Copies every table; the answer has a table for each of the leader's list, in its order.
+pub(super) async fn copy_tables(
+    project: &Project,
+    exported: &ExportedSnapshot,
+    preflight: &Preflight,
+    writer: &SnapshotWriter,
+    operator: &dyn Operator,
+) -> Result<Vec<TableData>, Error> {
+    let estimate = exported.tables.iter().map(|table| u64::try_from(table.total_bytes).unwrap_or_default()).sum();
+    operator.begin("copying rows", Some(estimate), Unit::Bytes);
+    let (copied, progress) = unbounded_channel();
+    let source = Arc::new(Source {
+        spec: project.target.clone(),
+        snapshot: exported.name.clone(),
+        tables: exported.tables.clone(),
+        encoding: preflight.properties.encoding.clone(),
+        lc_monetary: preflight.peculiarities.lc_monetary.clone(),
+        queue: Mutex::new(jobs(&exported.tables)),
+        writer: writer.clone(),
+        copied,
+    });
+    let mut workers = JoinSet::new();
+    for _ in 0..project.jobs.max(1) {
+        workers.spawn(worker(Arc::clone(&source)));
+    }
+    drop(source);
+    // Dropping the set, as an interrupt does, ends every worker.
+    let packed = match joined(&mut workers, progress, operator).await {
+        Ok(packed) => packed,
+        Err(Stop::Begin(table, error)) => return Err(begin_error(exported, &exported.tables[table], error).await),
+        Err(Stop::Error(error)) => return Err(error),
+    };
+    let tables = tables(&exported.tables, packed);
+    let rows: u64 = tables.iter().map(|table| table.rows.rows).sum();
+    operator.finish(&format!("{} in {}", format_things(rows, "row"), format_things(tables.len() as u64, "table")));
+    Ok(tables)
+}
+
+async fn joined(
+    workers: &mut JoinSet<Result<Vec<PackedSegment>, Stop>>,
+    mut progress: UnboundedReceiver<u64>,
+    operator: &dyn Operator,
+) -> Result<Vec<PackedSegment>, Stop> {
+    let mut packed = Vec::new();
+    loop {
+        tokio::select! {
+            Some(bytes) = progress.recv() => operator.advance(bytes),
+            ended = workers.join_next() => match ended {
+                Some(worker) => packed.extend(worker.map_err(Error::from)??),
+                None => return Ok(packed),
+            },
+        }
+    }
+}
+
+fn tables(listed: &[Table], packed: Vec<PackedSegment>) -> Vec<TableData> {
+    let mut segments = segments_by_table(packed);
+    listed
+        .iter()
+        .enumerate()
+        .map(|(index, table)| {
+            let segments = segments.remove(&index).unwrap_or_default();
+            let rows = segments.iter().map(|segment| &segment.rows).collect();
+            TableData { segments, rows, ..manifest_parts::table_data(table) }
+        })
+        .collect()
+}
+
+async fn worker(source: Arc<Source>) -> Result<Vec<PackedSegment>, Stop> {
+    let session = source.spec.connect("safe-migrate snapshot worker").await?;
+    prepare_copy_session(&session, Some(&source.lc_monetary)).await?;
+    let mut packer = TablePacker::new(source.writer.clone());
+    loop {
+        let next = source.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(job) = next else { return Ok(packer.finish().await?) };
+        let table = &source.tables[job.key.table];
+        let begun = copy::begin_worker(&session, &source.snapshot, &table.qualified_name()).await;
+        begun.map_err(|error| Stop::Begin(job.key.table, error))?;
+        packer.begin_range(job.key);
+        copy_range(&session, &source, table, job.range, &mut packer).await?;
+        packer.end_range();
+        session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
+    }
+}
+
+async fn copy_range(
+    session: &Session,
+    source: &Source,
+    table: &Table,
+    range: copy::Range,
+    packer: &mut TablePacker,
+) -> Result<(), Error> {
+    let rows = copy::copy_out(session, table, range, &source.encoding).await;
+    let mut rows = pin!(rows.map_err(|error| worker_error(table, error))?);
+    let mut unreported = 0;
+    while let Some(row) = rows.try_next().await.map_err(|error| worker_error(table, error))? {
+        packer.push_row(&row).await?;
+        unreported += row.len() as u64;
+        if unreported > 1 << 20 {
+            // Nobody listens any more only when the snapshot was given up.
+            let _ = source.copied.send(unreported);
+            unreported = 0;
+        }
+    }
+    let _ = source.copied.send(unreported);
+    Ok(())
+}
+
+/// Who queues for an exclusive lock behind our leader cannot be waited for: it waits for us.
+async fn begin_error(exported: &ExportedSnapshot, table: &Table, error: DatabaseError) -> Error {
+    if !error.is_lock_timeout() {
+        return worker_error(table, error);
+    }
+    let blockers = blockers::of_relations(&exported.session, &[table.oid]).await.unwrap_or_default();
+    Error::SnapshotRefused(format!(
+        "table {}.{}: another session waits for an exclusive lock on it, and the snapshot will not stand in its way{blockers}",
+        table.schema, table.name
+    ))
+}
+
+fn worker_error(table: &Table, error: DatabaseError) -> Error {
+    Error::SnapshotRefused(format!("table {}.{}: {error}", table.schema, table.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_table_is_copied_first() {
+        let table = |name: &str, bytes: i64| Table {
+            oid: 1,
+            schema: "public".into(),
+            name: name.into(),
+            columns: vec![],
+            heap_bytes: bytes,
+            total_bytes: bytes,
+            by_range: true,
+            unlogged: false,
+            hash_partition_root: None,
+            filter: None,
+        };
+        let order: Vec<(usize, usize)> = jobs(&[table("small", 10), table("large", 40 << 20)])
+            .iter()
+            .map(|job| (job.key.table, job.key.range))
+            .collect();
+        assert_eq!(order, [(1, 0), (1, 1), (1, 2), (0, 0)]);
+    }
+}
