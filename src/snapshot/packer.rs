@@ -101,6 +101,14 @@ impl TablePacker {
         self.current = None;
     }
 
+    /// Writes what was gathered as a chunk of its own, so that the next range begins one.
+    ///
+    /// A caller that ends chunks where the data says so, and not where a worker happened to be, gets the same chunks
+    /// from the same data again, and the store has them already.
+    pub async fn end_chunk(&mut self) -> Result<(), SnapshotError> {
+        self.flush().await
+    }
+
     /// Writes what is left and answers the segments of all ranges.
     pub async fn finish(mut self) -> Result<Vec<PackedSegment>, SnapshotError> {
         self.flush().await?;

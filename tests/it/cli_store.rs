@@ -81,3 +81,23 @@ fn a_server_that_is_not_there_is_refused() {
     assert!(output.stderr.contains("127.0.0.1:1"), "{}", output.stderr);
     assert_eq!(scene.database.dump(), before);
 }
+
+#[test]
+fn a_second_snapshot_of_the_same_rows_sends_none_of_them_again() {
+    let scene = Scene::dusangire(Version::V15);
+    for table in ["large_a", "large_b"] {
+        let name = format!("md5('{table}' || n) || md5((n + 1)::text)");
+        let rows = format!("SELECT n AS id, {name} AS name FROM generate_series(1, 250000) n");
+        scene.database.sql(&format!("CREATE TABLE {table} AS {rows}"));
+    }
+    let chunks = || -> usize { scene.store.objects().iter().filter(|(key, _)| key.starts_with("chunks/")).count() };
+    scene.run(0, &["snapshot", "create", "--jobs", "3"]);
+    let first = chunks();
+    assert!(first > 4, "several ranges of two tables: {first}");
+    scene.run(0, &["snapshot", "create", "--jobs", "2"]);
+    // pg_dump writes the time into its archive, pg_dumpall a random word into its script.
+    assert!(chunks() <= first + 2, "{first} chunks, then {}", chunks());
+    scene.database.sql("UPDATE large_a SET name = 'changed' WHERE id > 249000");
+    scene.run(0, &["snapshot", "create", "--jobs", "3"]);
+    assert!(chunks() <= first + 6, "the last range of one table: {first} chunks, then {}", chunks());
+}

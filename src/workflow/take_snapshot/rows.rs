@@ -16,23 +16,41 @@ use crate::snapshot::{PackedSegment, RangeKey, SnapshotWriter, TableData, TableP
 use super::super::{Error, Operator, Project, Unit, manifest_parts};
 use super::preflight::Preflight;
 
-/// One range of one table, for a worker.
+/// Work for one worker, which ends a chunk: one range of a large table, or several small tables.
+///
+/// What a chunk holds depends on the data alone, never on which worker was free: a chunk that did not change since the
+/// last snapshot has the same name and is not sent again.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Job {
-    key: RangeKey,
-    range: copy::Range,
+    parts: Vec<(RangeKey, copy::Range)>,
+    bytes: i64,
 }
 
-/// All ranges, those of the largest tables first.
+/// Bytes on disk of the small tables in one job: about a chunk of rows.
+const JOB_BYTES: i64 = 16 << 20;
+
+/// All ranges, those of the largest tables first; then small tables, gathered in the order of their names.
 fn jobs(tables: &[Table]) -> VecDeque<Job> {
-    let mut order: Vec<usize> = (0..tables.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(tables[*index].total_bytes));
-    order
-        .into_iter()
-        .flat_map(|table| {
-            let ranges = copy::ranges(&tables[table]).into_iter().enumerate();
-            ranges.map(move |(range, pages)| Job { key: RangeKey { table, range }, range: pages })
-        })
-        .collect()
+    let mut large: Vec<Job> = Vec::new();
+    let mut small: Vec<Job> = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        let ranges = copy::ranges(table);
+        let whole = ranges.len() == 1;
+        for (range, pages) in ranges.into_iter().enumerate() {
+            let part = (RangeKey { table: index, range }, pages);
+            match small.last_mut() {
+                Some(job) if whole && job.bytes + table.total_bytes <= JOB_BYTES => {
+                    job.parts.push(part);
+                    job.bytes += table.total_bytes;
+                }
+                _ if whole => small.push(Job { parts: vec![part], bytes: table.total_bytes }),
+                _ => large.push(Job { parts: vec![part], bytes: table.total_bytes }),
+            }
+        }
+    }
+    let mut all: Vec<Job> = large.into_iter().chain(small).collect();
+    all.sort_by_key(|job| std::cmp::Reverse(job.bytes));
+    all.into()
 }
 
 /// What the workers share.
@@ -135,13 +153,16 @@ async fn worker(source: Arc<Source>) -> Result<Vec<PackedSegment>, Stop> {
     loop {
         let next = source.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(job) = next else { return Ok(packer.finish().await?) };
-        let table = &source.tables[job.key.table];
-        let begun = copy::begin_worker(&session, &source.snapshot, &table.qualified_name()).await;
-        begun.map_err(|error| Stop::Begin(job.key.table, error))?;
-        packer.begin_range(job.key);
-        copy_range(&session, &source, table, job.range, &mut packer).await?;
-        packer.end_range();
-        session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
+        for (key, range) in job.parts {
+            let table = &source.tables[key.table];
+            let begun = copy::begin_worker(&session, &source.snapshot, &table.qualified_name()).await;
+            begun.map_err(|error| Stop::Begin(key.table, error))?;
+            packer.begin_range(key);
+            copy_range(&session, &source, table, range, &mut packer).await?;
+            packer.end_range();
+            session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
+        }
+        packer.end_chunk().await?;
     }
 }
 
@@ -188,9 +209,8 @@ fn worker_error(table: &Table, error: DatabaseError) -> Error {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_largest_table_is_copied_first() {
-        let table = |name: &str, bytes: i64| Table {
+    fn table(name: &str, bytes: i64) -> Table {
+        Table {
             oid: 1,
             schema: "public".into(),
             name: name.into(),
@@ -201,11 +221,25 @@ mod tests {
             unlogged: false,
             hash_partition_root: None,
             filter: None,
-        };
-        let order: Vec<(usize, usize)> = jobs(&[table("small", 10), table("large", 40 << 20)])
-            .iter()
-            .map(|job| (job.key.table, job.key.range))
-            .collect();
-        assert_eq!(order, [(1, 0), (1, 1), (1, 2), (0, 0)]);
+        }
+    }
+
+    fn order(tables: &[Table]) -> Vec<Vec<(usize, usize)>> {
+        let keys = |job: &Job| job.parts.iter().map(|(key, _)| (key.table, key.range)).collect();
+        jobs(tables).iter().map(keys).collect()
+    }
+
+    #[test]
+    fn the_largest_table_is_copied_first() {
+        assert_eq!(
+            order(&[table("small", 10), table("large", 40 << 20)]),
+            [vec![(1, 0)], vec![(1, 1)], vec![(1, 2)], vec![(0, 0)]]
+        );
+    }
+
+    #[test]
+    fn small_tables_share_a_job_up_to_the_size_of_a_chunk() {
+        let tables = [table("a", 10), table("b", 10 << 20), table("c", 10 << 20), table("d", 10)];
+        assert_eq!(order(&tables), [vec![(0, 0), (1, 0)], vec![(2, 0), (3, 0)]]);
     }
 }
