@@ -117,15 +117,16 @@ pub struct Sequence {
     pub is_called: bool,
 }
 
-/// Reads every sequence that does not belong to an extension.
+/// Reads every sequence but those of extensions, which keep them, unless they are registered as configuration.
 pub async fn sequences(session: &Session) -> Result<Vec<Sequence>, DatabaseError> {
     let names = session
         .query(
             "SELECT n.nspname::text, c.relname::text
                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
               WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
-                AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+                AND (EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig))
+                     OR NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
               ORDER BY 1, 2",
             &[],
         )

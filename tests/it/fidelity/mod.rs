@@ -9,6 +9,8 @@ mod cases;
 mod catalogue;
 mod consistency;
 mod encodings;
+mod extension_tables;
+mod large;
 mod locks;
 mod notices;
 mod oracle;

@@ -35,6 +35,14 @@ impl Scene {
         Scene { project, database, store, _directory: Some(directory) }
     }
 
+    /// No migrations, a local store, and a server of the caller's choice.
+    pub fn on(cluster: &Arc<TestCluster>) -> Scene {
+        let (store, directory) = local_store();
+        let database = cluster.database();
+        let project = Project::new(&database, &store);
+        Scene { project, database, store, _directory: Some(directory) }
+    }
+
     /// The repository's migrations and `rclone serve s3` as the store.
     pub fn dusangire_on_rclone(version: Version) -> Scene {
         let database = TestCluster::shared(version).database();
@@ -113,8 +121,11 @@ impl Scene {
 }
 
 fn ground(version: Version) -> (TestDatabase, TestStore, tempfile::TempDir) {
-    let database = TestCluster::shared(version).database();
+    let (store, directory) = local_store();
+    (TestCluster::shared(version).database(), store, directory)
+}
+
+fn local_store() -> (TestStore, tempfile::TempDir) {
     let directory = tempfile::Builder::new().prefix("test-store-").tempdir().expect("cannot make a directory");
-    let store = TestStore::local(&directory.path().join("store"));
-    (database, store, directory)
+    (TestStore::local(&directory.path().join("store")), directory)
 }
