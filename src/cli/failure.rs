@@ -55,6 +55,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::SnapshotRefused(_) => (ErrorKind::Snapshot, "snapshot-refused"),
         Error::NoCreatedb { .. } => (ErrorKind::Failed, "no-createdb"),
         Error::RestoreRefused(_) => (ErrorKind::Failed, "restore-refused"),
+        Error::OutputExists(_) => (ErrorKind::Usage, "output-exists"),
         Error::File { .. } | Error::Json { .. } => (ErrorKind::Failed, "file"),
         Error::Interrupted => (ErrorKind::Interrupted, "interrupted"),
         Error::RunStopped { changed: true, .. } => (ErrorKind::ProductionChanged, "run-stopped"),
@@ -103,6 +104,7 @@ fn hints(error: &Error) -> Vec<String> {
             one("look whether it took effect; then finish or undo it by hand, or restore the snapshot of that run")
         }
         Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
+        Error::OutputExists(_) => one("name a new path with --output"),
         Error::Pooler(_) => one("give the address of the server itself with --database"),
         Error::Gate(gate) => gate_hint(gate),
         Error::RunStopped { hint, .. } | Error::VerificationFailed { hint, .. } => vec![hint.clone()],

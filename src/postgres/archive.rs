@@ -72,6 +72,28 @@ impl Section {
     }
 }
 
+/// What `pg_dump` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// One compressed file for `pg_restore`.
+    Custom,
+    /// A directory for `pg_restore`, with a compressed file for each table.
+    Directory,
+    /// SQL for `psql`.
+    Plain,
+}
+
+impl ArchiveFormat {
+    /// Its name, as `pg_dump --format` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Custom => "custom",
+            Self::Directory => "directory",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 /// What a program is doing, for its error message, with what it printed to stderr.
 async fn output(mut command: Command, doing: &str) -> Result<Vec<u8>, ArchiveError> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -165,6 +187,26 @@ pub async fn dump_schema_archive(programs: &Programs, spec: &ConnectionSpec) -> 
         "--exclude-schema=safe_migrate",
     ]);
     output(command, "pg_dump of the schema").await
+}
+
+/// Dumps the whole database with its rows to `path`, which must not exist. `jobs` count for a directory only.
+///
+/// The dump is in the database's own `encoding`: bytes of an SQL_ASCII database are not always UTF-8.
+pub async fn dump_whole(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    encoding: &str,
+    (format, path): (ArchiveFormat, &Path),
+    jobs: usize,
+) -> Result<(), ArchiveError> {
+    let mut command = programs.command("pg_dump");
+    spec.for_program(&mut command).await?;
+    command.arg("--no-password").arg(format!("--encoding={encoding}")).arg(format!("--format={}", format.name()));
+    command.arg("--file").arg(path);
+    if format == ArchiveFormat::Directory {
+        command.arg(format!("--jobs={}", jobs.max(1)));
+    }
+    output(command, "pg_dump of the snapshot").await.map(|_| ())
 }
 
 /// The list of contents of an archive, a line per entry, as `pg_restore --list` prints it.

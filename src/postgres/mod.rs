@@ -33,7 +33,7 @@ pub use mark::{Mark, MarkError, MarkKind};
 pub use private_cluster::{ClusterError, ClusterOptions, PrivateCluster};
 pub use programs::{ProgramError, ProgramVersion, Programs};
 
-pub use archive::{ArchiveError, Section, Tablespaces};
+pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};
 pub use database::ReplaceError;
 pub use execute::{ExecuteError, ExecuteOptions, RunContext, StatementTrace, keep_session, run_step};
 pub use exported_snapshot::{ExportError, ExportedSnapshot};

@@ -46,10 +46,12 @@ pub enum SnapshotError {
         reason: String,
     },
     /// A chunk is not what its name says, also when read again.
-    #[error("chunk {key} is damaged: {reason}")]
+    #[error("chunk {key} is damaged: {reason}{}", needed_by(.parts))]
     DamagedChunk {
         /// The key of the chunk.
         key: ObjectKey,
+        /// The tables and blobs of the snapshot that need it, where they are known.
+        parts: Vec<String>,
         /// What is wrong with it.
         reason: String,
     },
@@ -93,6 +95,11 @@ pub enum SnapshotError {
     /// A task of this program was cancelled or failed.
     #[error("a task that worked on a chunk ended early")]
     Task(#[source] tokio::task::JoinError),
+}
+
+/// ` (needed by table public.orders)`, or nothing.
+fn needed_by(parts: &[String]) -> String {
+    if parts.is_empty() { String::new() } else { format!(" (needed by {})", parts.join(", ")) }
 }
 
 impl SnapshotError {

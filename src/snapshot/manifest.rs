@@ -139,6 +139,14 @@ impl Manifest {
         of_tables.chain(of_blobs).collect()
     }
 
+    /// The tables and blobs that need a chunk, each once, as a reader knows them: `table public.orders`.
+    pub(super) fn parts_of(&self, chunk: &ChunkId) -> Vec<String> {
+        let tables = self.tables.iter().filter(|table| table.segments.iter().any(|segment| segment.chunk == *chunk));
+        let blobs = self.blobs().into_iter().filter(|(_, blob)| blob.chunks.contains(chunk));
+        let names = blobs.map(|(name, _)| name.to_owned());
+        tables.map(|table| format!("table {}", table.qualified_name())).chain(names).collect()
+    }
+
     /// What contradicts itself: the part, and how.
     pub(super) fn contradictions(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();

@@ -44,7 +44,7 @@ impl SnapshotReader {
         if let Some(raw) = self.kept(id) {
             return Ok(raw);
         }
-        let raw = read_chunk(&self.store, id).await?;
+        let raw = read_chunk(&self.store, id).await.map_err(|error| self.name_parts(id, error))?;
         if self.shared.contains(id) {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push_front((*id, raw.clone()));
@@ -91,6 +91,16 @@ impl SnapshotReader {
         }
     }
 
+    /// Damage of a chunk, also its absence, with what needs it.
+    fn name_parts(&self, id: &ChunkId, error: SnapshotError) -> SnapshotError {
+        let reason = match error {
+            SnapshotError::DamagedChunk { reason, .. } => reason,
+            SnapshotError::Store(error) if error.is_not_found() => "it is missing".to_owned(),
+            error => return error,
+        };
+        SnapshotError::DamagedChunk { key: id.key(), parts: self.manifest.parts_of(id), reason }
+    }
+
     fn kept(&self, id: &ChunkId) -> Option<Bytes> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().find(|(key, _)| key == id).map(|(_, raw)| raw.clone())
@@ -121,7 +131,7 @@ pub(super) async fn read_chunk(store: &Store, id: &ChunkId) -> Result<Bytes, Sna
 async fn read_chunk_once(store: &Store, id: &ChunkId) -> Result<Bytes, SnapshotError> {
     let (stored, id) = (store.get(&id.key()).await?, *id);
     let raw = compute(move || chunk::decode(&stored, &id)).await?;
-    raw.map(Bytes::from).map_err(|reason| SnapshotError::DamagedChunk { key: id.key(), reason })
+    raw.map(Bytes::from).map_err(|reason| SnapshotError::DamagedChunk { key: id.key(), parts: Vec::new(), reason })
 }
 
 pub(super) fn slice(raw: &Bytes, segment: &Segment) -> Option<Bytes> {

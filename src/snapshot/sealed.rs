@@ -24,8 +24,9 @@ pub(super) fn unseal(id: &SnapshotId, bytes: &[u8]) -> Result<Manifest, Snapshot
     let damaged = |reason: String| SnapshotError::DamagedManifest { id: id.clone(), key: id.manifest_key(), reason };
     let header: Header =
         serde_json::from_slice(bytes).map_err(|error| damaged(format!("it cannot be read: {error}")))?;
-    refuse_newer(id, &header)?;
-    if !is_whole(bytes) {
+    let whole = is_whole(bytes);
+    refuse_newer(id, &header, whole)?;
+    if !whole {
         return Err(damaged("its checksum does not fit its text; it was changed after it was written".to_owned()));
     }
     let manifest: Manifest =
@@ -36,7 +37,8 @@ pub(super) fn unseal(id: &SnapshotId, bytes: &[u8]) -> Result<Manifest, Snapshot
     Ok(manifest)
 }
 
-fn refuse_newer(id: &SnapshotId, header: &Header) -> Result<(), SnapshotError> {
+/// A newer format may be sealed in another way, so a seal that does not fit proves nothing there; it is told.
+fn refuse_newer(id: &SnapshotId, header: &Header, whole: bool) -> Result<(), SnapshotError> {
     let needs = if header.format_version > FORMAT_VERSION {
         format!("has format {}", header.format_version)
     } else if let Some(feature) = header.features.first() {
@@ -44,7 +46,10 @@ fn refuse_newer(id: &SnapshotId, header: &Header) -> Result<(), SnapshotError> {
     } else {
         return Ok(());
     };
-    let supports = format!("(safe-migrate {}) reads format {FORMAT_VERSION}", env!("CARGO_PKG_VERSION"));
+    let mut supports = format!("(safe-migrate {}) reads format {FORMAT_VERSION}", env!("CARGO_PKG_VERSION"));
+    if !whole {
+        supports.push_str(&format!("; or {} is damaged: its checksum does not fit", id.manifest_key()));
+    }
     Err(SnapshotError::NewerFormat { id: id.clone(), needs, supports })
 }
 

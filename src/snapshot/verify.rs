@@ -92,6 +92,7 @@ pub async fn verify(
         }
         Err(error) => return Err(error),
     };
+    report.damages.extend(foreign_store(store, &manifest));
     let in_manifest = manifest.contradictions().into_iter();
     report.damages.extend(in_manifest.map(|(part, reason)| Damage {
         key: id.manifest_key(),
@@ -115,6 +116,13 @@ pub async fn verify(
     report.damages.sort_by(|left, right| left.key.cmp(&right.key));
     report.manifest = Some(manifest);
     Ok(report)
+}
+
+/// The id of the store is in every manifest, so that a changed `safe-migrate.json` is found too.
+fn foreign_store(store: &Store, manifest: &Manifest) -> Option<Damage> {
+    let reason = format!("the store's id is {}, and the snapshot was made for {}", store.id(), manifest.store_id);
+    let damage = Damage { key: Store::root_key(), parts: vec!["the whole snapshot".to_owned()], reason };
+    (store.id() != manifest.store_id).then_some(damage)
 }
 
 /// What a chunk is needed for.

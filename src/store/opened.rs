@@ -97,6 +97,11 @@ impl Store {
         &self.id
     }
 
+    /// The key of `safe-migrate.json`, which holds that id.
+    pub fn root_key() -> ObjectKey {
+        root_key()
+    }
+
     pub(crate) async fn open_on(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
         match read_root(backend.as_ref()).await? {
             Some(root) => Ok(Self { backend, id: root.store_id.into() }),
@@ -129,6 +134,18 @@ impl Root {
             "format": format, "features": self.features, "store_id": store_id, "chunk_id": chunk_id
         });
         Bytes::from(format!("{text:#}\n"))
+    }
+
+    /// What no version ever wrote, if anything.
+    fn nonsense(&self) -> Option<String> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if self.format == 0 {
+            Some("there is no format 0".to_owned())
+        } else if self.format == FORMAT && !(self.store_id.len() == 32 && self.store_id.bytes().all(is_digit)) {
+            Some(format!("`{}` is no id of a store (32 hexadecimal digits)", self.store_id))
+        } else {
+            None
+        }
     }
 
     /// What this version cannot do with the store, if anything.
@@ -168,6 +185,9 @@ async fn read_root(backend: &dyn ObjectStore) -> Result<Option<Root>, StoreError
         Ok(root) => root,
         Err(error) => return Err(StoreError::Damaged { location, key, reason: error.to_string() }),
     };
+    if let Some(reason) = root.nonsense() {
+        return Err(StoreError::Damaged { location, key, reason });
+    }
     match root.needs_newer() {
         Some(needs) => {
             let supports = format!("(safe-migrate {}) reads format {FORMAT}", env!("CARGO_PKG_VERSION"));
@@ -230,11 +250,11 @@ mod tests {
     #[tokio::test]
     async fn what_a_newer_version_wrote_is_refused_by_name() {
         for (text, needs) in [
-            (r#"{"format":2,"features":[],"store_id":"a","chunk_id":"sha256"}"#, "format 2"),
-            (r#"{"format":1,"features":["encrypted"],"store_id":"a","chunk_id":"sha256"}"#, "`encrypted`"),
-            (r#"{"format":1,"features":[],"store_id":"a","chunk_id":"keyed"}"#, "`keyed`"),
+            (r#"{"format":2,"features":[],"store_id":"ID","chunk_id":"sha256"}"#, "format 2"),
+            (r#"{"format":1,"features":["encrypted"],"store_id":"ID","chunk_id":"sha256"}"#, "`encrypted`"),
+            (r#"{"format":1,"features":[],"store_id":"ID","chunk_id":"keyed"}"#, "`keyed`"),
         ] {
-            let error = with_root(text).await.unwrap_err();
+            let error = with_root(&text.replace("ID", &"0".repeat(32))).await.unwrap_err();
             assert!(matches!(error, StoreError::NewerFormat { .. }), "{error:?}");
             let message = error.to_string();
             assert!(message.contains(needs) && message.contains("format 1"), "{message}");
@@ -245,5 +265,10 @@ mod tests {
     async fn a_broken_root_is_damage_and_never_overwritten() {
         assert!(matches!(with_root(r#"{"format":1,"#).await, Err(StoreError::Damaged { .. })));
         assert!(matches!(with_root("").await, Err(StoreError::Damaged { .. })));
+        for (format, id) in [(0, "0".repeat(32)), (1, "0".repeat(31)), (1, "G".repeat(32))] {
+            let text = format!(r#"{{"format":{format},"features":[],"store_id":"{id}","chunk_id":"sha256"}}"#);
+            let error = with_root(&text).await.unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{text}: {error:?}");
+        }
     }
 }

@@ -160,6 +160,9 @@ pub enum Error {
     /// The restore cannot start.
     #[error("{0}")]
     RestoreRefused(String),
+    /// A file or directory is where something new was to be written.
+    #[error("{} exists already; nothing was written", .0.display())]
+    OutputExists(std::path::PathBuf),
     /// A file of our own could not be read or written.
     #[error("{what}: {source}")]
     File {

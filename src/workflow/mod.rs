@@ -7,6 +7,7 @@ pub use operator::{Confirmation, Operator, Unit};
 mod apply;
 pub mod doctor;
 mod error;
+mod export;
 mod fill;
 mod history;
 mod interrupt;
@@ -25,6 +26,7 @@ mod verify_restore;
 
 pub use apply::{ApplyOutcome, ApplyReport, ApplyRequest, SnapshotChoice, apply};
 pub use error::{Error, Gate};
+pub use export::{ExportReport, export};
 pub use history::{HistoryEntry, history};
 pub use interrupt::Interrupt;
 pub use project::{Actor, Project, Server};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
 use crate::postgres::{
-    ClusterOptions, ConnectionSpec, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, archive,
+    ClusterOptions, ConnectionSpec, Mark, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, archive,
     quote_identifier, roles,
 };
 use crate::snapshot::{Manifest, SnapshotReader};
@@ -47,12 +47,19 @@ fn settings(manifest: &Manifest) -> Vec<(String, String)> {
 
 /// The list of an archive's entries without [`OUTSIDE_LINKS`], for `pg_restore --use-list`.
 pub fn without_outside_links(list: &[String]) -> String {
-    let kept = list.iter().filter(|line| {
-        // "123; 6100 16490 SUBSCRIPTION - name owner"
-        let kind = line.splitn(4, ' ').nth(3).unwrap_or_default();
-        line.starts_with(';') || !OUTSIDE_LINKS.iter().any(|outside| kind.starts_with(outside))
-    });
+    let kept = list.iter().filter(|line| outside_link(line).is_none());
     kept.map(String::as_str).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// What [`without_outside_links`] leaves out: `SUBSCRIPTION - name owner`.
+pub fn outside_links(list: &[String]) -> Vec<String> {
+    list.iter().filter_map(|line| outside_link(line)).map(str::to_owned).collect()
+}
+
+fn outside_link(line: &str) -> Option<&str> {
+    // "123; 6100 16490 SUBSCRIPTION - name owner"
+    let entry = line.splitn(4, ' ').nth(3).unwrap_or_default();
+    (!line.starts_with(';') && OUTSIDE_LINKS.iter().any(|outside| entry.starts_with(outside))).then_some(entry)
 }
 
 impl Shadow {
@@ -141,6 +148,13 @@ impl Shadow {
         Ok(self.database.check(session).await?)
     }
 
+    /// Takes the mark off, before the database is dumped with its settings. The server ends with us all the same.
+    pub async fn release_mark(&self) -> Result<(), Error> {
+        self.database.check(&self.maintenance).await?;
+        let sql = Mark::reset_sql(&self.database.name);
+        Ok(self.maintenance.batch_execute(&sql).await.map_err(crate::postgres::DatabaseError::from)?)
+    }
+
     /// Server identity of the shadow.
     pub async fn identity(&self) -> Result<ServerIdentity, Error> {
         Ok(ServerIdentity::read(&self.maintenance).await?)
@@ -201,6 +215,8 @@ mod tests {
         ]
         .map(str::to_owned)
         .to_vec();
+        let left_out = ["SUBSCRIPTION - sub postgres", "USER MAPPING - USER MAPPING a SERVER b postgres"];
+        assert_eq!(outside_links(&list), left_out);
         assert_eq!(without_outside_links(&list), "; Archive created at …\n221; 1259 16493 TABLE public t postgres\n");
     }
 }

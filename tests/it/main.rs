@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod architecture;
+mod by_hand;
 mod cli_apply;
 mod cli_bad_input;
 mod cli_bad_input_connection;
@@ -14,9 +15,12 @@ mod cli_bad_input_programs;
 mod cli_bad_input_store;
 mod cli_restore;
 mod cli_rollback;
+mod cli_snapshot_export;
 mod cli_store;
+mod damage;
 mod fidelity;
 mod fingerprint;
+mod kept_formats;
 mod promise_01_snapshot_first;
 mod promise_02_snapshots_restore;
 mod promise_03_shadow_is_private;

@@ -1,7 +1,8 @@
-//! `snapshot`: take, list, show, verify and delete snapshots.
+//! `snapshot`: take, list, show, verify, export and delete snapshots.
 
 mod create;
 mod delete;
+mod export;
 mod list;
 mod show;
 mod verify;
@@ -14,7 +15,7 @@ use crate::store::{Store, StoreError};
 use crate::workflow::restore::{Choice, choose};
 use crate::workflow::{Error, Project};
 
-/// Take, list, show, verify and delete snapshots
+/// Take, list, show, verify, export and delete snapshots
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 EXAMPLES:
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     List(list::Args),
     Show(show::Args),
     Verify(verify::Args),
+    Export(export::Args),
     Delete(delete::Args),
 }
 
@@ -37,6 +39,7 @@ impl Command {
             Command::List(_) => "snapshot list",
             Command::Show(_) => "snapshot show",
             Command::Verify(_) => "snapshot verify",
+            Command::Export(_) => "snapshot export",
             Command::Delete(_) => "snapshot delete",
         }
     }
@@ -47,6 +50,7 @@ impl Command {
             Command::List(args) => list::run(context, args).await,
             Command::Show(args) => show::run(context, args).await,
             Command::Verify(args) => verify::run(context, args).await,
+            Command::Export(args) => export::run(context, args).await,
             Command::Delete(args) => delete::run(context, args).await,
         }
     }

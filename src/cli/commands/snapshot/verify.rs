@@ -77,12 +77,14 @@ async fn verified(
 async fn restored(context: &Context, project: &Project, store: &Store, id: &SnapshotId) -> Result<Outcome, CliError> {
     let proof = match verify_by_restore(project, store, id, &context.operator, context.interrupt.wish()).await {
         Err(Error::Snapshot(error)) if is_damage(&error) => {
-            let line = error.to_string();
-            return Err(damaged(
-                id,
-                std::slice::from_ref(&line),
-                json!({ "snapshot": id, "level": "restore", "damages": [line] }),
-            ));
+            // The restore stopped at the first one; what else is damaged is worth to know too.
+            let all = verified(context, store, id, snapshot::Level::Hash).await?;
+            let mut lines: Vec<String> = all.damages.iter().map(ToString::to_string).collect();
+            if lines.is_empty() {
+                lines.push(error.to_string());
+            }
+            let value = json!({ "snapshot": id, "level": "restore", "damages": lines });
+            return Err(damaged(id, &lines, value));
         }
         result => result?,
     };
