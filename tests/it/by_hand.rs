@@ -68,7 +68,7 @@ fn rich(scene: &Scene, owner: &str) {
 #[test]
 fn by_hand_the_snapshot_comes_back() {
     let scene = Scene::empty(Version::V15);
-    let role = scene.cluster().role("cook", "unused", "NOLOGIN");
+    let role = scene.cluster().role("cook", "unused", "");
     rich(&scene, role.name());
     let id = scene.take_snapshot();
     let name = scene.database.name();
@@ -90,8 +90,10 @@ fn by_hand_the_snapshot_comes_back() {
 #[test]
 fn by_hand_on_a_new_server_of_a_newer_version() {
     let scene = Scene::empty(Version::V15);
-    let role = scene.cluster().role("cook", "unused", "NOLOGIN");
+    let role = scene.cluster().role("cook", "unused", "");
     rich(&scene, role.name());
+    // The newer server may be built without libxml.
+    scene.database.sql("DELETE FROM types WHERE x IS NOT NULL");
     let id = scene.take_snapshot();
     let newer = TestCluster::start(Version::V18, &[]);
 

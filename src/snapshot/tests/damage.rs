@@ -85,6 +85,22 @@ async fn swapped_chunks_are_found() {
 }
 
 #[tokio::test]
+async fn a_changed_id_of_the_store_is_found() {
+    let test = TestStore::new().await;
+    let snapshot = test.publish_sample().await;
+    let path = test.root().join("safe-migrate.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace(test.store.id(), &"0".repeat(32))).unwrap();
+
+    let settings = StoreSettings::from_url(format!("file://{}", test.root().display()));
+    let changed = Store::open(&settings).await.unwrap();
+    let report = verify(&changed, snapshot.id(), Level::Exists, |_, _| ()).await.unwrap();
+    let found: Vec<String> = report.damages.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("safe-migrate.json: the store's id is 0000"), "{found:?}");
+}
+
+#[tokio::test]
 async fn a_half_written_manifest_is_listed_as_damaged_beside_the_others() {
     let test = TestStore::new().await;
     let damaged = test.publish_sample().await.id().clone();
