@@ -170,7 +170,6 @@ fn damage_of_any_byte_is_named_by_object_and_table() {
             store.with(key, Some(&flipped), || {
                 // What changes nothing that is read from a chunk is no damage.
                 let harmless = key.starts_with("chunks/") && same_content(&flipped, bytes);
-                if harmless { eprintln!("HARMLESS {key} {how}"); }
                 assert_ne!(store.is_named(key, &how), harmless, "{key}, {how}");
             });
         }
