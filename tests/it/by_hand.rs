@@ -1,8 +1,9 @@
 //! A snapshot is restored without safe-migrate: the steps of FORMAT.md, run as they are written (P10).
 
 use std::path::Path;
+use std::process::{Output, Stdio};
 
-use crate::support::{Contents, Scene, TestCluster, Version, clean_command, dump_and_restore, output_of};
+use crate::support::{Contents, Scene, TestCluster, Version, clean_command, dump_and_restore};
 
 const FORMAT: &str = include_str!("../../src/snapshot/FORMAT.md");
 
@@ -37,27 +38,34 @@ fn only_programs(directory: &Path) {
     }
 }
 
-/// Runs the steps in the root of the store, against this server; what they print.
-fn follow(scene: &Scene, id: &str, target: &TestCluster, database: &str) -> String {
+/// Runs the steps in the root of the store, against this server.
+fn follow(scene: &Scene, id: &str, target: &TestCluster, database: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     only_programs(directory.path());
     let url = target.socket_url("postgres");
     let user = url.strip_prefix("postgresql://").and_then(|rest| rest.split_once('@')).expect("the address names it").0;
-    let path = format!("{}:{}", directory.path().display(), target.bin_dir().display());
     assert!(!target.bin_dir().join("safe-migrate").exists());
     let mut bash = clean_command("/bin/bash");
     bash.args(["--norc", "-c", &steps(id, database)])
         .current_dir(scene.store.directory())
-        .env("PATH", path)
+        .env("PATH", format!("{}:{}", directory.path().display(), target.bin_dir().display()))
         .env("LC_ALL", "C.UTF-8")
         .env("TMPDIR", directory.path())
         .env("PGHOST", target.directory())
         .env("PGPORT", target.port().to_string())
-        .env("PGUSER", user);
-    let printed = output_of(&mut bash);
-    let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), PROGRAMS.len(), "the steps leave nothing behind: {left:?}");
-    printed
+        .env("PGUSER", user)
+        .stdin(Stdio::null());
+    let output = bash.output().unwrap();
+    let left = std::fs::read_dir(directory.path()).unwrap().count() - PROGRAMS.len();
+    assert_eq!(left, usize::from(!output.status.success()), "at their end the steps have removed their files");
+    output
+}
+
+/// What the steps print when they succeed, as they must.
+fn followed(scene: &Scene, id: &str, target: &TestCluster, database: &str) -> String {
+    let output = follow(scene, id, target, database);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn rich(scene: &Scene, owner: &str) {
@@ -74,7 +82,7 @@ fn by_hand_the_snapshot_comes_back() {
     let name = scene.database.name();
     let (by_hand, plain) = (format!("{name}_by_hand"), format!("{name}_plain"));
 
-    let printed = follow(&scene, &id, scene.cluster(), &by_hand);
+    let printed = followed(&scene, &id, scene.cluster(), &by_hand);
     assert_eq!(Contents::of(scene.cluster(), &by_hand), Contents::of(scene.cluster(), name));
     let large = "SELECT obj_description(424242, 'pg_largeobject')";
     assert_eq!(scene.cluster().query(&by_hand, large), "a picture");
@@ -97,7 +105,7 @@ fn by_hand_on_a_new_server_of_a_newer_version() {
     let id = scene.take_snapshot();
     let newer = TestCluster::start(Version::V18, &[]);
 
-    follow(&scene, &id, &newer, "restored");
+    followed(&scene, &id, &newer, "restored");
     assert_eq!(Contents::of(&newer, "restored"), Contents::of(scene.cluster(), scene.database.name()));
     let owner = newer.query("restored", "SELECT tableowner FROM pg_tables WHERE tablename = 'dropped'");
     assert_eq!(owner, role.name(), "the role was made from the snapshot");
@@ -109,13 +117,19 @@ fn by_hand_a_damaged_chunk_stops_the_steps() {
     let scene = Scene::empty(Version::V15);
     scene.database.sql("CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 1000) i");
     let id = scene.take_snapshot();
-    let (key, bytes) = scene.store.objects().into_iter().find(|(key, _)| key.starts_with("chunks/")).unwrap();
-    let mut damaged = bytes.clone();
-    damaged[bytes.len() / 2] ^= 1;
-    std::fs::write(scene.store.directory().join(&key), damaged).unwrap();
     let by_hand = format!("{}_by_hand", scene.database.name());
-    let followed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        follow(&scene, &id, scene.cluster(), &by_hand);
-    }));
-    assert!(followed.is_err(), "zstd or sha256sum refuses {key}");
+    let objects = scene.store.objects();
+    let chunks: Vec<_> = objects.iter().filter(|(key, _)| key.starts_with("chunks/")).collect();
+    assert_eq!(chunks.len(), 3, "schema, roles and rows");
+    for (key, bytes) in chunks {
+        let path = scene.store.directory().join(key);
+        let mut damaged = bytes.clone();
+        damaged[bytes.len() / 2] ^= 1;
+        std::fs::write(&path, damaged).unwrap();
+        let output = follow(&scene, &id, scene.cluster(), &by_hand);
+        assert!(!output.status.success(), "zstd or sha256sum refuses {key}");
+        std::fs::write(&path, bytes).unwrap();
+        scene.cluster().sql("postgres", &format!("DROP DATABASE IF EXISTS {by_hand}"));
+    }
+    followed(&scene, &id, scene.cluster(), &by_hand);
 }
