@@ -4,6 +4,7 @@ pub mod archive;
 pub mod blockers;
 mod capabilities;
 pub mod catalog;
+mod concurrent_index;
 mod connection;
 pub mod contents;
 pub mod copy;
