@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::writer::ChunkTask;
 use super::{CHUNK_SIZE, RowSetHash, Segment, SnapshotError, SnapshotWriter};
 
 /// A part of a table that one worker copies: which table, and which of its ranges (both as the caller counts them).
@@ -37,8 +38,8 @@ pub fn segments_by_table(mut packed: Vec<PackedSegment>) -> BTreeMap<usize, Vec<
 
 /// Gathers the rows that one worker copies into chunks of at most [`CHUNK_SIZE`] raw bytes, cut at row ends.
 ///
-/// The end of a range does not end a chunk, so small tables share one. Holds one chunk, or the longest row if that
-/// is longer.
+/// The end of a range does not end a chunk, so small tables share one. One chunk is gathered while the one before is
+/// compressed and sent; each is as large as the longest row if that is longer.
 #[derive(Debug)]
 pub struct TablePacker {
     writer: SnapshotWriter,
@@ -47,6 +48,7 @@ pub struct TablePacker {
     /// Parts of `buffer`, the last of them still growing while `current` is its range.
     parts: Vec<Part>,
     current: Option<RangeKey>,
+    sending: Option<(ChunkTask, Vec<Part>)>,
     packed: Vec<PackedSegment>,
 }
 
@@ -65,7 +67,8 @@ impl TablePacker {
     }
 
     pub(super) fn with_chunk_size(writer: SnapshotWriter, chunk_size: usize) -> Self {
-        Self { writer, chunk_size, buffer: Vec::new(), parts: Vec::new(), current: None, packed: Vec::new() }
+        let (buffer, parts, packed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { writer, chunk_size, buffer, parts, current: None, sending: None, packed }
     }
 
     /// Says that the rows to come are of this range.
@@ -86,13 +89,13 @@ impl TablePacker {
         }
         let offset = self.buffer.len();
         self.buffer.extend_from_slice(row);
-        let part = match self.parts.pop_if(|part| part.key == key) {
-            Some(part) => part,
-            None => Part { key, offset, length: 0, rows: RowSetHash::default() },
-        };
-        let mut part = Part { length: part.length + row.len(), ..part };
-        part.rows.add_row(row);
-        self.parts.push(part);
+        if self.parts.last().is_none_or(|part| part.key != key) {
+            self.parts.push(Part { key, offset, length: 0, rows: RowSetHash::default() });
+        }
+        if let Some(part) = self.parts.last_mut() {
+            part.length += row.len();
+            part.rows.add_row(row);
+        }
         if self.buffer.len() >= self.chunk_size { self.flush().await } else { Ok(()) }
     }
 
@@ -112,16 +115,26 @@ impl TablePacker {
     /// Writes what is left and answers the segments of all ranges.
     pub async fn finish(mut self) -> Result<Vec<PackedSegment>, SnapshotError> {
         self.flush().await?;
+        self.settle().await?;
         Ok(self.packed)
     }
 
+    /// Hands what was gathered over; it is compressed and sent while the next rows come in.
     async fn flush(&mut self) -> Result<(), SnapshotError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        self.settle().await?;
         let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(self.chunk_size));
-        let chunk = self.writer.put_chunk(full).await?;
-        self.packed.extend(self.parts.drain(..).map(|Part { key, offset, length, rows }| {
+        self.sending = Some((self.writer.start_chunk(full), std::mem::take(&mut self.parts)));
+        Ok(())
+    }
+
+    /// Waits until the chunk that is being sent is in the store.
+    async fn settle(&mut self) -> Result<(), SnapshotError> {
+        let Some((task, parts)) = self.sending.take() else { return Ok(()) };
+        let chunk = task.finish().await?;
+        self.packed.extend(parts.into_iter().map(|Part { key, offset, length, rows }| {
             let segment = Segment { chunk, offset: offset as u64, length: length as u64, rows };
             PackedSegment { key, segment }
         }));

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 
 use crate::store::{Store, StoreError};
 
@@ -44,6 +46,9 @@ pub struct Counters {
 }
 
 /// Puts the chunks of one snapshot into the store and publishes its manifest. Clones share everything.
+///
+/// The store is used on the runtime in which the writer was made, whichever runtime a caller has: the connections of an
+/// S3 client end with the runtime that opened them.
 #[derive(Clone, Debug)]
 pub struct SnapshotWriter {
     shared: Arc<Shared>,
@@ -55,6 +60,24 @@ struct Shared {
     options: WriterOptions,
     chunks: Mutex<HashMap<ChunkId, Arc<OnceCell<Sizes>>>>,
     counters: Mutex<Counters>,
+    runtime: Handle,
+}
+
+/// A chunk on its way into the store; dropping this gives it up.
+#[derive(Debug)]
+pub(super) struct ChunkTask(JoinHandle<Result<ChunkId, SnapshotError>>);
+
+impl ChunkTask {
+    /// Waits until the store has the chunk.
+    pub(super) async fn finish(mut self) -> Result<ChunkId, SnapshotError> {
+        (&mut self.0).await.map_err(SnapshotError::Task)?
+    }
+}
+
+impl Drop for ChunkTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,15 +87,22 @@ struct Sizes {
 }
 
 impl SnapshotWriter {
-    /// A writer of one snapshot into `store`.
+    /// A writer of one snapshot into `store`. Made inside the runtime that is to use the store (it panics outside any).
     pub fn new(store: Store, options: WriterOptions) -> Self {
-        let shared = Shared { store, options, chunks: Mutex::default(), counters: Mutex::default() };
+        let (chunks, counters, runtime) = (Mutex::default(), Mutex::default(), Handle::current());
+        let shared = Shared { store, options, chunks, counters, runtime };
         Self { shared: Arc::new(shared) }
     }
 
     /// What was done so far.
     pub fn counters(&self) -> Counters {
         *lock(&self.shared.counters)
+    }
+
+    /// Begins to put a chunk; the caller goes on meanwhile.
+    pub(super) fn start_chunk(&self, raw: Vec<u8>) -> ChunkTask {
+        let writer = self.clone();
+        ChunkTask(self.shared.runtime.spawn(async move { writer.put_chunk(raw).await }))
     }
 
     /// Makes sure that the store has a chunk of these bytes, and answers its id.

@@ -21,6 +21,7 @@ mod run_record;
 mod schema_reading;
 mod shadow;
 mod state;
+mod streaming_threads;
 mod take_snapshot;
 mod verify_restore;
 

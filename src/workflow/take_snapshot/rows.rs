@@ -1,4 +1,4 @@
-//! Copies the rows: several workers, each a task of its own with a session of its own, on the leader's snapshot.
+//! Copies the rows: several workers, each on a thread of its own with a session of its own, on the leader's snapshot.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
 
 use crate::postgres::catalog::Table;
 use crate::postgres::{ConnectionSpec, DatabaseError, ExportedSnapshot, Session, blockers, copy, prepare_copy_session};
 use crate::report::format_things;
 use crate::snapshot::{PackedSegment, RangeKey, SnapshotWriter, TableData, TablePacker, segments_by_table};
 
+use super::super::streaming_threads::StreamingThreads;
 use super::super::{Error, Operator, Project, Unit, manifest_parts};
 use super::preflight::Preflight;
 
@@ -99,13 +99,8 @@ pub(super) async fn copy_tables(
         writer: writer.clone(),
         copied,
     });
-    let mut workers = JoinSet::new();
-    for _ in 0..project.jobs.max(1) {
-        workers.spawn(worker(Arc::clone(&source)));
-    }
-    drop(source);
-    // Dropping the set, as an interrupt does, ends every worker.
-    let packed = match joined(&mut workers, progress, operator).await {
+    let workers = StreamingThreads::start(project.jobs, move || worker(Arc::clone(&source)));
+    let packed = match joined(workers, progress, operator).await {
         Ok(packed) => packed,
         Err(Stop::Begin(table, error)) => return Err(begin_error(exported, &exported.tables[table], error).await),
         Err(Stop::Error(error)) => return Err(error),
@@ -117,7 +112,7 @@ pub(super) async fn copy_tables(
 }
 
 async fn joined(
-    workers: &mut JoinSet<Result<Vec<PackedSegment>, Stop>>,
+    mut workers: StreamingThreads<Result<Vec<PackedSegment>, Stop>>,
     mut progress: UnboundedReceiver<u64>,
     operator: &dyn Operator,
 ) -> Result<Vec<PackedSegment>, Stop> {
@@ -125,8 +120,8 @@ async fn joined(
     loop {
         tokio::select! {
             Some(bytes) = progress.recv() => operator.advance(bytes),
-            ended = workers.join_next() => match ended {
-                Some(worker) => packed.extend(worker.map_err(Error::from)??),
+            ended = workers.next() => match ended {
+                Some(result) => packed.extend(result??),
                 None => return Ok(packed),
             },
         }
@@ -152,7 +147,10 @@ async fn worker(source: Arc<Source>) -> Result<Vec<PackedSegment>, Stop> {
     let mut packer = TablePacker::new(source.writer.clone());
     loop {
         let next = source.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some(job) = next else { return Ok(packer.finish().await?) };
+        let Some(job) = next else {
+            session.close().await;
+            return Ok(packer.finish().await?);
+        };
         for (key, range) in job.parts {
             let table = &source.tables[key.table];
             let begun = copy::begin_worker(&session, &source.snapshot, &table.qualified_name()).await;
