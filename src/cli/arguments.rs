@@ -191,10 +191,19 @@ mod tests {
             "plan --rollback menu",
             "--jobs 0 status",
             "snapshot verify",
+            "snapshot create --compression 0",
+            "apply --compression 20",
+            "rehearse --compression fast",
+            "status --compression 3",
         ] {
             assert!(!parses(line), "{line}");
         }
-        for line in ["status --json --jobs 2", "rollback --last --yes", "restore --before last-apply --in-place"] {
+        for line in [
+            "rollback --last --compression 19",
+            "status --json --jobs 2",
+            "rollback --last --yes",
+            "restore --before last-apply --in-place",
+        ] {
             assert!(parses(line), "{line}");
         }
     }

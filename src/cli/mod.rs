@@ -71,11 +71,14 @@ fn execute(
     let directory = environment::current_directory();
     let directory = directory.map_err(|error| failed("cannot find the current directory", error))?;
 
-    let config = if command.reads_config() {
+    let mut config = if command.reads_config() {
         Config::load(&flags, &environment, &directory)?
     } else {
         Config::without_file(&flags, &environment, &directory)?
     };
+    if let Some(options) = command.snapshot_options() {
+        options.override_config(&mut config.snapshot);
+    }
     let interrupt = Interrupt::new();
     let operator = TerminalOperator::new(manners(&flags, style), interrupt.clone());
     config.warnings.iter().for_each(|warning| operator.warn(warning));

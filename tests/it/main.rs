@@ -15,6 +15,7 @@ mod cli_bad_input_programs;
 mod cli_bad_input_store;
 mod cli_restore;
 mod cli_rollback;
+mod cli_snapshot_create;
 mod cli_snapshot_export;
 mod cli_store;
 mod damage;

@@ -12,6 +12,7 @@ mod rollback;
 mod run_options;
 mod run_report;
 mod snapshot;
+mod snapshot_options;
 mod status;
 
 use clap::Subcommand;
@@ -19,6 +20,7 @@ use clap::Subcommand;
 use super::context::Context;
 use super::error::CliError;
 use super::output::Outcome;
+use snapshot_options::SnapshotOptions;
 
 /// What the operator wants done.
 #[derive(Debug, Subcommand)]
@@ -63,6 +65,17 @@ impl Command {
     /// Whether its purpose is to change production, so that each of its failures says what production is now.
     pub(crate) fn changes_production(&self) -> bool {
         matches!(self, Command::Apply(_) | Command::Rollback(_) | Command::Restore(_))
+    }
+
+    /// How a snapshot is taken, for a command that may take one.
+    pub(crate) fn snapshot_options(&self) -> Option<&SnapshotOptions> {
+        match self {
+            Command::Snapshot(command) => command.snapshot_options(),
+            Command::Rehearse(args) => Some(&args.taking),
+            Command::Apply(args) => Some(&args.options.taking),
+            Command::Rollback(args) => Some(&args.options.taking),
+            _ => None,
+        }
     }
 
     /// Runs the command.

@@ -1,10 +1,11 @@
 //! `rehearse`: run the plan on a copy of production.
 
-use super::run_options::RehearsalSnapshot;
 use serde_json::json;
 
 use super::plan::selection;
+use super::run_options::RehearsalSnapshot;
 use super::snapshot::named;
+use super::snapshot_options::SnapshotOptions;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::{Outcome, write_data, write_note};
@@ -41,6 +42,8 @@ pub(crate) struct Args {
     /// Leave the copy running and say how to connect to it
     #[arg(long)]
     pub(crate) keep_shadow: bool,
+    #[command(flatten)]
+    pub(crate) taking: SnapshotOptions,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
 
 /// How a run that changes production is secured.
@@ -30,6 +31,8 @@ pub(crate) struct RunOptions {
     /// Wait this long for another run to end, for example `5m`
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) taking: SnapshotOptions,
 }
 
 /// The snapshot that secures a run.

@@ -6,6 +6,7 @@ mod search;
 mod template;
 
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ use super::redact::strip_password;
 pub(crate) const DEFAULT_STORE: &str = ".safe-migrate/store";
 /// Where migrations lie when nothing names another directory.
 pub(crate) const DEFAULT_MIGRATIONS: &str = "migrations";
+
+/// The levels of zstd that are offered: those that its own program has without `--ultra`.
+pub(crate) const COMPRESSION: RangeInclusive<i32> = 1..=19;
 
 /// Everything a command needs to know, after merging. Paths are absolute.
 #[derive(Debug)]
@@ -107,7 +111,7 @@ pub(crate) struct ShadowConfig {
 pub(crate) struct SnapshotConfig {
     /// Parallel workers.
     pub(crate) jobs: usize,
-    /// Level of zstd, 1 to 22.
+    /// Level of zstd, one of [`COMPRESSION`].
     pub(crate) compression: i32,
 }
 
@@ -277,8 +281,9 @@ fn snapshot(flags: &GlobalArguments, section: SnapshotSection) -> Result<Snapsho
     if !(1..=64).contains(&jobs) {
         return Err(CliError::usage("config-invalid", format!("[snapshot] jobs is {jobs}; it must be 1 to 64")));
     }
-    if !(1..=22).contains(&compression) {
-        let message = format!("[snapshot] compression is {compression}; zstd has the levels 1 to 22");
+    if !COMPRESSION.contains(&compression) {
+        let (fast, small) = COMPRESSION.into_inner();
+        let message = format!("[snapshot] compression is {compression}; it must be {fast} to {small}");
         return Err(CliError::usage("config-invalid", message));
     }
     Ok(SnapshotConfig { jobs, compression })

@@ -68,7 +68,7 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 
 [snapshot]
 #jobs = 4
-# Level of zstd, 1 to 22.
+# Level of zstd, from 1 (fast) to 19 (small).
 #compression = 1
 
 [apply]

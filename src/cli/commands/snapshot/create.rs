@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::cli::commands::snapshot_options::SnapshotOptions;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
@@ -16,8 +17,11 @@ use crate::workflow::take_snapshot;
 #[command(after_help = "\
 EXAMPLES:
   safe-migrate snapshot create
-  safe-migrate snapshot create --jobs 8")]
-pub(crate) struct Args {}
+  safe-migrate snapshot create --jobs 8 --compression 9")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) taking: SnapshotOptions,
+}
 
 pub(crate) async fn run(context: &Context, _args: &Args) -> Result<Outcome, CliError> {
     let project = context.project()?;

@@ -7,6 +7,7 @@ mod list;
 mod show;
 mod verify;
 
+use super::snapshot_options::SnapshotOptions;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
@@ -41,6 +42,14 @@ impl Command {
             Command::Verify(_) => "snapshot verify",
             Command::Export(_) => "snapshot export",
             Command::Delete(_) => "snapshot delete",
+        }
+    }
+
+    /// How a snapshot is taken, for the command that takes one.
+    pub(crate) fn snapshot_options(&self) -> Option<&SnapshotOptions> {
+        match self {
+            Command::Create(args) => Some(&args.taking),
+            _ => None,
         }
     }
 

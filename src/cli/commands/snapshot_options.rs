@@ -1,0 +1,24 @@
+//! Options of every command that may take a snapshot.
+
+use crate::cli::config::{COMPRESSION, SnapshotConfig};
+
+/// How a snapshot is taken.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "When a snapshot is taken")]
+pub(crate) struct SnapshotOptions {
+    /// Level of zstd, from 1 (fast) to 19 (small) [default: 1]
+    #[arg(long, value_name = "LEVEL", value_parser = parse_compression)]
+    pub(crate) compression: Option<i32>,
+}
+
+impl SnapshotOptions {
+    /// What was typed wins over the file.
+    pub(crate) fn override_config(&self, config: &mut SnapshotConfig) {
+        config.compression = self.compression.unwrap_or(config.compression);
+    }
+}
+
+fn parse_compression(text: &str) -> Result<i32, String> {
+    let level = text.parse().ok().filter(|level| COMPRESSION.contains(level));
+    level.ok_or_else(|| format!("a number from {} to {} is wanted", COMPRESSION.start(), COMPRESSION.end()))
+}

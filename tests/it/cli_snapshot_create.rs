@@ -1,0 +1,76 @@
+//! `snapshot create` and the options of every command that takes a snapshot.
+
+use std::path::Path;
+
+use crate::support::{Scene, Version};
+
+/// A table whose size in the store depends on the level of zstd.
+fn scene_with_text() -> Scene {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql(
+        "CREATE TABLE dish (id int, name text);
+         INSERT INTO dish SELECT i, 'dish ' || i % 97 || md5((i % 3001)::text) FROM generate_series(1, 20000) i",
+    );
+    scene
+}
+
+/// Adds lines to the configuration of the scene.
+fn configure(scene: &Scene, more: &str) {
+    let file = scene.project.directory().join("safe-migrate.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    scene.project.configure(&format!("{text}\n{more}"));
+}
+
+/// Bytes of the largest chunk that a run leaves in a store of its own.
+fn stored(scene: &Scene, store: &str, arguments: &[&str]) -> u64 {
+    scene.run(0, &[arguments, &["--store", store]].concat());
+    largest(&scene.project.directory().join(store).join("chunks"))
+}
+
+fn largest(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let size = |entry: std::fs::DirEntry| match entry.metadata().unwrap() {
+        about if about.is_dir() => largest(&entry.path()),
+        about => about.len(),
+    };
+    entries.map(size).max().unwrap_or_default()
+}
+
+#[test]
+fn the_level_of_the_command_line_wins_over_the_configured_one() {
+    let scene = scene_with_text();
+    scene.project.write_migration("menu", "0001_a", "-- migrate:up\nSELECT 1;\n-- migrate:down\nSELECT 1;\n");
+    let fast = stored(&scene, "default", &["snapshot", "create"]);
+    let small = stored(&scene, "flag", &["snapshot", "create", "--compression", "19"]);
+    assert!(small * 10 < fast * 9, "level 19 has {small} bytes and level 1 {fast}");
+
+    configure(&scene, "[snapshot]\ncompression = 19\n");
+    assert_eq!(stored(&scene, "configured", &["snapshot", "create"]), small);
+    let level = ["--compression", "1"];
+    let run = ["--yes", "--skip-rehearsal", "no shadow is needed here"];
+    for (store, command) in [
+        ("create", vec!["snapshot", "create"]),
+        ("rehearse", vec!["rehearse", "--snapshot", "new"]),
+        ("apply", [&["apply"], &run[..]].concat()),
+        ("rollback", [&["rollback", "--last"], &run[..]].concat()),
+    ] {
+        // The ledger is copied too, and grows from run to run.
+        let bytes = stored(&scene, store, &[&command[..], &level].concat());
+        assert!(bytes.abs_diff(fast) * 50 < fast, "{command:?}: {bytes} and not {fast}");
+    }
+}
+
+#[test]
+fn a_level_that_is_not_offered_is_a_usage_error_that_names_the_range() {
+    let scene = Scene::empty(Version::V15);
+    for level in ["0", "20", "-1", "fast"] {
+        let option = format!("--compression={level}");
+        for command in [&["snapshot", "create"][..], &["apply"], &["rollback", "--last"], &["rehearse"]] {
+            let output = scene.run(2, &[command, &[option.as_str()]].concat());
+            assert!(output.stderr.contains("a number from 1 to 19 is wanted"), "{}", output.stderr);
+        }
+    }
+    configure(&scene, "[snapshot]\ncompression = 20\n");
+    let output = scene.run(2, &["snapshot", "create"]);
+    assert!(output.stderr.contains("compression is 20; it must be 1 to 19"), "{}", output.stderr);
+}
