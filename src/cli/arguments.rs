@@ -193,6 +193,7 @@ mod tests {
             "snapshot verify",
             "snapshot create --compression 0",
             "apply --compression 20",
+            "snapshot create --max-rate fast",
             "rehearse --compression fast",
             "status --compression 3",
         ] {

@@ -80,6 +80,7 @@ impl Context {
             shadow_dir: config.shadow.dir.clone().unwrap_or_else(|| self.environment.temporary_directory()),
             jobs: config.snapshot.jobs,
             compression: config.snapshot.compression,
+            max_rate: config.snapshot.max_rate,
             ask_above: Some(config.ask_above),
             execute: ExecuteOptions {
                 lock_timeout: config.apply.lock_timeout,

@@ -32,6 +32,8 @@ pub struct Project {
     pub jobs: usize,
     /// zstd level of chunks.
     pub compression: i32,
+    /// Bytes of rows per second that a snapshot reads from production at most.
+    pub max_rate: Option<u64>,
     /// Estimated bytes above which a snapshot asks first.
     pub ask_above: Option<u64>,
     /// Limits of each migration.

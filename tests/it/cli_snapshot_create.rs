@@ -1,6 +1,9 @@
 //! `snapshot create` and the options of every command that takes a snapshot.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::support::{Scene, Version};
 
@@ -73,4 +76,44 @@ fn a_level_that_is_not_offered_is_a_usage_error_that_names_the_range() {
     configure(&scene, "[snapshot]\ncompression = 20\n");
     let output = scene.run(2, &["snapshot", "create"]);
     assert!(output.stderr.contains("compression is 20; it must be 1 to 19"), "{}", output.stderr);
+}
+
+/// How long a snapshot of the scene takes, and its bytes of rows.
+fn timed(scene: &Scene, arguments: &[&str]) -> (Duration, f64) {
+    let began = Instant::now();
+    let output = scene.run(0, &[&["snapshot", "create", "--json"], arguments].concat());
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    (began.elapsed(), document["raw_bytes"].as_f64().unwrap())
+}
+
+#[test]
+fn the_limit_holds_for_all_workers_together() {
+    let scene = Scene::empty(Version::V15);
+    // Three ranges of 16 MiB, so that three workers have something to read at the same time.
+    scene.database.sql(
+        "CREATE TABLE bulk AS SELECT repeat(md5(i::text), 31) AS note FROM generate_series(1, 40000) i;
+         CREATE TABLE dish (name text); INSERT INTO dish VALUES ('Ugali')",
+    );
+    let (took, bytes) = timed(&scene, &["--jobs", "3", "--max-rate", "10 MB/s"]);
+    assert!(bytes > 39e6, "{bytes} bytes of rows");
+    assert!(took.as_secs_f64() >= 3.9, "{bytes} bytes in {took:?}");
+}
+
+#[test]
+fn a_configured_limit_holds_inside_one_chunk() {
+    let scene = scene_with_text();
+    configure(&scene, "[snapshot]\nmax_rate = \"300kB/s\"\n");
+    let (took, bytes) = timed(&scene, &[]);
+    assert!((600e3..16e6).contains(&bytes), "{bytes} bytes of rows");
+    assert!(took.as_secs_f64() >= 600e3 / 300e3, "{bytes} bytes in {took:?}");
+}
+
+#[test]
+fn a_limit_of_0_lifts_the_configured_one() {
+    let scene = scene_with_text();
+    // A week for this table.
+    configure(&scene, "[snapshot]\nmax_rate = \"1\"\n");
+    scene.run(0, &["snapshot", "create", "--max-rate", "0"]);
+    let output = scene.run(2, &["snapshot", "create", "--max-rate", "50 Mbit/s"]);
+    assert!(output.stderr.contains("`50 Mbit/s` is not a rate"), "{}", output.stderr);
 }

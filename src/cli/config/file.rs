@@ -72,6 +72,8 @@ pub(super) struct ShadowSection {
 pub(super) struct SnapshotSection {
     pub(super) jobs: Option<usize>,
     pub(super) compression: Option<i32>,
+    #[serde(deserialize_with = "quantity::rate")]
+    pub(super) max_rate: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -208,6 +210,7 @@ mod tests {
             [snapshot]
             jobs = 4
             compression = 1
+            max_rate = "50MB/s"
             [apply]
             lock_timeout = "2s"
             statement_timeout = "0"

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use self::file::{
     ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, SnapshotSection, StoreSection,
 };
-pub(crate) use self::quantity::parse_duration;
+pub(crate) use self::quantity::{parse_duration, parse_rate};
 pub(crate) use self::search::FILE_NAME;
 pub(crate) use self::template::{Settings, render_template};
 use super::arguments::GlobalArguments;
@@ -113,6 +113,8 @@ pub(crate) struct SnapshotConfig {
     pub(crate) jobs: usize,
     /// Level of zstd, one of [`COMPRESSION`].
     pub(crate) compression: i32,
+    /// Bytes of rows per second that are read from production at most; `None`: as many as it gives.
+    pub(crate) max_rate: Option<u64>,
 }
 
 /// `[apply]`.
@@ -286,7 +288,8 @@ fn snapshot(flags: &GlobalArguments, section: SnapshotSection) -> Result<Snapsho
         let message = format!("[snapshot] compression is {compression}; it must be {fast} to {small}");
         return Err(CliError::usage("config-invalid", message));
     }
-    Ok(SnapshotConfig { jobs, compression })
+    let max_rate = section.max_rate.filter(|rate| *rate > 0);
+    Ok(SnapshotConfig { jobs, compression, max_rate })
 }
 
 fn apply(section: ApplySection) -> ApplyConfig {

@@ -58,10 +58,22 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     parse_duration(&text).map(Some).map_err(de::Error::custom)
 }
 
-/// For `serde(deserialize_with)`: an optional size; a rate may end in `/s`.
+/// Reads a number of bytes per second: a size, with or without `/s` at its end.
+pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
+    let size = text.trim().strip_suffix("/s").unwrap_or(text);
+    parse_size(size).map_err(|_| format!("`{text}` is not a rate; write for example `50MB/s`, `20MiB` or `500000`"))
+}
+
+/// For `serde(deserialize_with)`: an optional size.
 pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_size(text.trim().strip_suffix("/s").unwrap_or(&text)).map(Some).map_err(de::Error::custom)
+    parse_size(&text).map(Some).map_err(de::Error::custom)
+}
+
+/// For `serde(deserialize_with)`: an optional number of bytes per second.
+pub(super) fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_rate(&text).map(Some).map_err(de::Error::custom)
 }
 
 fn split_where(text: &str, ends: impl Fn(char) -> bool) -> (&str, &str) {
@@ -106,8 +118,28 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "GB", "1.5GB", "-1", "10G!", "99999999999TB"] {
+        for text in ["", "GB", "1.5GB", "-1", "10G!", "99999999999TB", "10MB/s"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rates_are_read() {
+        let cases = [
+            ("50MB/s", 50_000_000),
+            ("50 MB", 50_000_000),
+            ("50 MB /s", 50_000_000),
+            ("20MiB", 20 << 20),
+            ("20 mib/s", 20 << 20),
+            ("1500", 1_500),
+            ("0", 0),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(parse_rate(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "/s", "50MB/h", "50MB/s/s", "50Mbit", "-1", "fast"] {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+        assert!(parse_rate("fast").unwrap_err().contains("`50MB/s`"));
     }
 }

@@ -70,6 +70,8 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 #jobs = 4
 # Level of zstd, from 1 (fast) to 19 (small).
 #compression = 1
+# Rows are read from production no faster than this; "0": as fast as it gives them.
+#max_rate = "50MB/s"
 
 [apply]
 # How long a statement waits for a lock before the migration is tried again, and how often that is done.

@@ -1,5 +1,6 @@
 //! Takes a snapshot: pre-flight, leader, schema, rows by several workers, publication.
 
+mod pace;
 mod preflight;
 mod rows;
 

@@ -14,6 +14,7 @@ use crate::snapshot::{PackedSegment, RangeKey, SnapshotWriter, TableData, TableP
 
 use super::super::streaming_threads::StreamingThreads;
 use super::super::{Error, Operator, Project, Unit, manifest_parts};
+use super::pace::Pace;
 use super::preflight::Preflight;
 
 /// Work for one worker, which ends a chunk: one range of a large table, or several small tables.
@@ -63,6 +64,7 @@ struct Source {
     queue: Mutex<VecDeque<Job>>,
     writer: SnapshotWriter,
     copied: UnboundedSender<u64>,
+    pace: Pace,
 }
 
 /// Why a worker stopped.
@@ -98,6 +100,7 @@ pub(super) async fn copy_tables(
         queue: Mutex::new(jobs(&exported.tables)),
         writer: writer.clone(),
         copied,
+        pace: Pace::new(project.max_rate),
     });
     let workers = StreamingThreads::start(project.jobs, move || worker(Arc::clone(&source)));
     let packed = match joined(workers, progress, operator).await {
@@ -180,10 +183,12 @@ async fn copy_range(
         if unreported > 1 << 20 {
             // Nobody listens any more only when the snapshot was given up.
             let _ = source.copied.send(unreported);
+            source.pace.take(unreported).await;
             unreported = 0;
         }
     }
     let _ = source.copied.send(unreported);
+    source.pace.take(unreported).await;
     Ok(())
 }
 

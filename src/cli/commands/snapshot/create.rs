@@ -17,7 +17,8 @@ use crate::workflow::take_snapshot;
 #[command(after_help = "\
 EXAMPLES:
   safe-migrate snapshot create
-  safe-migrate snapshot create --jobs 8 --compression 9")]
+  safe-migrate snapshot create --jobs 8 --compression 9
+  safe-migrate snapshot create --max-rate 50MB/s")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) taking: SnapshotOptions,
