@@ -1,6 +1,6 @@
 //! The leader of a snapshot: it locks every table, and only then exports what all workers will see.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::catalog::{self, Table};
 use super::{ConnectionSpec, DatabaseError, Session, blockers, prepare_copy_session};
@@ -47,6 +47,7 @@ pub struct ExportedSnapshot {
     pub lsn: String,
     /// The tables, as the snapshot sees them.
     pub tables: Vec<Table>,
+    begun: Instant,
 }
 
 impl ExportedSnapshot {
@@ -61,6 +62,7 @@ impl ExportedSnapshot {
             let session = spec.connect("safe-migrate snapshot leader").await?;
             prepare_copy_session(&session, None).await?;
             let relations = catalog::lockable_relations(&lister).await?;
+            let begun = Instant::now();
             match lock(&session, &relations, timeout).await {
                 Ok(()) => {}
                 Err(error) if error.is_lock_timeout() => {
@@ -77,10 +79,19 @@ impl ExportedSnapshot {
                 .await?;
             if catalog::lockable_relations(&session).await? == relations {
                 let tables = catalog::tables(&session).await?;
-                return Ok(Self { name: row.get(0), lsn: row.get(1), tables, session });
+                return Ok(Self { name: row.get(0), lsn: row.get(1), tables, session, begun });
             }
         }
         Err(ExportError::Restless)
+    }
+
+    /// Ends the transaction, and answers how long it held back vacuum.
+    ///
+    /// As long as it was open, no VACUUM in this database could remove a row version that died after it began. The
+    /// locks count as well: `LOCK` takes no snapshot of its own, but looks the names up under one of the catalogs'.
+    pub async fn end(self) -> Result<Duration, ExportError> {
+        self.session.batch_execute("COMMIT").await?;
+        Ok(self.begun.elapsed())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The description of a snapshot.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -57,6 +58,10 @@ pub struct Manifest {
     pub fingerprint: Option<serde_json::Value>,
     /// What a reader should know.
     pub warnings: Vec<String>,
+    /// How long the transaction under which it was taken was open, in milliseconds: so long vacuum was held back.
+    /// Absent in manifests of versions that did not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vacuum_held_back_ms: Option<u64>,
     /// The tables with rows of their own.
     pub tables: Vec<TableData>,
     /// Sums over the snapshot.
@@ -125,6 +130,11 @@ pub struct Totals {
 }
 
 impl Manifest {
+    /// How long taking it held back vacuum, where that was measured.
+    pub fn vacuum_held_back(&self) -> Option<Duration> {
+        self.vacuum_held_back_ms.map(Duration::from_millis)
+    }
+
     /// The blobs with their names, as messages show them.
     pub fn blobs(&self) -> Vec<(&'static str, &Blob)> {
         let mut blobs = vec![("the schema archive", &self.schema), ("the roles", &self.roles)];

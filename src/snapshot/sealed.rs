@@ -113,6 +113,16 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_without_the_fields_that_came_later_is_read() {
+        let newer = sample_manifest();
+        let older = Manifest { vacuum_held_back_ms: None, ..newer.clone() };
+        let text = String::from_utf8(seal(&older).unwrap()).unwrap();
+        assert!(!text.contains("vacuum"), "absent, as the versions wrote it that did not know it");
+        assert_eq!(unseal(&older.id, text.as_bytes()).unwrap(), older);
+        assert!(String::from_utf8(seal(&newer).unwrap()).unwrap().contains("\"vacuum_held_back_ms\": 36500"));
+    }
+
+    #[test]
     fn a_manifest_under_another_name_is_damage() {
         let bytes = seal(&sample_manifest()).unwrap();
         let other = SnapshotId::parse("20261122T135823Z-000000").unwrap();

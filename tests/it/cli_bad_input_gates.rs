@@ -25,7 +25,7 @@ fn a_syntax_error_is_found_by_the_rehearsal() {
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
     3 rows in 1 table
-    snapshot [ID]: 3 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new
+    snapshot [ID]: 3 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     restoring the snapshot into a shadow
     loading rows ([SIZE])
     3 rows in 1 table
@@ -64,7 +64,7 @@ fn a_syntax_error_without_a_rehearsal_is_found_in_production_and_leaves_nothing(
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
     7 rows in 6 tables
-    snapshot [ID]: 7 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new
+    snapshot [ID]: 7 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     warning: nothing was rehearsed (test)
     apply 1 migration on postgres://admin@127.0.0.1:[PORT]/test_[N] (way back: snapshot [ID])? yes (--yes)
     error: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
@@ -96,7 +96,7 @@ fn a_script_must_confirm() {
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
     3 rows in 1 table
-    snapshot [ID]: 3 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new
+    snapshot [ID]: 3 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     restoring the snapshot into a shadow
     loading rows ([SIZE])
     3 rows in 1 table
@@ -147,7 +147,7 @@ fn data_loss_needs_the_hash_of_the_plan() {
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
     9 rows in 6 tables
-    snapshot [ID]: 9 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new
+    snapshot [ID]: 9 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     restoring the snapshot into a shadow
     loading rows ([SIZE])
     9 rows in 6 tables

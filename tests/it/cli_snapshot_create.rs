@@ -117,3 +117,22 @@ fn a_limit_of_0_lifts_the_configured_one() {
     let output = scene.run(2, &["snapshot", "create", "--max-rate", "50 Mbit/s"]);
     assert!(output.stderr.contains("`50 Mbit/s` is not a rate"), "{}", output.stderr);
 }
+
+#[test]
+fn it_says_how_long_it_held_back_vacuum() {
+    let scene = scene_with_text();
+    let id = scene.take_snapshot();
+    let shown = |arguments: &[&str]| scene.run(0, &[&["snapshot", "show"], arguments].concat()).stdout;
+    let document: Value = serde_json::from_str(&shown(&[&id, "--json"])).unwrap();
+    let quick = document["snapshot"]["vacuum_held_back_ms"].as_u64().unwrap();
+
+    let began = Instant::now();
+    let output = scene.run(0, &["snapshot", "create", "--json", "--max-rate", "300kB/s"]);
+    let took = began.elapsed().as_millis();
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    let slow = document["vacuum_held_back_ms"].as_u64().unwrap();
+    // 600 kB of rows were read under the one transaction.
+    assert!(2_000 <= slow && u128::from(slow) <= took && quick < slow, "{quick} and {slow} ms of {took} ms");
+    assert!(shown(&["latest"]).lines().any(|line| line.starts_with("vacuum         held back for ")));
+    assert!(output.stderr.contains(" of it new; vacuum was held back for "), "{}", output.stderr);
+}

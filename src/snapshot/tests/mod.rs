@@ -110,6 +110,7 @@ pub(super) fn sample_manifest() -> Manifest {
         invalid_indexes: Vec::new(),
         fingerprint: Some(serde_json::json!({"raw": "ab", "algorithm": 1})),
         warnings: Vec::new(),
+        vacuum_held_back_ms: Some(36_500),
         tables: ["drink", "side", "item", "empty"].map(table).to_vec(),
         totals: Totals::default(),
     }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::postgres::catalog::Peculiarities;
 use crate::postgres::{ExportedSnapshot, archive, blockers, catalog, prepare_copy_session};
-use crate::report::{format_bytes, format_things};
+use crate::report::{format_bytes, format_duration, format_things};
 use crate::snapshot::{
     Blob, FORMAT_VERSION, Manifest, Reason, SequenceRecord, ServerRecord, SnapshotId, SnapshotWriter, VerifiedSnapshot,
     WriterOptions,
@@ -58,7 +58,7 @@ pub async fn take_snapshot(
     let lsn = exported.lsn.clone();
     let extensions = catalog::extensions(&exported.session).await?;
     // Nothing is read from production any more.
-    drop(exported);
+    let vacuum_held_back = exported.end().await?;
     let mut settings = server.identity.settings.clone();
     settings.insert(manifest_parts::LC_MONETARY.to_owned(), preflight.peculiarities.lc_monetary);
     let manifest = Manifest {
@@ -90,6 +90,7 @@ pub async fn take_snapshot(
         invalid_indexes: preflight.invalid_indexes,
         fingerprint: None,
         warnings: preflight.warnings,
+        vacuum_held_back_ms: Some(u64::try_from(vacuum_held_back.as_millis()).unwrap_or(u64::MAX)),
         tables,
         totals: Default::default(),
     };
@@ -104,13 +105,16 @@ async fn publish(
     let counters = writer.counters();
     let verified = writer.publish(manifest).await?;
     let totals = verified.manifest().totals;
+    let vacuum = verified.manifest().vacuum_held_back();
+    let vacuum = vacuum.map(|time| format!("; vacuum was held back for {}", format_duration(time)));
     operator.step(&format!(
-        "snapshot {}: {}, {} copied, {} stored, {} of it new",
+        "snapshot {}: {}, {} copied, {} stored, {} of it new{}",
         verified.id(),
         format_things(totals.rows, "row"),
         format_bytes(totals.raw_bytes),
         format_bytes(totals.stored_bytes),
-        format_bytes(counters.sent_bytes)
+        format_bytes(counters.sent_bytes),
+        vacuum.unwrap_or_default()
     ));
     Ok(verified)
 }

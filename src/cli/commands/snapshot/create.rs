@@ -42,6 +42,7 @@ pub(crate) async fn run(context: &Context, _args: &Args) -> Result<Outcome, CliE
         "rows": totals.rows,
         "raw_bytes": totals.raw_bytes,
         "stored_bytes": totals.stored_bytes,
+        "vacuum_held_back_ms": manifest.vacuum_held_back_ms,
         "warnings": manifest.warnings,
     });
     Ok(Outcome::new(text, value))

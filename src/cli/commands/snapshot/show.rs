@@ -9,7 +9,7 @@ use super::named;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Outcome, table};
-use crate::report::{format_ago, format_bytes, format_count, format_time};
+use crate::report::{format_ago, format_bytes, format_count, format_duration, format_time};
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
 use crate::workflow::Error;
 
@@ -65,10 +65,7 @@ fn text(manifest: &Manifest) -> String {
     let lines = [
         ("snapshot", manifest.id.to_string()),
         ("source", manifest.source.clone()),
-        (
-            "taken",
-            format!("{} ({ago}, in {})", format_time(manifest.started_at), crate::report::format_duration(taken)),
-        ),
+        ("taken", format!("{} ({ago}, in {})", format_time(manifest.started_at), format_duration(taken))),
         ("why", why),
         ("server", format!("PostgreSQL {}, system {}", server.version, server.system_identifier)),
         (
@@ -95,6 +92,9 @@ fn text(manifest: &Manifest) -> String {
         ("extensions", if extensions.is_empty() { "none".to_owned() } else { extensions.join(", ") }),
     ];
     let mut text: String = lines.iter().map(|(label, line)| format!("{label:<14} {line}\n")).collect();
+    if let Some(time) = manifest.vacuum_held_back() {
+        let _ = writeln!(text, "{:<14} held back for {}", "vacuum", format_duration(time));
+    }
     for index in &manifest.invalid_indexes {
         let _ = writeln!(text, "{:<14} {index}", "invalid index");
     }
@@ -134,6 +134,7 @@ fn value(manifest: &Manifest) -> Value {
         "large_object_bytes": manifest.large_objects.as_ref().map(|blob| blob.length),
         "extensions": manifest.extensions,
         "invalid_indexes": manifest.invalid_indexes,
+        "vacuum_held_back_ms": manifest.vacuum_held_back_ms,
         "warnings": manifest.warnings,
         "totals": manifest.totals,
         "tables": tables,
