@@ -97,9 +97,16 @@ pub enum SnapshotError {
     Task(#[source] tokio::task::JoinError),
 }
 
-/// ` (needed by table public.orders)`, or nothing.
-fn needed_by(parts: &[String]) -> String {
-    if parts.is_empty() { String::new() } else { format!(" (needed by {})", parts.join(", ")) }
+/// How many of the tables that share a chunk a sentence names.
+const NAMED: usize = 3;
+
+/// ` (needed by table public.orders)`, or nothing; of many parts the first ones and the number of the others.
+pub(super) fn needed_by(parts: &[String]) -> String {
+    match parts.len().checked_sub(NAMED) {
+        _ if parts.is_empty() => String::new(),
+        None | Some(0) => format!(" (needed by {})", parts.join(", ")),
+        Some(more) => format!(" (needed by {} and {more} more)", parts[..NAMED].join(", ")),
+    }
 }
 
 impl SnapshotError {
@@ -115,5 +122,21 @@ impl SnapshotError {
             Self::Codec { .. } => "check the machine before you trust a backup that was made on it",
             Self::NotPublished { .. } | Self::Task(_) => "run the command again",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needed_by;
+
+    #[test]
+    fn a_sentence_names_three_of_many() {
+        let parts: Vec<String> = (1..=37).map(|number| format!("table public.t{number}")).collect();
+        assert_eq!(needed_by(&[]), "");
+        assert_eq!(needed_by(&parts[..1]), " (needed by table public.t1)");
+        assert_eq!(needed_by(&parts[..3]), " (needed by table public.t1, table public.t2, table public.t3)");
+        let more = " (needed by table public.t1, table public.t2, table public.t3 and 1 more)";
+        assert_eq!(needed_by(&parts[..4]), more);
+        assert_eq!(needed_by(&parts), more.replace(" 1 ", " 34 "));
     }
 }

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::store::{ObjectKey, Store, StoreError};
 
+use super::error::needed_by;
 use super::reader::{difference, read_chunk, read_manifest, slice};
 use super::writer::compute;
 use super::{ChunkId, Manifest, RowSetHash, Segment, SnapshotError, SnapshotId, VerifiedSnapshot};
@@ -35,7 +36,7 @@ impl Level {
 pub struct Damage {
     /// The object.
     pub key: ObjectKey,
-    /// The tables and blobs that need it, such as `table public.orders`.
+    /// The tables and blobs that need it, such as `table public.orders`: all of them, of which the sentence names three.
     pub parts: Vec<String>,
     /// What is wrong with it.
     pub reason: String,
@@ -43,7 +44,7 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {} (needed by {})", self.key, self.reason, self.parts.join(", "))
+        write!(formatter, "{}: {}{}", self.key, self.reason, needed_by(&self.parts))
     }
 }
 

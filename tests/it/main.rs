@@ -17,6 +17,7 @@ mod cli_restore;
 mod cli_rollback;
 mod cli_snapshot_create;
 mod cli_snapshot_export;
+mod cli_snapshot_verify;
 mod cli_store;
 mod damage;
 mod fidelity;
