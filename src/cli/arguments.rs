@@ -191,6 +191,7 @@ mod tests {
             "plan --rollback menu",
             "--jobs 0 status",
             "snapshot verify",
+            "snapshot verify latest --sample 3/2",
             "snapshot create --compression 0",
             "apply --compression 20",
             "snapshot create --max-rate fast",

@@ -2,7 +2,7 @@
 
 use crate::store::{ObjectKey, StoreError};
 
-use super::{ChunkId, SnapshotId};
+use super::{ChunkId, Sample, SnapshotId};
 
 /// A failed operation on a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,14 @@ pub enum SnapshotError {
         /// The first of them.
         first: String,
     },
+    /// Only a part was verified, and without damage: no evidence for the whole.
+    #[error("of snapshot {id} only part {sample} was verified")]
+    PartlyVerified {
+        /// The snapshot.
+        id: SnapshotId,
+        /// The part.
+        sample: Sample,
+    },
     /// A task of this program was cancelled or failed.
     #[error("a task that worked on a chunk ended early")]
     Task(#[source] tokio::task::JoinError),
@@ -120,6 +128,7 @@ impl SnapshotError {
                 "use another snapshot (`safe-migrate snapshot list`), or a copy of the store"
             }
             Self::Codec { .. } => "check the machine before you trust a backup that was made on it",
+            Self::PartlyVerified { .. } => "verify the whole of it",
             Self::NotPublished { .. } | Self::Task(_) => "run the command again",
         }
     }

@@ -106,6 +106,11 @@ impl ChunkId {
         Self(Sha256::digest(raw).into())
     }
 
+    /// The first 64 bits of the name as a number, by which chunks are divided into parts.
+    pub(super) fn number(&self) -> u64 {
+        self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// Where the chunk lies in the store.
     pub fn key(&self) -> ObjectKey {
         let name = self.to_string();

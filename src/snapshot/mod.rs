@@ -9,6 +9,7 @@
 //! | `packer.rs` | [`TablePacker`]: rows to segments of chunks |
 //! | `writer.rs`, `reader.rs` | [`SnapshotWriter`], [`SnapshotReader`] |
 //! | `verify.rs`, `verified.rs` | what is damaged; [`VerifiedSnapshot`], the evidence that nothing is |
+//! | `sample.rs` | [`Sample`]: a part of the chunks, to verify in turns |
 //! | `list.rs` | the snapshots of a store |
 //!
 //! Reader order: manifest, then chunks. Writer order: the reverse, so a listed snapshot has its chunks.
@@ -24,6 +25,7 @@ mod packer;
 mod reader;
 mod record;
 mod row_set_hash;
+mod sample;
 mod sealed;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ pub use packer::{PackedSegment, RangeKey, TablePacker, segments_by_table};
 pub use reader::SnapshotReader;
 pub use record::{DatabaseRecord, DatabaseSetting, ExtensionRecord, Reason, SequenceRecord, ServerRecord};
 pub use row_set_hash::RowSetHash;
+pub use sample::Sample;
 pub use verified::VerifiedSnapshot;
-pub use verify::{Damage, Level, VerifyReport, verify};
+pub use verify::{Damage, Level, VerifyReport, verify, verify_sample};
 pub use writer::{Counters, SnapshotWriter, WriterOptions};

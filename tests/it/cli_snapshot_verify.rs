@@ -34,3 +34,50 @@ fn damage_that_many_tables_share_names_three_of_them_and_json_all() {
     let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["damages"][0]["parts"].as_array().unwrap().len(), 37, "{document}");
 }
+
+#[test]
+fn the_parts_together_find_a_damaged_chunk_once() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql("CREATE TABLE dish AS SELECT i AS id FROM generate_series(1, 1000) i");
+    let id = scene.take_snapshot();
+    std::fs::write(chunk_of(&scene, &id, "dish"), "").unwrap();
+    for level in ["exists", "hash"] {
+        let (mut damaged, mut chunks) = (0, 0);
+        for part in ["1/3", "2/3", "3/3"] {
+            let arguments = ["snapshot", "verify", &id, "--level", level, "--sample", part];
+            let output = scene.project.run(&arguments);
+            let document = scene.project.run(&[&arguments[..], &["--json"]].concat());
+            let document: Value = serde_json::from_str(&document.stdout).unwrap();
+            assert_eq!((&document["sample"], &document["all_chunks"]), (&part.into(), &3.into()), "{document}");
+            let looked_at = document["chunks"].as_u64().unwrap();
+            chunks += looked_at;
+            match output.status {
+                0 => {
+                    let begin = format!("part {part} of snapshot {id} is whole: {looked_at} of 3 chunks ");
+                    assert!(output.stdout.starts_with(&begin), "{}", output.stdout);
+                }
+                _ => {
+                    scene.check(6, &arguments, &output);
+                    damaged += 1;
+                    assert!(output.stdout.contains("it is empty") || level == "hash", "{}", output.stdout);
+                    assert!(output.stdout.contains("needed by table public.dish"), "{}", output.stdout);
+                    assert!(output.stderr.contains(&format!("only part {part} was looked at")), "{}", output.stderr);
+                }
+            }
+        }
+        assert_eq!((damaged, chunks), (1, 3), "--level {level}");
+    }
+}
+
+#[test]
+fn a_part_of_a_restore_and_a_part_that_is_none_are_usage_errors() {
+    let scene = Scene::empty(Version::V15);
+    let id = scene.take_snapshot();
+    let refused = |arguments: &[&str]| scene.run(2, &[&["snapshot", "verify", &id], arguments].concat()).stderr;
+    let stderr = refused(&["--level", "restore", "--sample", "1/2"]);
+    assert!(stderr.contains("--sample goes with --level exists and hash"), "{stderr}");
+    for part in ["0/2", "3/2", "2", "1/0"] {
+        let stderr = refused(&["--sample", part]);
+        assert!(stderr.contains("`1/7` to `7/7`"), "{stderr}");
+    }
+}

@@ -71,6 +71,38 @@ async fn a_missing_chunk_is_found_and_names_all_that_need_it() {
 }
 
 #[tokio::test]
+async fn the_parts_together_find_each_damaged_chunk_once_and_prove_nothing_of_the_whole() {
+    let test = TestStore::new().await;
+    let snapshot = test.publish_sample().await;
+    let all = snapshot.manifest().chunks();
+    let (cut, missing) = (chunk_of_item(&snapshot, 1), snapshot.manifest().schema.chunks[0]);
+    let part = |text: String| {
+        let (store, id) = (&test.store, snapshot.id());
+        async move { verify_sample(store, id, Level::Hash, text.parse().unwrap(), |_, _| ()).await.unwrap() }
+    };
+    let partly = part("1/2".to_owned()).await;
+    assert_eq!(partly.damages, []);
+    assert!(matches!(partly.into_verified(), Err(SnapshotError::PartlyVerified { .. })));
+    assert!(part("1/1".to_owned()).await.into_verified().is_ok());
+
+    std::fs::write(test.file(&cut), "").unwrap();
+    std::fs::remove_file(test.file(&missing)).unwrap();
+    for of in [1, 2, 3, 5, 40] {
+        let (mut chunks, mut found) = (0, Vec::new());
+        for number in 1..=of {
+            let report = part(format!("{number}/{of}")).await;
+            assert_eq!(report.all_chunks, all.len() as u64);
+            chunks += report.chunks;
+            found.extend(report.damages.into_iter().map(|damage| damage.key));
+        }
+        found.sort();
+        let mut expected = vec![cut.key(), missing.key()];
+        expected.sort();
+        assert_eq!((chunks, found), (all.len() as u64, expected), "{of} parts");
+    }
+}
+
+#[tokio::test]
 async fn swapped_chunks_are_found() {
     let test = TestStore::new().await;
     let snapshot = test.publish_sample().await;
