@@ -81,6 +81,7 @@ impl Context {
             jobs: config.snapshot.jobs,
             compression: config.snapshot.compression,
             max_rate: config.snapshot.max_rate,
+            lock_wait: config.snapshot.lock_wait,
             ask_above: Some(config.ask_above),
             execute: ExecuteOptions {
                 lock_timeout: config.apply.lock_timeout,

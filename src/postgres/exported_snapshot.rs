@@ -12,7 +12,7 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A lock was not granted in time.
-    #[error("the tables could not be locked for reading within {} s{blockers}", timeout.as_secs())]
+    #[error("the tables could not be locked for reading within {} s{blockers}", timeout.as_secs_f64())]
     Locked {
         /// How long was waited.
         timeout: Duration,

@@ -1,6 +1,7 @@
 //! What every workflow needs to know: which database, which migrations, which store, which limits.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::postgres::{
     ConnectionError, ConnectionSpec, Environment, ExecuteOptions, Programs, ServerIdentity, Session, is_behind_pooler,
@@ -34,6 +35,8 @@ pub struct Project {
     pub compression: i32,
     /// Bytes of rows per second that a snapshot reads from production at most.
     pub max_rate: Option<u64>,
+    /// How long a snapshot waits for a lock that others hold before it gives up and names them; not zero.
+    pub lock_wait: Duration,
     /// Estimated bytes above which a snapshot asks first.
     pub ask_above: Option<u64>,
     /// Limits of each migration.

@@ -17,13 +17,6 @@ fn scene_with_text() -> Scene {
     scene
 }
 
-/// Adds lines to the configuration of the scene.
-fn configure(scene: &Scene, more: &str) {
-    let file = scene.project.directory().join("safe-migrate.toml");
-    let text = std::fs::read_to_string(file).unwrap();
-    scene.project.configure(&format!("{text}\n{more}"));
-}
-
 /// Bytes of the largest chunk that a run leaves in a store of its own.
 fn stored(scene: &Scene, store: &str, arguments: &[&str]) -> u64 {
     scene.run(0, &[arguments, &["--store", store]].concat());
@@ -47,7 +40,7 @@ fn the_level_of_the_command_line_wins_over_the_configured_one() {
     let small = stored(&scene, "flag", &["snapshot", "create", "--compression", "19"]);
     assert!(small * 10 < fast * 9, "level 19 has {small} bytes and level 1 {fast}");
 
-    configure(&scene, "[snapshot]\ncompression = 19\n");
+    scene.project.configure_more("[snapshot]\ncompression = 19\n");
     assert_eq!(stored(&scene, "configured", &["snapshot", "create"]), small);
     let level = ["--compression", "1"];
     let run = ["--yes", "--skip-rehearsal", "no shadow is needed here"];
@@ -73,7 +66,7 @@ fn a_level_that_is_not_offered_is_a_usage_error_that_names_the_range() {
             assert!(output.stderr.contains("a number from 1 to 19 is wanted"), "{}", output.stderr);
         }
     }
-    configure(&scene, "[snapshot]\ncompression = 20\n");
+    scene.project.configure_more("[snapshot]\ncompression = 20\n");
     let output = scene.run(2, &["snapshot", "create"]);
     assert!(output.stderr.contains("compression is 20; it must be 1 to 19"), "{}", output.stderr);
 }
@@ -102,7 +95,7 @@ fn the_limit_holds_for_all_workers_together() {
 #[test]
 fn a_configured_limit_holds_inside_one_chunk() {
     let scene = scene_with_text();
-    configure(&scene, "[snapshot]\nmax_rate = \"300kB/s\"\n");
+    scene.project.configure_more("[snapshot]\nmax_rate = \"300kB/s\"\n");
     let (took, bytes) = timed(&scene, &[]);
     assert!((600e3..16e6).contains(&bytes), "{bytes} bytes of rows");
     assert!(took.as_secs_f64() >= 600e3 / 300e3, "{bytes} bytes in {took:?}");
@@ -112,7 +105,7 @@ fn a_configured_limit_holds_inside_one_chunk() {
 fn a_limit_of_0_lifts_the_configured_one() {
     let scene = scene_with_text();
     // A week for this table.
-    configure(&scene, "[snapshot]\nmax_rate = \"1\"\n");
+    scene.project.configure_more("[snapshot]\nmax_rate = \"1\"\n");
     scene.run(0, &["snapshot", "create", "--max-rate", "0"]);
     let output = scene.run(2, &["snapshot", "create", "--max-rate", "50 Mbit/s"]);
     assert!(output.stderr.contains("`50 Mbit/s` is not a rate"), "{}", output.stderr);

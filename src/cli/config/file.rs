@@ -74,6 +74,8 @@ pub(super) struct SnapshotSection {
     pub(super) compression: Option<i32>,
     #[serde(deserialize_with = "quantity::rate")]
     pub(super) max_rate: Option<u64>,
+    #[serde(deserialize_with = "quantity::duration")]
+    pub(super) lock_wait: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -211,6 +213,7 @@ mod tests {
             jobs = 4
             compression = 1
             max_rate = "50MB/s"
+            lock_wait = "10s"
             [apply]
             lock_timeout = "2s"
             statement_timeout = "0"

@@ -31,6 +31,9 @@ pub(crate) const DEFAULT_MIGRATIONS: &str = "migrations";
 /// The levels of zstd that are offered: those that its own program has without `--ultra`.
 pub(crate) const COMPRESSION: RangeInclusive<i32> = 1..=19;
 
+/// What a snapshot can be told to wait for a lock. To PostgreSQL a timeout of 0 is none, and it never waits for ever.
+const LOCK_WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+
 /// Everything a command needs to know, after merging. Paths are absolute.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -115,6 +118,8 @@ pub(crate) struct SnapshotConfig {
     pub(crate) compression: i32,
     /// Bytes of rows per second that are read from production at most; `None`: as many as it gives.
     pub(crate) max_rate: Option<u64>,
+    /// How long a snapshot waits for a lock that others hold, one of [`LOCK_WAIT`].
+    pub(crate) lock_wait: Duration,
 }
 
 /// `[apply]`.
@@ -289,7 +294,11 @@ fn snapshot(flags: &GlobalArguments, section: SnapshotSection) -> Result<Snapsho
         return Err(CliError::usage("config-invalid", message));
     }
     let max_rate = section.max_rate.filter(|rate| *rate > 0);
-    Ok(SnapshotConfig { jobs, compression, max_rate })
+    let lock_wait = section.lock_wait.unwrap_or(Duration::from_secs(10));
+    if !LOCK_WAIT.contains(&lock_wait) {
+        return Err(CliError::usage("config-invalid", "[snapshot] lock_wait must be 1ms to 1h"));
+    }
+    Ok(SnapshotConfig { jobs, compression, max_rate, lock_wait })
 }
 
 fn apply(section: ApplySection) -> ApplyConfig {

@@ -72,6 +72,8 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 #compression = 1
 # Rows are read from production no faster than this; "0": as fast as it gives them.
 #max_rate = "50MB/s"
+# How long it waits for a lock that another session holds before it gives up and names that session.
+#lock_wait = "10s"
 
 [apply]
 # How long a statement waits for a lock before the migration is tried again, and how often that is done.

@@ -75,7 +75,13 @@ fn a_password_in_the_file_or_on_the_command_line_is_warned_of_and_never_shown() 
 
 #[test]
 fn values_out_of_range_are_refused() {
-    for text in ["[snapshot]\njobs = 0", "[snapshot]\ncompression = 20", "[database]\npassword_command = []"] {
+    for text in [
+        "[snapshot]\njobs = 0",
+        "[snapshot]\ncompression = 20",
+        "[snapshot]\nlock_wait = \"0\"",
+        "[snapshot]\nlock_wait = \"61m\"",
+        "[database]\npassword_command = []",
+    ] {
         let error = merge(&GlobalArguments::default(), &Environment::default(), text).expect_err(text);
         assert_eq!(error.code, "config-invalid", "{text}");
     }

@@ -4,8 +4,6 @@ mod pace;
 mod preflight;
 mod rows;
 
-use std::time::Duration;
-
 use time::OffsetDateTime;
 
 use crate::postgres::catalog::Peculiarities;
@@ -22,9 +20,6 @@ use rows::copy_tables;
 
 use super::project::Server;
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
-
-/// How long the leader waits for its locks.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// The opaque objects of a snapshot.
 struct Objects {
@@ -46,7 +41,8 @@ pub async fn take_snapshot(
     operator.step(&format!("taking a snapshot of \"{}\"", project.target.database()));
     let started_at = OffsetDateTime::now_utc();
     let preflight = preflight(project, operator).await?;
-    let exported = interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, LOCK_WAIT).await?) }).await?;
+    let exported =
+        interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, project.lock_wait).await?) }).await?;
     let writer = SnapshotWriter::new(store.clone(), WriterOptions { level: project.compression });
     let copied = async {
         tokio::try_join!(
@@ -150,8 +146,8 @@ async fn unless_blocked<T>(
     let (leader, name) = (exported.session.backend_pid(), archive::dump_session_name(&exported.name));
     tokio::select! {
         result = work => result,
-        blockers = blockers::watch(&session, leader, &name, LOCK_WAIT) => {
-            let (seconds, blockers) = (LOCK_WAIT.as_secs(), blockers?);
+        blockers = blockers::watch(&session, leader, &name, project.lock_wait) => {
+            let (seconds, blockers) = (project.lock_wait.as_secs_f64(), blockers?);
             blockers::cancel(&session, leader, &name).await?;
             Err(Error::SnapshotRefused(format!("it waited {seconds} s for a lock that others hold: {blockers}")))
         }

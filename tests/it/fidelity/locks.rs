@@ -6,9 +6,11 @@ use crate::support::{Scene, Version};
 
 use super::backend::{Backend, finish, has_lock, start, wait_until};
 
-/// A scene with a table `wanted`, and one large enough for the snapshot to be busy with it for a while.
+/// A scene with a table `wanted`, and one large enough for the snapshot to be busy with it for a while. It waits for
+/// locks a second only, as most of these tests see it wait in vain.
 fn scene_with_work() -> Scene {
     let scene = Scene::empty(Version::V15);
+    scene.project.configure_more("[snapshot]\nlock_wait = \"1s\"\n");
     scene.database.sql(
         "CREATE TABLE wanted (id int); INSERT INTO wanted VALUES (1); CREATE VIEW seen AS SELECT * FROM wanted;
          CREATE SEQUENCE counted; CREATE TABLE bulk AS SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 150000) i",
@@ -35,7 +37,26 @@ fn a_lock_that_is_held_before_stops_the_snapshot_with_the_holders_name() {
     session.send("BEGIN; ALTER TABLE wanted ADD COLUMN later int;");
     wait_until(scene.cluster(), &has_lock(&scene, &holder, "AccessExclusive", true));
     let began = Instant::now();
-    assert_refused(&scene, finish(start(&scene, &["snapshot", "create"])), &holder, began);
+    let ended = finish(start(&scene, &["snapshot", "create"]));
+    assert!(ended.2.contains("could not be locked for reading within 1 s"), "{}", ended.2);
+    assert!(began.elapsed().as_secs() >= 1, "{:?}", began.elapsed());
+    assert_refused(&scene, ended, &holder, began);
+}
+
+#[test]
+fn a_snapshot_waits_as_long_as_it_is_told_and_never_for_ever() {
+    let scene = scene_with_work();
+    let holder = format!("{}_holder", scene.database.name());
+    let mut session = Backend::open(scene.cluster(), scene.database.name(), &holder);
+    session.send("BEGIN; ALTER TABLE wanted ADD COLUMN later int; SELECT pg_sleep(3); COMMIT;");
+    wait_until(scene.cluster(), &has_lock(&scene, &holder, "AccessExclusive", true));
+    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
+    scene.project.configure(&text.replace("lock_wait = \"1s\"", "lock_wait = \"25s\""));
+    let (status, _, stderr) = finish(start(&scene, &["snapshot", "create"]));
+    assert_eq!(status, 0, "{stderr}");
+
+    scene.project.configure(&text.replace("lock_wait = \"1s\"", "lock_wait = \"0\""));
+    assert!(scene.run(2, &["snapshot", "create"]).stderr.contains("lock_wait must be 1ms to 1h"));
 }
 
 #[test]

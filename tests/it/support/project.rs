@@ -82,6 +82,13 @@ impl Project {
         self.write("safe-migrate.toml", toml);
     }
 
+    /// Adds sections to `safe-migrate.toml`.
+    pub fn configure_more(&self, toml: &str) {
+        let file = self.directory().join("safe-migrate.toml");
+        let text = std::fs::read_to_string(file).expect("every project has one");
+        self.configure(&format!("{text}\n{toml}"));
+    }
+
     /// Writes `migrations/<app>/<name>.sql`, new or changed.
     pub fn write_migration(&self, app: &str, name: &str, text: &str) -> PathBuf {
         self.write(&format!("migrations/{app}/{name}.sql"), text)
