@@ -3,20 +3,18 @@
 mod file;
 mod quantity;
 mod search;
+mod snapshot;
 mod template;
 
-use std::num::NonZero;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use self::file::{
-    ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, SnapshotSection, StoreSection,
-};
+use self::file::{ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, StoreSection};
 pub(crate) use self::quantity::{parse_duration, parse_rate};
 pub(crate) use self::search::FILE_NAME;
+pub(crate) use self::snapshot::{COMPRESSION, SnapshotConfig};
 pub(crate) use self::template::{Settings, render_template};
 use super::arguments::GlobalArguments;
 use super::environment::Environment;
@@ -27,12 +25,6 @@ use super::redact::strip_password;
 pub(crate) const DEFAULT_STORE: &str = ".safe-migrate/store";
 /// Where migrations lie when nothing names another directory.
 pub(crate) const DEFAULT_MIGRATIONS: &str = "migrations";
-
-/// The levels of zstd that are offered: those that its own program has without `--ultra`.
-pub(crate) const COMPRESSION: RangeInclusive<i32> = 1..=19;
-
-/// What a snapshot can be told to wait for a lock. To PostgreSQL a timeout of 0 is none, and it never waits for ever.
-const LOCK_WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
 
 /// Everything a command needs to know, after merging. Paths are absolute.
 #[derive(Debug)]
@@ -109,19 +101,6 @@ pub(crate) struct ShadowConfig {
     pub(crate) dir: Option<PathBuf>,
 }
 
-/// `[snapshot]`.
-#[derive(Debug)]
-pub(crate) struct SnapshotConfig {
-    /// Parallel workers.
-    pub(crate) jobs: usize,
-    /// Level of zstd, one of [`COMPRESSION`].
-    pub(crate) compression: i32,
-    /// Bytes of rows per second that are read from production at most; `None`: as many as it gives.
-    pub(crate) max_rate: Option<u64>,
-    /// How long a snapshot waits for a lock that others hold, one of [`LOCK_WAIT`].
-    pub(crate) lock_wait: Duration,
-}
-
 /// `[apply]`.
 #[derive(Debug)]
 pub(crate) struct ApplyConfig {
@@ -187,7 +166,7 @@ impl Config {
             },
             store: store(flags, cwd, &directory, file.store),
             shadow: shadow(&directory, file.shadow),
-            snapshot: snapshot(flags, file.snapshot)?,
+            snapshot: SnapshotConfig::merge(flags, file.snapshot)?,
             apply: apply(file.apply),
             ask_above: file.limits.ask_above.unwrap_or(100_000_000_000),
             fingerprint_ignore: file.fingerprint.ignore,
@@ -278,27 +257,6 @@ fn shadow(directory: &Path, section: ShadowSection) -> ShadowConfig {
         bin_dir: section.bin_dir.map(|path| directory.join(path)),
         dir: section.dir.map(|path| directory.join(path)),
     }
-}
-
-fn snapshot(flags: &GlobalArguments, section: SnapshotSection) -> Result<SnapshotConfig, CliError> {
-    // More workers than this only press harder on production while its users work.
-    let default_jobs = std::thread::available_parallelism().map_or(1, NonZero::get).min(4);
-    let jobs = flags.jobs.or(section.jobs).unwrap_or(default_jobs);
-    let compression = section.compression.unwrap_or(1);
-    if !(1..=64).contains(&jobs) {
-        return Err(CliError::usage("config-invalid", format!("[snapshot] jobs is {jobs}; it must be 1 to 64")));
-    }
-    if !COMPRESSION.contains(&compression) {
-        let (fast, small) = COMPRESSION.into_inner();
-        let message = format!("[snapshot] compression is {compression}; it must be {fast} to {small}");
-        return Err(CliError::usage("config-invalid", message));
-    }
-    let max_rate = section.max_rate.filter(|rate| *rate > 0);
-    let lock_wait = section.lock_wait.unwrap_or(Duration::from_secs(10));
-    if !LOCK_WAIT.contains(&lock_wait) {
-        return Err(CliError::usage("config-invalid", "[snapshot] lock_wait must be 1ms to 1h"));
-    }
-    Ok(SnapshotConfig { jobs, compression, max_rate, lock_wait })
 }
 
 fn apply(section: ApplySection) -> ApplyConfig {
