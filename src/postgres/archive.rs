@@ -64,7 +64,7 @@ pub enum Tablespaces {
 }
 
 impl Section {
-    fn argument(self) -> &'static str {
+    pub(super) fn argument(self) -> &'static str {
         match self {
             Self::PreData => "--section=pre-data",
             Self::PostData => "--section=post-data",
@@ -95,7 +95,7 @@ impl ArchiveFormat {
 }
 
 /// What a program is doing, for its error message, with what it printed to stderr.
-async fn output(mut command: Command, doing: &str) -> Result<Vec<u8>, ArchiveError> {
+pub(super) async fn output(mut command: Command, doing: &str) -> Result<Vec<u8>, ArchiveError> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = command.output().await.map_err(|source| ArchiveError::start(doing, source))?;
     if output.status.success() { Ok(output.stdout) } else { Err(ArchiveError::failed(doing, &output.stderr)) }

@@ -53,30 +53,33 @@ pub async fn copy_out(
     range: Range,
     encoding: &str,
 ) -> Result<impl Stream<Item = Result<Bytes, DatabaseError>> + use<>, DatabaseError> {
-    let mut conditions = Vec::new();
-    if let Some(filter) = &table.filter {
-        conditions.push(format!("({filter})"));
-    }
+    let conditions = conditions(table.filter.as_deref(), range);
+    select_out(session, &format!("ONLY {}", table.qualified_name()), &table.columns, &conditions, encoding).await
+}
+
+fn conditions(filter: Option<&str>, range: Range) -> Vec<String> {
+    let mut conditions: Vec<String> = filter.iter().map(|filter| format!("({filter})")).collect();
     if let Range::Pages(start, end) = range {
         conditions.push(format!("ctid >= '({start},0)'::pg_catalog.tid"));
         if let Some(end) = end {
             conditions.push(format!("ctid < '({end},0)'::pg_catalog.tid"));
         }
     }
-    select_out(session, &format!("ONLY {}", table.qualified_name()), &table.columns, &conditions, encoding).await
+    conditions
 }
 
-/// Streams all rows of a table (with its partitions when `whole_tree`), to be hashed for the proof.
+/// Streams the rows of one range of a table (of all its partitions when `whole_tree`), to be hashed for the proof.
 pub async fn read_back(
     session: &Session,
     (schema, name): (&str, &str),
     columns: &[String],
     filter: Option<&str>,
     whole_tree: bool,
+    range: Range,
     encoding: &str,
 ) -> Result<impl Stream<Item = Result<Bytes, DatabaseError>> + use<>, DatabaseError> {
     let only = if whole_tree { "" } else { "ONLY " };
-    let conditions: Vec<String> = filter.iter().map(|filter| format!("({filter})")).collect();
+    let conditions = conditions(filter, range);
     select_out(session, &format!("{only}{}", qualified(schema, name)), columns, &conditions, encoding).await
 }
 

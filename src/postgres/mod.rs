@@ -1,6 +1,7 @@
 //! The only place with SQL text, the PostgreSQL client and the `pg_*` programs.
 
 pub mod archive;
+pub mod archive_entries;
 pub mod blockers;
 mod capabilities;
 pub mod catalog;
@@ -14,6 +15,7 @@ mod exported_snapshot;
 mod identifier;
 pub mod ledger;
 mod lock;
+pub mod maintenance;
 mod mark;
 pub mod not_carried;
 mod private_cluster;
@@ -35,6 +37,7 @@ pub use private_cluster::{ClusterError, ClusterOptions, PrivateCluster};
 pub use programs::{ProgramError, ProgramVersion, Programs};
 
 pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};
+pub use archive_entries::ArchiveEntry;
 pub use database::ReplaceError;
 pub use execute::{ExecuteError, ExecuteOptions, RunContext, StatementTrace, keep_session, run_step};
 pub use exported_snapshot::{ExportError, ExportedSnapshot};

@@ -1,9 +1,11 @@
 //! Reading a snapshot: the manifest first, then its chunks, each checked before it is used.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::store::Store;
 
@@ -14,13 +16,33 @@ use super::{chunk, sealed};
 /// How many chunks are kept that several segments share (a chunk of small tables has hundreds).
 const KEPT: usize = 4;
 
-/// Reads one snapshot. Shared by reference between workers.
-#[derive(Debug)]
+/// Reads one snapshot. Clones share everything.
+///
+/// The store is used on the runtime in which the reader was opened, whichever runtime a caller has: the connections of an
+/// S3 client end with the runtime that opened them.
+#[derive(Clone, Debug)]
 pub struct SnapshotReader {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     store: Store,
     manifest: Manifest,
     shared: HashSet<ChunkId>,
     kept: Mutex<VecDeque<(ChunkId, Bytes)>>,
+    runtime: Handle,
+}
+
+/// A chunk on its way here; the caller does something else meanwhile.
+#[derive(Debug)]
+pub struct ChunkAhead(JoinHandle<Result<Bytes, SnapshotError>>);
+
+impl ChunkAhead {
+    /// Waits for the raw bytes, checked against the chunk's name.
+    pub async fn finish(self) -> Result<Bytes, SnapshotError> {
+        self.0.await.map_err(SnapshotError::Task)?
+    }
 }
 
 impl SnapshotReader {
@@ -31,22 +53,33 @@ impl SnapshotReader {
             return Err(SnapshotError::Mismatch { part, reason });
         }
         let shared = shared_chunks(&manifest);
-        Ok(Self { store: store.clone(), manifest, shared, kept: Mutex::default() })
+        let (store, kept, runtime) = (store.clone(), Mutex::default(), Handle::current());
+        Ok(Self { inner: Arc::new(Inner { store, manifest, shared, kept, runtime }) })
     }
 
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.inner.manifest
+    }
+
+    /// Begins to read a chunk.
+    pub fn start_chunk(&self, id: &ChunkId) -> ChunkAhead {
+        let (reader, id) = (self.clone(), *id);
+        ChunkAhead(self.inner.runtime.spawn(async move { reader.read(&id).await }))
     }
 
     /// The raw bytes of a chunk, checked against its name. A damaged answer is asked for once more.
     pub async fn get_chunk(&self, id: &ChunkId) -> Result<Bytes, SnapshotError> {
+        self.start_chunk(id).finish().await
+    }
+
+    async fn read(&self, id: &ChunkId) -> Result<Bytes, SnapshotError> {
         if let Some(raw) = self.kept(id) {
             return Ok(raw);
         }
-        let raw = read_chunk(&self.store, id).await.map_err(|error| self.name_parts(id, error))?;
-        if self.shared.contains(id) {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let raw = read_chunk(&self.inner.store, id).await.map_err(|error| self.name_parts(id, error))?;
+        if self.inner.shared.contains(id) {
+            let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push_front((*id, raw.clone()));
             kept.truncate(KEPT);
         }
@@ -63,16 +96,20 @@ impl SnapshotReader {
             return Ok(bytes);
         }
         let reason = format!("its chunks hold {} bytes and it names {}", bytes.len(), blob.length);
-        let part =
-            self.manifest.blobs().into_iter().find(|(_, known)| *known == blob).map_or("a blob", |(name, _)| name);
+        let part = self
+            .inner
+            .manifest
+            .blobs()
+            .into_iter()
+            .find(|(_, known)| *known == blob)
+            .map_or("a blob", |(name, _)| name);
         Err(SnapshotError::Mismatch { part: part.to_owned(), reason })
     }
 
     /// The rows of a segment as `COPY` text. Its chunk is checked; count and row-set hash with
     /// [`get_checked_segment`](Self::get_checked_segment).
     pub async fn get_segment(&self, segment: &Segment) -> Result<Bytes, SnapshotError> {
-        let raw = self.get_chunk(&segment.chunk).await?;
-        slice(&raw, segment).ok_or_else(|| beyond(segment))
+        segment.of(&self.get_chunk(&segment.chunk).await?)
     }
 
     /// The rows of a segment as `COPY` text, counted and hashed.
@@ -98,11 +135,11 @@ impl SnapshotReader {
             SnapshotError::Store(error) if error.is_not_found() => "it is missing".to_owned(),
             error => return error,
         };
-        SnapshotError::DamagedChunk { key: id.key(), parts: self.manifest.parts_of(id), reason }
+        SnapshotError::DamagedChunk { key: id.key(), parts: self.inner.manifest.parts_of(id), reason }
     }
 
     fn kept(&self, id: &ChunkId) -> Option<Bytes> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().find(|(key, _)| key == id).map(|(_, raw)| raw.clone())
     }
 }
@@ -132,6 +169,13 @@ async fn read_chunk_once(store: &Store, id: &ChunkId) -> Result<Bytes, SnapshotE
     let (stored, id) = (store.get(&id.key()).await?, *id);
     let raw = compute(move || chunk::decode(&stored, &id)).await?;
     raw.map(Bytes::from).map_err(|reason| SnapshotError::DamagedChunk { key: id.key(), parts: Vec::new(), reason })
+}
+
+impl Segment {
+    /// The rows of this segment as `COPY` text, from the raw bytes of its chunk.
+    pub fn of(&self, raw: &Bytes) -> Result<Bytes, SnapshotError> {
+        slice(raw, self).ok_or_else(|| beyond(self))
+    }
 }
 
 pub(super) fn slice(raw: &Bytes, segment: &Segment) -> Option<Bytes> {

@@ -43,7 +43,8 @@ pub async fn read_normal(
     let scratch = shadow.scratch_database().await?;
     let path = shadow.write_file("normal.dump", &archive)?;
     let contents = archive::list(programs, &path).await?;
-    let list = shadow.write_file("normal.list", super::shadow::without_outside_links(&contents).as_bytes())?;
+    let list =
+        shadow.write_file("normal.list", super::shadow::without_outside_links(&contents).join("\n").as_bytes())?;
     for section in [Section::PreData, Section::PostData] {
         archive::restore(programs, &scratch.spec, &path, Some(section), Some(&list), Tablespaces::Default, 1).await?;
     }

@@ -46,9 +46,8 @@ fn settings(manifest: &Manifest) -> Vec<(String, String)> {
 }
 
 /// The list of an archive's entries without [`OUTSIDE_LINKS`], for `pg_restore --use-list`.
-pub fn without_outside_links(list: &[String]) -> String {
-    let kept = list.iter().filter(|line| outside_link(line).is_none());
-    kept.map(String::as_str).collect::<Vec<_>>().join("\n") + "\n"
+pub fn without_outside_links(list: &[String]) -> Vec<String> {
+    list.iter().filter(|line| outside_link(line).is_none()).cloned().collect()
 }
 
 /// What [`without_outside_links`] leaves out: `SUBSCRIPTION - name owner`.
@@ -217,6 +216,6 @@ mod tests {
         .to_vec();
         let left_out = ["SUBSCRIPTION - sub postgres", "USER MAPPING - USER MAPPING a SERVER b postgres"];
         assert_eq!(outside_links(&list), left_out);
-        assert_eq!(without_outside_links(&list), "; Archive created at …\n221; 1259 16493 TABLE public t postgres\n");
+        assert_eq!(without_outside_links(&list), ["; Archive created at …", "221; 1259 16493 TABLE public t postgres"]);
     }
 }

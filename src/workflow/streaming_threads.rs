@@ -24,25 +24,25 @@ pub(super) struct StreamingThreads<T> {
 }
 
 impl<T: Send + 'static> StreamingThreads<T> {
-    /// Starts `count` threads, each of which runs one future of `work`.
+    /// Starts `count` threads, each of which runs one future of `work`, which is told its number.
     ///
     /// What the future waits for must not need the caller's runtime to be idle, and what it starts ends with it: shared
     /// clients of other services belong to the caller's runtime.
     pub(super) fn start<W, F>(count: usize, work: W) -> Self
     where
-        W: Fn() -> F + Clone + Send + 'static,
+        W: Fn(usize) -> F + Clone + Send + 'static,
         F: Future<Output = T>,
     {
         let (stop, stopped) = watch::channel(());
         let mut workers = JoinSet::new();
-        for _ in 0..count.max(1) {
+        for number in 0..count.max(1) {
             let (work, mut stopped) = (work.clone(), stopped.clone());
             workers.spawn_blocking(move || {
                 let mut builder = Builder::new_current_thread();
                 let runtime = builder.enable_all().on_thread_park(|| std::thread::sleep(NAP)).build().ok()?;
                 runtime.block_on(async {
                     tokio::select! {
-                        result = work() => Some(result),
+                        result = work(number) => Some(result),
                         _ = stopped.changed() => None,
                     }
                 })

@@ -36,7 +36,7 @@ async fn prove(
     operator.step("comparing the schema with a plain pg_restore");
     let archive_file = shadow.write_file("plain.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
     let contents = archive::list(programs, &archive_file).await?;
-    let list = shadow.write_file("plain.list", shadow::without_outside_links(&contents).as_bytes())?;
+    let list = shadow.write_file("plain.list", shadow::without_outside_links(&contents).join("\n").as_bytes())?;
     let plain = shadow.scratch_database().await?;
     for section in [Section::PreData, Section::PostData] {
         archive::restore(programs, &plain.spec, &archive_file, Some(section), Some(&list), Tablespaces::Default, 1)

@@ -102,7 +102,7 @@ pub(super) async fn copy_tables(
         copied,
         pace: Pace::new(project.max_rate),
     });
-    let workers = StreamingThreads::start(project.jobs, move || worker(Arc::clone(&source)));
+    let workers = StreamingThreads::start(project.jobs, move |_| worker(Arc::clone(&source)));
     let packed = match joined(workers, progress, operator).await {
         Ok(packed) => packed,
         Err(Stop::Begin(table, error)) => return Err(begin_error(exported, &exported.tables[table], error).await),

@@ -1,0 +1,129 @@
+//! Fills an empty database from a snapshot: schema, rows, sequences, large objects, then indexes and constraints.
+
+mod rows;
+mod schedule;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::postgres::not_carried::missing_tablespaces;
+use crate::postgres::{
+    ArchiveEntry, ConnectionSpec, Programs, Section, Tablespaces, archive, archive_entries, catalog, maintenance,
+    prepare_copy_session, statistics, subscription,
+};
+use crate::snapshot::{Manifest, SnapshotReader, TableData};
+
+use super::{Error, Operator, manifest_parts, shadow};
+
+/// The empty database that is filled.
+#[derive(Debug)]
+pub struct FillTarget<'a> {
+    /// Connection to it.
+    pub spec: ConnectionSpec,
+    /// Programs of its server's major version.
+    pub programs: &'a Programs,
+    /// Directory for the archives.
+    pub files: &'a Path,
+    /// Parallel workers.
+    pub jobs: usize,
+    /// Whether subscriptions and user mappings are made too: never in a shadow.
+    pub outside_links: bool,
+}
+
+/// Restores everything that the snapshot holds.
+pub async fn fill(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn Operator) -> Result<(), Error> {
+    let manifest = reader.manifest();
+    let schema = write_file(target.files, "schema.dump", &reader.get_blob(&manifest.schema).await?)?;
+    let contents = archive::list(target.programs, &schema).await?;
+    let contents = if target.outside_links { contents } else { shadow::without_outside_links(&contents) };
+    let list = write_list(target.files, "schema.list", &contents)?;
+    let (programs, spec) = (target.programs, &target.spec);
+    let session = spec.connect("safe-migrate restore").await?;
+    prepare_copy_session(&session, None).await?;
+    let missing = missing_tablespaces(&session, &archive::tablespaces(programs, &schema).await?).await?;
+    if target.outside_links && !missing.is_empty() {
+        operator.warn(&format!("the server lacks tablespace {}; all tables go to its default", missing.join(", ")));
+    }
+    let tablespaces = if missing.is_empty() { Tablespaces::AsRecorded } else { Tablespaces::Default };
+    archive::restore(programs, spec, &schema, Some(Section::PreData), Some(&list), tablespaces, 1).await?;
+
+    let busy = maintenance::connection(spec, &session, target.jobs + 1).await?;
+    let builds = builds(manifest, &contents, archive_entries::post_data(programs, &schema, &list, tablespaces).await?);
+    let independent = statistics::independent(&session).await?;
+    let analyze = manifest.tables.iter().map(|table| independent.contains(&name(table))).collect();
+    let done = rows::load(&busy, target.jobs, reader, builds, analyze, operator).await?;
+    catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
+    restore_large_objects(target, reader).await?;
+
+    operator.step("building indexes and constraints");
+    let rest = write_list(target.files, "rest.list", &without_entries(contents, &done.entries))?;
+    let section = Some(Section::PostData);
+    archive::restore(programs, &busy, &schema, section, Some(&rest), tablespaces, target.jobs + 1).await?;
+    if target.outside_links {
+        subscription::detach(&session, spec.database()).await?;
+    }
+    // A function of the user's in an index can fail here; the rows are there all the same.
+    let vacuumed = done.vacuumed.iter().map(|table| name(&manifest.tables[*table])).collect();
+    if let Err(error) = statistics::gather(&session, &vacuumed).await {
+        operator.warn(&format!("the planner has no statistics of every table, run VACUUM ANALYZE: {error}"));
+    }
+    Ok(())
+}
+
+fn name(table: &TableData) -> (String, String) {
+    (table.schema.clone(), table.name.clone())
+}
+
+/// The indexes and the constraints over indexes of each table that is loaded on its own, as the manifest counts them.
+///
+/// Only what depends on that table and on what pre-data made is taken: the rest of post-data comes in the archive's own
+/// order, when all rows are there.
+fn builds(manifest: &Manifest, contents: &[String], entries: Vec<ArchiveEntry>) -> BTreeMap<usize, Vec<ArchiveEntry>> {
+    let ids = archive_entries::table_ids(contents);
+    let own = |table: &&(usize, &TableData)| table.1.hash_partition_root.is_none() && !table.1.segments.is_empty();
+    let tables: BTreeMap<u32, usize> = manifest
+        .tables
+        .iter()
+        .enumerate()
+        .collect::<Vec<_>>()
+        .iter()
+        .filter(own)
+        .filter_map(|(index, table)| Some((*ids.get(&name(table))?, *index)))
+        .collect();
+    let later: BTreeSet<u32> = entries.iter().map(|entry| entry.id).collect();
+    let mut builds: BTreeMap<usize, Vec<ArchiveEntry>> = BTreeMap::new();
+    for entry in entries.into_iter().filter(|entry| ["INDEX", "CONSTRAINT"].contains(&entry.kind.as_str())) {
+        let table = entry.dependencies.iter().find_map(|id| tables.get(id));
+        if let Some(table) = table.filter(|_| !entry.dependencies.iter().any(|id| later.contains(id))) {
+            builds.entry(*table).or_default().push(entry);
+        }
+    }
+    builds
+}
+
+/// A list of contents without these entries: `3564; 2606 16440 CONSTRAINT public …`.
+fn without_entries(contents: Vec<String>, made: &[u32]) -> Vec<String> {
+    let made: BTreeSet<u32> = made.iter().copied().collect();
+    let id = |line: &str| line.split_once(';').and_then(|(id, _)| id.parse().ok());
+    contents.into_iter().filter(|line| id(line).is_none_or(|id: u32| !made.contains(&id))).collect()
+}
+
+pub fn write_list(dir: &Path, name: &str, lines: &[String]) -> Result<PathBuf, Error> {
+    write_file(dir, name, (lines.join("\n") + "\n").as_bytes())
+}
+
+/// Writes a file for one of the programs.
+pub fn write_file(dir: &Path, name: &str, content: &[u8]) -> Result<PathBuf, Error> {
+    let path = dir.join(name);
+    std::fs::write(&path, content)
+        .map_err(|source| Error::File { what: format!("cannot write {}", path.display()), source })?;
+    Ok(path)
+}
+
+async fn restore_large_objects(target: &FillTarget<'_>, reader: &SnapshotReader) -> Result<(), Error> {
+    let Some(blob) = &reader.manifest().large_objects else { return Ok(()) };
+    let path = write_file(target.files, "large_objects.dump", &reader.get_blob(blob).await?)?;
+    let contents = archive::list(target.programs, &path).await?;
+    let list = write_file(target.files, "large_objects.list", archive::large_object_entries(&contents).as_bytes())?;
+    Ok(archive::restore(target.programs, &target.spec, &path, None, Some(&list), Tablespaces::AsRecorded, 1).await?)
+}

@@ -1,0 +1,165 @@
+//! Loads the rows with several workers and, as soon as a table is full, vacuums it and builds its indexes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::postgres::{
+    ArchiveEntry, ConnectionSpec, DatabaseError, Session, archive_entries, copy, prepare_copy_session, statistics,
+};
+use crate::report::format_things;
+use crate::snapshot::{ChunkAhead, SnapshotReader, TableData};
+
+use super::super::streaming_threads::StreamingThreads;
+use super::super::{Error, Operator, Unit, manifest_parts};
+use super::schedule::{Load, Schedule, Task};
+
+/// What the workers share.
+struct Work {
+    spec: ConnectionSpec,
+    reader: SnapshotReader,
+    schedule: Schedule,
+    /// Numbers of the archive's entries that were made.
+    made: Mutex<Vec<u32>>,
+    /// Whether a table may be analyzed at once, by its number.
+    analyze: Vec<bool>,
+    /// Tables that a vacuum and its statistics were not refused for.
+    vacuumed: Mutex<Vec<usize>>,
+    loaded: UnboundedSender<u64>,
+}
+
+/// What was done besides loading.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Entries of the archive that are there already, by number.
+    pub(super) entries: Vec<u32>,
+    /// Tables, as the manifest counts them, that have their visibility map and statistics.
+    pub(super) vacuumed: Vec<usize>,
+}
+
+/// Loads every row. `builds` are the indexes and constraints of tables, as the manifest counts them.
+pub(super) async fn load(
+    spec: &ConnectionSpec,
+    jobs: usize,
+    reader: &SnapshotReader,
+    builds: BTreeMap<usize, Vec<ArchiveEntry>>,
+    analyze: Vec<bool>,
+    operator: &dyn Operator,
+) -> Result<Done, Error> {
+    let manifest = reader.manifest();
+    operator.begin("loading rows", Some(manifest.totals.raw_bytes), Unit::Bytes);
+    let (loaded, mut progress) = unbounded_channel();
+    let work = Arc::new(Work {
+        spec: spec.clone(),
+        reader: reader.clone(),
+        schedule: Schedule::new(manifest, builds),
+        made: Mutex::default(),
+        analyze,
+        vacuumed: Mutex::default(),
+        loaded,
+    });
+    let shared = Arc::clone(&work);
+    // One more than load rows: it vacuums and builds while they do.
+    let mut workers = StreamingThreads::start(jobs.max(1) + 1, move |number| worker(Arc::clone(&shared), number > 0));
+    loop {
+        tokio::select! {
+            Some(bytes) = progress.recv() => operator.advance(bytes),
+            ended = workers.next() => match ended {
+                Some(result) => result??,
+                None => break,
+            },
+        }
+    }
+    operator.finish(&format!(
+        "{} in {}",
+        format_things(manifest.totals.rows, "row"),
+        format_things(manifest.tables.len() as u64, "table")
+    ));
+    let take = |list: &Mutex<Vec<u32>>| std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner));
+    let vacuumed = std::mem::take(&mut *work.vacuumed.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Done { entries: take(&work.made), vacuumed })
+}
+
+async fn worker(work: Arc<Work>, may_load: bool) -> Result<(), Error> {
+    let session = work.spec.connect("safe-migrate restore worker").await?;
+    prepare_copy_session(&session, Some(&manifest_parts::lc_monetary(work.reader.manifest()))).await?;
+    while let Some(task) = work.schedule.next(may_load).await {
+        match task {
+            Task::Load(load) => load_chunks(&work, &session, load).await?,
+            Task::Vacuum(table) => {
+                vacuum(&work, &session, table).await?;
+                work.schedule.done(&task);
+            }
+            Task::Build(ref entry) => {
+                build(&work, &session, entry).await?;
+                work.schedule.done(&task);
+            }
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+/// Loads one chunk after the other; the next one is read while the rows of this one are sent.
+async fn load_chunks(work: &Work, session: &Session, first: Load) -> Result<(), Error> {
+    let ahead = |load: Load| {
+        let chunk = work.reader.start_chunk(&load.chunk);
+        (load, chunk)
+    };
+    let mut next: Option<(Load, ChunkAhead)> = Some(ahead(first));
+    while let Some((load, chunk)) = next {
+        let raw = chunk.finish().await?;
+        next = work.schedule.next_load().map(ahead);
+        for (table, segment) in &load.parts {
+            let rows = segment.of(&raw)?;
+            let table = &work.reader.manifest().tables[*table];
+            copy_segment(session, table, rows, &work.reader.manifest().database.encoding).await?;
+            // Nobody listens any more only when the restore was given up.
+            let _ = work.loaded.send(segment.length);
+        }
+        work.schedule.done(&Task::Load(load));
+    }
+    Ok(())
+}
+
+/// A function of the user's in a statistic can fail here; the rows are there all the same, and it is tried again when
+/// everything is.
+async fn vacuum(work: &Work, session: &Session, number: usize) -> Result<(), Error> {
+    let table = &work.reader.manifest().tables[number];
+    match statistics::vacuum(session, &table.schema, &table.name, work.analyze[number]).await {
+        Ok(()) => work.vacuumed.lock().unwrap_or_else(PoisonError::into_inner).push(number),
+        Err(error) => unless_lost(error)?,
+    }
+    Ok(())
+}
+
+/// An index that cannot be made yet, because a function in it reads another table, is left to `pg_restore`, which comes
+/// when all rows are there and says what is wrong with any other.
+async fn build(work: &Work, session: &Session, entry: &ArchiveEntry) -> Result<(), Error> {
+    match archive_entries::make(session, entry).await {
+        Ok(()) => work.made.lock().unwrap_or_else(PoisonError::into_inner).push(entry.id),
+        Err(error) => unless_lost(error)?,
+    }
+    Ok(())
+}
+
+fn unless_lost(error: DatabaseError) -> Result<(), Error> {
+    if error.is_connection_lost() {
+        return Err(error.into());
+    }
+    tracing::debug!(%error, "left for later");
+    Ok(())
+}
+
+async fn copy_segment(session: &Session, table: &TableData, rows: Bytes, encoding: &str) -> Result<(), Error> {
+    // An enum's hash differs in a new database: rows of hash partitions find their leaf again through the root.
+    let (schema, name) = match &table.hash_partition_root {
+        Some((schema, name)) => (schema.as_str(), name.as_str()),
+        None => (table.schema.as_str(), table.name.as_str()),
+    };
+    copy::load(session, (schema, name), &table.columns, encoding, rows)
+        .await
+        .map_err(|source| Error::RestoreRefused(format!("table {schema}.{name}: {source}")))
+}
