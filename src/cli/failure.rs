@@ -55,6 +55,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::SnapshotRefused(_) => (ErrorKind::Snapshot, "snapshot-refused"),
         Error::NoCreatedb { .. } => (ErrorKind::Failed, "no-createdb"),
         Error::RestoreRefused(_) => (ErrorKind::Failed, "restore-refused"),
+        Error::NoSuchPart { .. } => (ErrorKind::Usage, "no-such-part"),
         Error::OutputExists(_) => (ErrorKind::Usage, "output-exists"),
         Error::File { .. } | Error::Json { .. } => (ErrorKind::Failed, "file"),
         Error::Interrupted => (ErrorKind::Interrupted, "interrupted"),
@@ -79,6 +80,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::LargeSnapshot(_) => "large-snapshot",
         Gate::SwapObstacles { .. } => "swap-obstacles",
         Gate::ProofFailed(_) => "proof-failed",
+        Gate::RecoveryRefused { .. } => "recovery-refused",
         Gate::SnapshotChoice(_) => "snapshot-choice",
     }
 }
@@ -104,6 +106,7 @@ fn hints(error: &Error) -> Vec<String> {
             one("look whether it took effect; then finish or undo it by hand, or restore the snapshot of that run")
         }
         Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
+        Error::NoSuchPart { hint, .. } => hint.iter().cloned().collect(),
         Error::OutputExists(_) => one("name a new path with --output"),
         Error::Pooler(_) => one("give the address of the server itself with --database"),
         Error::Gate(gate) => gate_hint(gate),
@@ -129,6 +132,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",
         Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",
         Gate::ProofFailed(_) => "verify the snapshot with `safe-migrate snapshot verify ID --level hash`",
+        Gate::RecoveryRefused { hint, .. } => return vec![hint.clone()],
         Gate::SnapshotChoice(_) => "take a new one with --snapshot new",
     };
     vec![hint.to_owned()]

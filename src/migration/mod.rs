@@ -25,6 +25,7 @@ pub use error::{MigrationError, PlanError};
 pub use file::{Allow, Migration, Section};
 pub use id::{InvalidMigrationId, MigrationId};
 pub use ledger_check::{AppliedMigration, ChangedMigration, Inconsistency, LedgerCheck};
+pub(crate) use nearest::nearest;
 pub use plan::{BreakingNote, Direction, Plan, PlanHash, PlanStep};
 pub use set::{Conflict, MigrationSet};
 pub use splitter::{SplitError, Statement, split_statements};

@@ -3,7 +3,7 @@
 /// The candidates from nearest to farthest, those that resemble `wanted` only.
 ///
 /// A candidate resembles it when it begins with it or when at most a third of the letters (at least two) must change.
-pub(super) fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let allowed = (wanted.chars().count() / 3).max(2);
     let mut ranked: Vec<(usize, &str)> = candidates
         .into_iter()

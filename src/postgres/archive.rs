@@ -115,7 +115,7 @@ async fn dumping(programs: &Programs, spec: &ConnectionSpec, program: &str) -> R
 }
 
 /// What a program printed. Bytes that are not UTF-8 are read as Latin-1, so that different ones stay different.
-fn text_of(bytes: Vec<u8>) -> String {
+pub(super) fn text_of(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 

@@ -301,7 +301,7 @@ async fn commit(
 
 /// Whether a transaction committed, asked over a new connection until it is no longer in progress. Read at once the
 /// ledger was empty and the row appeared later, so the transaction's status comes first.
-async fn outcome_of(spec: &ConnectionSpec, xact: &str) -> Option<bool> {
+pub(super) async fn outcome_of(spec: &ConnectionSpec, xact: &str) -> Option<bool> {
     for attempt in 0..60_u32 {
         tokio::time::sleep(backoff(attempt.min(4))).await;
         let Ok(again) = spec.connect("safe-migrate commit check").await else { continue };

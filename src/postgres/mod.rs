@@ -20,6 +20,7 @@ mod mark;
 pub mod not_carried;
 mod private_cluster;
 mod programs;
+pub mod recovery;
 pub mod roles;
 mod server;
 mod session_settings;

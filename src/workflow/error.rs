@@ -73,6 +73,14 @@ pub enum Gate {
     /// The restored database is not proven equal.
     #[error("the restored database is not the snapshot:\n{}", .0.join("\n"))]
     ProofFailed(Vec<String>),
+    /// A part of a snapshot cannot be brought back as asked.
+    #[error("{message}")]
+    RecoveryRefused {
+        /// What stands in the way, with numbers.
+        message: String,
+        /// What to do instead.
+        hint: String,
+    },
     /// The snapshot found differences that `--max-age` or the source forbid.
     #[error("{0}")]
     SnapshotChoice(String),
@@ -160,6 +168,14 @@ pub enum Error {
     /// The restore cannot start.
     #[error("{0}")]
     RestoreRefused(String),
+    /// The snapshot or the ledger has no such table, column or run, or it is nothing that can be recovered.
+    #[error("{message}")]
+    NoSuchPart {
+        /// What was asked for, and why not.
+        message: String,
+        /// Near names, or what to do instead.
+        hint: Option<String>,
+    },
     /// A file or directory is where something new was to be written.
     #[error("{} exists already; nothing was written", .0.display())]
     OutputExists(std::path::PathBuf),

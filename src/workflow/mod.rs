@@ -14,6 +14,7 @@ mod interrupt;
 mod manifest_parts;
 mod project;
 mod proof;
+pub mod recover;
 pub mod rehearse;
 mod rehearse_alone;
 pub mod restore;

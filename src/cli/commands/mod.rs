@@ -8,6 +8,7 @@ mod init;
 mod plan;
 mod rehearse;
 mod restore;
+mod restore_part;
 mod rollback;
 mod run_options;
 mod run_report;

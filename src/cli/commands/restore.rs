@@ -3,6 +3,7 @@
 use serde_json::json;
 use time::OffsetDateTime;
 
+use super::restore_part;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
@@ -27,7 +28,10 @@ EXAMPLES:
   safe-migrate restore --before last-apply --in-place
   safe-migrate restore 20261122T135823Z-7f3a9c --to shop_copy
   safe-migrate restore latest --dry-run
-  safe-migrate restore --swap shop_restored_7f3a9c")]
+  safe-migrate restore --swap shop_restored_7f3a9c
+  safe-migrate restore latest --table menu_item --column price --dry-run
+  safe-migrate restore --before last-apply --table orders --mode missing
+  safe-migrate restore --undo 20261122T140211Z-0c41de")]
 pub(crate) struct Args {
     /// Which snapshot: an ID, or `latest` of this source
     #[arg(value_name = "ID|latest")]
@@ -50,6 +54,8 @@ pub(crate) struct Args {
     /// Put a database that `restore` filled earlier in the place of the present one
     #[arg(long, value_name = "NAME", conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles"])]
     pub(crate) swap: Option<String>,
+    #[command(flatten)]
+    pub(crate) part: restore_part::PartArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
@@ -57,11 +63,17 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         let project = context.project_without_store()?;
         return Ok(swapped(&swap(&project, name, &context.operator).await?));
     }
+    if let Some(run) = &args.part.undo {
+        return restore_part::undo(context, run).await;
+    }
     let mut project = context.project()?;
     let destination = destination(context, args, &mut project)?;
     let store = project.open_store().await?;
     let choice = choice(context, args, &project, &store).await?;
     let snapshot = choose(&project, &store, &choice).await?;
+    if let Some(request) = args.part.request(&snapshot, args.dry_run)? {
+        return restore_part::run(context, &project, &request).await;
+    }
     if args.dry_run {
         return context.unless_interrupted(dry_run(&project, &store, &snapshot, &destination)).await;
     }

@@ -2,6 +2,7 @@
 //!
 //! Made by the first run that writes, upgraded by numbered versions of its own, never by a command that only reads.
 
+mod recovery;
 mod run;
 
 use time::OffsetDateTime;
@@ -9,10 +10,11 @@ use time::OffsetDateTime;
 use super::{DatabaseError, Session};
 use crate::migration::{AppliedMigration, MigrationId};
 
+pub use recovery::{RecoveryRecord, recoveries};
 pub use run::{RunRecord, StepRecord, StepState};
 
 /// The ledger's version that this program writes.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const CREATE: &str = "
     CREATE SCHEMA safe_migrate;
@@ -136,12 +138,23 @@ async fn applied(session: &Session) -> Result<Vec<AppliedMigration>, LedgerError
         .collect()
 }
 
-/// Makes the ledger when there is none.
+/// What each version after the first adds, the second version first.
+const UPGRADES: &[&str] = &[recovery::UPGRADE];
+
+/// Makes the ledger when there is none, and brings an older one to this program's version, each version in a
+/// transaction of its own.
 pub async fn ensure(session: &Session) -> Result<(), LedgerError> {
     let present: bool =
         session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0);
     if !present {
         session.batch_execute(&format!("BEGIN;{CREATE}COMMIT")).await?;
+    }
+    let found: i32 = session.query_one("SELECT max(version) FROM safe_migrate.version", &[]).await?.get(0);
+    if found > VERSION {
+        return Err(LedgerError::Newer { found });
+    }
+    for upgrade in UPGRADES.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
+        session.batch_execute(&format!("BEGIN;{upgrade}COMMIT")).await?;
     }
     Ok(())
 }

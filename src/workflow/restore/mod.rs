@@ -175,7 +175,7 @@ pub async fn restore(
 }
 
 /// `pg_restore` must be able to read the archive: its version may not be older than the `pg_dump` that wrote it.
-fn check_archive_version(server: &Server, manifest: &Manifest) -> Result<(), Error> {
+pub(super) fn check_archive_version(server: &Server, manifest: &Manifest) -> Result<(), Error> {
     let wrote: u32 =
         manifest.server.pg_dump_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
     if server.identity.major() < wrote {

@@ -1,0 +1,173 @@
+//! `restore --table`: a part of a snapshot into the live database, and `restore --undo`.
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::Outcome;
+use crate::report::format_things;
+use crate::snapshot::SnapshotId;
+use crate::workflow::recover::{Action, Mode, PartReport, PartRequest, PartUndoReport, recover, undo_part};
+use crate::workflow::{Error, Project};
+
+/// Options for a part of a snapshot.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "A part, into the live database")]
+pub(crate) struct PartArgs {
+    /// Only this table
+    #[arg(long, value_name = "[SCHEMA.]TABLE", conflicts_with_all = ["to", "in_place", "swap", "roles"])]
+    pub(crate) table: Option<String>,
+    /// Only this column: its old values, joined back by primary key
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    pub(crate) column: Option<String>,
+    /// What becomes of a table that is there: beside (left alone), replace
+    /// (renamed and kept), missing (gets the rows that it lacks)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        requires = "table",
+        conflicts_with = "column",
+        hide_possible_values = true
+    )]
+    pub(crate) mode: Option<ModeArg>,
+    /// Only these rows of the snapshot
+    #[arg(long = "where", value_name = "SQL", requires = "table")]
+    pub(crate) condition: Option<String>,
+    /// Commit after each N rows instead of once
+    #[arg(long, value_name = "N", requires = "table", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) batch: Option<u64>,
+    /// Take back what this run recovered
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles", "dry_run", "swap", "table"])]
+    pub(crate) undo: Option<String>,
+}
+
+/// `--mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeArg {
+    /// A new table, the present one is left alone
+    Beside,
+    /// The present table is renamed and kept
+    Replace,
+    /// Rows that are not there are inserted
+    Missing,
+}
+
+impl PartArgs {
+    /// What is asked for; none when the whole database is.
+    pub(crate) fn request(&self, snapshot: &SnapshotId, dry_run: bool) -> Result<Option<PartRequest>, CliError> {
+        let Some(table) = &self.table else { return Ok(None) };
+        let mode = match self.mode {
+            Some(ModeArg::Replace) => Mode::Replace,
+            Some(ModeArg::Missing) => Mode::Missing,
+            Some(ModeArg::Beside) | None => Mode::Beside,
+        };
+        if self.batch.is_some() && self.column.is_none() && mode != Mode::Missing {
+            let what = "--batch is for --column and --mode missing; a table is made in one transaction";
+            return Err(CliError::usage("batch-of-a-table", what));
+        }
+        Ok(Some(PartRequest {
+            snapshot: snapshot.clone(),
+            table: table.clone(),
+            column: self.column.clone(),
+            mode,
+            condition: self.condition.clone(),
+            batch: self.batch,
+            dry_run,
+            command: self.command(snapshot, mode),
+        }))
+    }
+
+    fn command(&self, snapshot: &SnapshotId, mode: Mode) -> String {
+        let mut command = format!("restore {snapshot} --table {}", self.table.as_deref().unwrap_or_default());
+        match (&self.column, mode) {
+            (Some(column), _) => command.push_str(&format!(" --column {column}")),
+            (None, Mode::Beside) => {}
+            (None, Mode::Replace) => command.push_str(" --mode replace"),
+            (None, Mode::Missing) => command.push_str(" --mode missing"),
+        }
+        if let Some(condition) = &self.condition {
+            command.push_str(&format!(" --where \"{condition}\""));
+        }
+        if let Some(batch) = self.batch {
+            command.push_str(&format!(" --batch {batch}"));
+        }
+        command
+    }
+}
+
+/// Recovers a part, or says what that would do.
+pub(crate) async fn run(context: &Context, project: &Project, request: &PartRequest) -> Result<Outcome, CliError> {
+    let report = recover(project, request, &context.operator, context.interrupt.wish()).await?;
+    Ok(rendered(&report, request))
+}
+
+fn rendered(report: &PartReport, request: &PartRequest) -> Outcome {
+    let plan = &report.plan;
+    let Some(done) = &report.done else {
+        let text = match (request.dry_run, plan.is_empty()) {
+            (true, _) => format!("would {}\nnothing was changed\n", plan.lines().join("\n")),
+            (false, _) => format!("nothing to do: {}\n", plan.lines().join("\n")),
+        };
+        return Outcome::new(text, json!({ "recovery": plan }));
+    };
+    let rows = format_things(done.changed, "row");
+    let column = plan.column.as_deref().unwrap_or_default();
+    let mut text = match plan.action {
+        Action::Column => format!("{column} of {} is written back in {rows}\n", plan.table),
+        Action::ColumnReturns => format!("{column} of {} is back, with the values of {rows}\n", plan.table),
+        Action::Missing => format!("{rows} inserted into {}\n", plan.table),
+        Action::Beside => format!("{} is made, with {rows}\n", plan.makes.as_deref().unwrap_or_default()),
+        Action::TableReturns | Action::Replace => format!("{} is back, with {rows}\n", plan.table),
+    };
+    if let Some(saved) = &done.saved {
+        let what = if plan.action == Action::Missing { "what was inserted" } else { "what was overwritten" };
+        text.push_str(&format!("{what} is kept in {saved}\n"));
+    }
+    for key in &plan.foreign_keys {
+        if let Some(why) = &key.left_out {
+            text.push_str(&format!("foreign key {} of {} is not back: {why}\n", key.name, key.table));
+        }
+    }
+    for note in &done.notes {
+        if !plan.foreign_keys.iter().any(|key| key.left_out.is_some() && note.contains(&key.name)) {
+            text.push_str(&format!("{note}\n"));
+        }
+    }
+    text.push_str(&format!("to undo: safe-migrate restore --undo {}\n", done.run.id));
+    let value = json!({
+        "recovery": plan, "run": done.run, "changed": done.changed, "saved": done.saved, "notes": done.notes
+    });
+    Outcome::new(text, value)
+}
+
+/// `restore --undo RUN` of a recovery of a part.
+pub(crate) async fn undo(context: &Context, run: &str) -> Result<Outcome, CliError> {
+    let project = context.project()?;
+    match undo_part(&project, run, &context.operator, context.interrupt.wish()).await? {
+        Some(report) => Ok(undone(&report)),
+        None => Err(CliError::from(Error::NoSuchPart {
+            message: format!("the ledger knows no recovery by run \"{run}\""),
+            hint: Some("`safe-migrate history` lists the runs".to_owned()),
+        })),
+    }
+}
+
+fn undone(report: &PartUndoReport) -> Outcome {
+    let mut text = format!("done: {}\n", report.summary);
+    if let Some(saved) = &report.saved {
+        text.push_str(&format!("what was there is kept in {saved}\n"));
+    }
+    for note in &report.notes {
+        text.push_str(&format!("{note}\n"));
+    }
+    text.push_str(&format!("to undo that: safe-migrate restore --undo {}\n", report.run.id));
+    Outcome::new(
+        text,
+        json!({ "undo": {
+            "run": report.run, "undone": report.undone, "table": report.table, "summary": report.summary,
+            "changed": report.changed, "kept": report.kept, "saved": report.saved, "notes": report.notes,
+        }}),
+    )
+}

@@ -1,0 +1,83 @@
+//! Recoveries of parts of a snapshot: what each wrote, and what undoing it needs.
+
+use serde_json::Value;
+
+use super::super::{DatabaseError, Session};
+use super::LedgerError;
+
+/// The second version of the ledger.
+pub(super) const UPGRADE: &str = "
+    CREATE TABLE safe_migrate.recovery (
+        run_id text PRIMARY KEY, kind text NOT NULL, table_schema text NOT NULL, table_name text NOT NULL,
+        column_name text, saved text, details jsonb NOT NULL, undone_by text,
+        recorded_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp());
+    INSERT INTO safe_migrate.version (version) VALUES (2);";
+
+/// One recovery of a part, as the transaction that did it left it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecoveryRecord {
+    /// The run.
+    pub run_id: String,
+    /// What was done, in one word that the workflow knows.
+    pub kind: String,
+    /// Schema of the live table.
+    pub schema: String,
+    /// Name of the live table.
+    pub table: String,
+    /// Column, when one column was recovered.
+    pub column: Option<String>,
+    /// Table of this schema that keeps what was overwritten or added.
+    pub saved: Option<String>,
+    /// What else undoing needs.
+    pub details: Value,
+    /// The run that undid it.
+    pub undone_by: Option<String>,
+}
+
+impl RecoveryRecord {
+    /// Writes the row, in the transaction of the change.
+    pub async fn insert(&self, session: &Session) -> Result<(), DatabaseError> {
+        session
+            .execute(
+                "INSERT INTO safe_migrate.recovery (run_id, kind, table_schema, table_name, column_name, saved, details)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                &[&self.run_id, &self.kind, &self.schema, &self.table, &self.column, &self.saved, &self.details],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Says which run undid this one. False when another did before.
+    pub async fn mark_undone(&self, session: &Session, by: &str) -> Result<bool, DatabaseError> {
+        let sql = "UPDATE safe_migrate.recovery SET undone_by = $2 WHERE run_id = $1 AND undone_by IS NULL";
+        Ok(session.execute(sql, &[&self.run_id, &by]).await? == 1)
+    }
+}
+
+/// Reads the recoveries, oldest first; a ledger of the first version has none.
+pub async fn recoveries(session: &Session) -> Result<Vec<RecoveryRecord>, LedgerError> {
+    let there = "SELECT pg_catalog.to_regclass('safe_migrate.recovery') IS NOT NULL";
+    if !session.query_one(there, &[]).await?.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    let rows = session
+        .query(
+            "SELECT run_id, kind, table_schema, table_name, column_name, saved, details, undone_by
+               FROM safe_migrate.recovery ORDER BY recorded_at, run_id",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| RecoveryRecord {
+            run_id: row.get(0),
+            kind: row.get(1),
+            schema: row.get(2),
+            table: row.get(3),
+            column: row.get(4),
+            saved: row.get(5),
+            details: row.get(6),
+            undone_by: row.get(7),
+        })
+        .collect())
+}

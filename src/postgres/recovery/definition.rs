@@ -1,0 +1,80 @@
+//! The definition of a table of the scratch database, by `pg_dump` of that table.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::super::archive::{ArchiveError, Section, output};
+use super::super::{ConnectionSpec, DatabaseError, Programs, Session, qualified};
+use super::entries::{entries, script};
+use super::facts::Relation;
+
+/// The SQL that makes a table: before its rows, and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableScripts {
+    /// Table, partitions, sequences, defaults, comments, owner.
+    pub before: String,
+    /// Indexes, constraints but foreign keys, triggers, policies.
+    pub after: String,
+}
+
+/// Reads the definition of tables (a table and its partitions). Foreign keys are left out: each is made alone, after
+/// its orphans are counted. With `quiet` also what acts on other tables or when somebody writes: triggers, rules and
+/// publications.
+pub async fn table_scripts(
+    programs: &Programs,
+    scratch: &ConnectionSpec,
+    tables: &[(String, String)],
+    quiet: bool,
+    files: &Path,
+) -> Result<TableScripts, ArchiveError> {
+    let path = files.join("part.dump");
+    let mut command = programs.command("pg_dump");
+    scratch.for_program(&mut command).await?;
+    command.args(["--format=custom", "--compress=0", "--schema-only", "--no-password", "--quote-all-identifiers"]);
+    command.arg("--no-publications").arg("--file").arg(&path);
+    for (schema, name) in tables {
+        command.arg(format!("--table={}", qualified(schema, name)));
+    }
+    output(command, "pg_dump of the table").await?;
+    let all = entries(programs, &path).await?;
+    let root = tables.first().map(|(_, name)| name.as_str()).unwrap_or_default();
+    let left_out: BTreeSet<u32> = all
+        .iter()
+        .filter(|entry| match entry.kind.as_str() {
+            "FK CONSTRAINT" => true,
+            "TABLE ATTACH" => entry.name == root,
+            "TRIGGER" | "RULE" => quiet,
+            _ => false,
+        })
+        .map(|entry| entry.id)
+        .collect();
+    let wanted: BTreeSet<u32> = all
+        .iter()
+        .filter(|entry| !left_out.contains(&entry.id))
+        // The comment of a foreign key or a trigger that is left out.
+        .filter(|entry| entry.kind != "COMMENT" || !entry.needs.iter().any(|need| left_out.contains(need)))
+        .map(|entry| entry.id)
+        .collect();
+    Ok(TableScripts {
+        before: script(programs, &path, &wanted, Some(Section::PreData)).await?,
+        after: script(programs, &path, &wanted, Some(Section::PostData)).await?,
+    })
+}
+
+/// Makes a view of the rows that a condition chooses, in the scratch database, and returns its name.
+///
+/// The condition is the operator's own SQL: it is parsed as an expression of this one statement, with `public` in the
+/// search path, so that operators of extensions are found.
+pub async fn condition_view(scratch: &Session, table: &Relation, condition: &str) -> Result<String, DatabaseError> {
+    scratch.batch_execute("CREATE SCHEMA safe_migrate_part; SET search_path = pg_catalog, public").await?;
+    let sql = format!("CREATE VIEW safe_migrate_part.wanted AS SELECT * FROM {} WHERE (\n{condition}\n)", table.rows());
+    let made = scratch.execute(&sql, &[]).await;
+    scratch.batch_execute("SET search_path = ''").await?;
+    made?;
+    Ok("safe_migrate_part.wanted".to_owned())
+}
+
+/// Runs a script that makes objects.
+pub async fn define(live: &Session, script: &str) -> Result<(), DatabaseError> {
+    Ok(live.batch_execute(script).await?)
+}

@@ -1,0 +1,275 @@
+//! Recovers a part of a snapshot into the live database: a table or a column, with what undoing it needs.
+//!
+//! The way: the lock; a marked scratch database on the same server, with the whole schema of the snapshot and the rows
+//! of the one table, proven by their hashes; what is asked for is counted against the live table; the operator is
+//! asked; and one transaction on the session that holds the lock changes the live database, and writes the run, what
+//! was overwritten, and how to undo it.
+//!
+//! Why a scratch database, and not a staging table in the live one: there a column may have a type that is no longer
+//! known, `--where` may name columns and functions that are gone, and definitions (defaults, constraints, indexes)
+//! are read back by the server itself, in the words of `pg_dump` and of `pg_get_constraintdef`, instead of being cut
+//! out of text. Nothing is made in the live database before its transaction, but temporary tables. If we die, the
+//! mark lets the next restore drop the scratch database.
+//!
+//! Triggers of the live table fire as for any other write (`session_replication_role` stays as it is, which needs no
+//! superuser either): an audit trail that misses the largest change of the year is none. They are named before the
+//! question. A trigger that changes the value that was just written stops the run, and nothing is changed.
+
+mod column;
+mod column_returns;
+mod find;
+mod missing;
+mod plan;
+mod run;
+mod scratch;
+mod undo;
+mod undo_table;
+mod whole;
+
+use std::time::Duration;
+
+use crate::postgres::recovery::{self, Relation};
+use crate::postgres::{RunLock, Session, catalog, database, keep_session, prepare_copy_session, roles};
+use crate::snapshot::{Manifest, SnapshotReader};
+use crate::store::Store;
+
+use super::project::Server;
+use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, manifest_parts, restore};
+use scratch::{Archive, Scratch};
+
+pub use plan::{Action, ForeignKeyCheck, Mode, PartDone, PartPlan, PartReport, PartRequest};
+pub use undo::{PartUndoReport, undo_part};
+
+/// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
+const UNANSWERED: Duration = Duration::from_secs(60);
+
+/// The lock, the session that will change the live database, and who is told.
+struct Ground<'a> {
+    project: &'a Project,
+    server: Server,
+    store: Store,
+    live: Session,
+    lock: RunLock,
+    operator: &'a dyn Operator,
+    interrupt: &'a Interrupt,
+}
+
+/// What the recovery of one table works with.
+struct Work<'a> {
+    ground: &'a Ground<'a>,
+    request: &'a PartRequest,
+    manifest: &'a Manifest,
+    files: &'a std::path::Path,
+    archive: &'a Archive,
+    scratch: &'a Scratch,
+    /// Session on the scratch database.
+    old: Session,
+    /// The table there.
+    table: Relation,
+    /// The table in the live database.
+    present: Option<Relation>,
+}
+
+/// Recovers a part. A failed or interrupted recovery drops its scratch database and leaves the live one as it was.
+pub async fn recover(
+    project: &Project,
+    request: &PartRequest,
+    operator: &dyn Operator,
+    interrupt: &Interrupt,
+) -> Result<PartReport, Error> {
+    let store = project.open_store().await?;
+    let reader = SnapshotReader::open(&store, &request.snapshot).await?;
+    let ground = Ground::take(project, store, reader.manifest(), operator, interrupt).await?;
+    restore::check_archive_version(&ground.server, reader.manifest())?;
+    let files = tempfile::Builder::new()
+        .prefix("safe-migrate-")
+        .tempdir_in(&project.shadow_dir)
+        .map_err(|source| Error::File { what: "cannot make a temporary directory".to_owned(), source })?;
+    let archive = Archive::read(&ground.server, &reader, files.path()).await?;
+    let (schema, name) = find::table(&archive.entries, &request.table)?;
+    ground.refuse_missing(&reader).await?;
+    let scratch = Scratch::create(project, &ground.server, reader.manifest()).await?;
+    let result = in_scratch(&ground, request, &reader, files.path(), &archive, &scratch, (&schema, &name)).await;
+    let session = &ground.server.maintenance;
+    let dropped = database::drop_marked(session, &project.target, &scratch.database).await;
+    let report = result?;
+    if let Err(error) = dropped {
+        // The live database may be changed by now: that is what the operator must hear.
+        operator.warn(&format!("scratch database \"{}\" was not dropped: {error}", scratch.database.name));
+    }
+    Ok(report)
+}
+
+async fn in_scratch(
+    ground: &Ground<'_>,
+    request: &PartRequest,
+    reader: &SnapshotReader,
+    files: &std::path::Path,
+    archive: &Archive,
+    scratch: &Scratch,
+    (schema, name): (&str, &str),
+) -> Result<PartReport, Error> {
+    let (operator, interrupt) = (ground.operator, ground.interrupt);
+    operator.step(&format!("reading {schema}.{name} of snapshot {} into a scratch database", request.snapshot));
+    let old = interrupt.or(scratch.make_schema(&ground.server, archive, files)).await?;
+    prepare_copy_session(&old, Some(&manifest_parts::lc_monetary(reader.manifest()))).await?;
+    let Some(table) = recovery::relation(&old, schema, name).await? else {
+        return Err(Error::RestoreRefused(format!("the archive names {schema}.{name} and does not make it")));
+    };
+    let present = recovery::relation(&ground.live, schema, name).await?;
+    if let Some(other) = present.as_ref().filter(|present| !['r', 'p'].contains(&present.kind)) {
+        let what = recovery::describe_kind(other.kind);
+        return Err(Error::NoSuchPart {
+            message: format!("{schema}.{name} is a {what} in the live database and was a table in the snapshot"),
+            hint: Some("rename it, and the table can come back under its own name".to_owned()),
+        });
+    }
+    let manifest = reader.manifest();
+    let work = Work { ground, request, manifest, files, archive, scratch, old, table, present };
+    let prepared = interrupt.or(Prepared::read(&work)).await?;
+    interrupt.or(scratch.load(ground.project, &work.old, &work.table, reader, operator)).await?;
+    let source = interrupt.or(work.source()).await?;
+    let (job, plan) = interrupt.or(prepared.count(&work, source)).await?;
+    if request.dry_run || plan.is_empty() {
+        return Ok(PartReport { plan, done: None });
+    }
+    for line in plan.lines() {
+        operator.step(&line);
+    }
+    ground.confirm(&format!("{} ({})?", plan.summary(), ground.project.target.display()))?;
+    interrupt.check()?;
+    let done = run::carry_out(&work, job).await?;
+    Ok(PartReport { plan, done: Some(done) })
+}
+
+/// What is to be done, read from the definitions, before any row is there.
+enum Prepared {
+    Column(column::ColumnJob),
+    ColumnReturns(column_returns::ReturnJob),
+    Missing(missing::MissingJob),
+    Whole(whole::WholeJob),
+}
+
+impl Prepared {
+    async fn read(work: &Work<'_>) -> Result<Self, Error> {
+        if let Some(asked) = &work.request.column {
+            return column::prepare(work, asked).await;
+        }
+        match (&work.present, work.request.mode) {
+            (Some(present), Mode::Missing) => Ok(Self::Missing(missing::prepare(work, present).await?)),
+            _ => Ok(Self::Whole(whole::prepare(work).await?)),
+        }
+    }
+
+    async fn count(self, work: &Work<'_>, source: String) -> Result<(run::Job, PartPlan), Error> {
+        Ok(match self {
+            Self::Column(job) => column::count(work, job, &source).await?,
+            Self::ColumnReturns(job) => column_returns::count(work, job, source).await?,
+            Self::Missing(job) => missing::count(work, job, &source).await?,
+            Self::Whole(job) => whole::count(work, job, source).await?,
+        })
+    }
+}
+
+impl Work<'_> {
+    /// The rows of the scratch table that take part.
+    async fn source(&self) -> Result<String, Error> {
+        let Some(condition) = &self.request.condition else { return Ok(self.table.rows()) };
+        recovery::condition_view(&self.old, &self.table, condition).await.map_err(|error| Error::NoSuchPart {
+            message: format!(
+                "--where \"{condition}\" is no condition on the columns of {}: {error}",
+                self.table.display()
+            ),
+            hint: None,
+        })
+    }
+
+    fn encoding(&self) -> &str {
+        &self.manifest.database.encoding
+    }
+
+    fn plan(&self, action: Action) -> PartPlan {
+        let mut plan = PartPlan::new(action, self.table.display(), None, self.manifest);
+        plan.condition.clone_from(&self.request.condition);
+        if self.table.has_children {
+            plan.notes.push("the tables that inherit from it are tables of their own, and are left out".to_owned());
+        }
+        plan
+    }
+}
+
+fn refused(message: String, hint: &str) -> Error {
+    Gate::RecoveryRefused { message, hint: hint.to_owned() }.into()
+}
+
+impl<'a> Ground<'a> {
+    async fn take(
+        project: &'a Project,
+        store: Store,
+        manifest: &Manifest,
+        operator: &'a dyn Operator,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, Error> {
+        if manifest.source != project.source {
+            return Err(Error::RestoreRefused(format!(
+                "the snapshot is of source \"{}\", and this is \"{}\"",
+                manifest.source, project.source
+            )));
+        }
+        let ground = Self::take_lock(project, store, operator, interrupt).await?;
+        let session = &ground.server.maintenance;
+        if !roles::may_create_databases(session).await? {
+            return Err(Error::NoCreatedb { role: project.target.user().to_owned() });
+        }
+        for stray in database::drop_unfinished(session, &project.target, project.target.database()).await? {
+            operator.step(&format!("dropped \"{stray}\", left unfinished by an earlier restore"));
+        }
+        prepare_copy_session(&ground.live, Some(&manifest_parts::lc_monetary(manifest))).await?;
+        Ok(ground)
+    }
+
+    async fn take_lock(
+        project: &'a Project,
+        store: Store,
+        operator: &'a dyn Operator,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, Error> {
+        project.refuse_pooler().await?;
+        let server = project.connect().await?;
+        keep_session(&server.maintenance).await?;
+        let database = project.target.database();
+        let lock = RunLock::acquire(&server.maintenance, database, Duration::ZERO).await?;
+        let live = project.target.with_tcp_user_timeout(UNANSWERED).connect("safe-migrate").await?;
+        prepare_copy_session(&live, None).await?;
+        keep_session(&live).await?;
+        lock.also_on(&live, database).await?;
+        Ok(Self { project, server, store, live, lock, operator, interrupt })
+    }
+
+    async fn refuse_missing(&self, reader: &SnapshotReader) -> Result<(), Error> {
+        let (session, manifest) = (&self.server.maintenance, reader.manifest());
+        let extensions: Vec<String> = manifest.extensions.iter().map(|one| one.name.clone()).collect();
+        let extensions = catalog::missing_extensions(session, &extensions).await?;
+        let script = String::from_utf8_lossy(&reader.get_blob(&manifest.roles).await?).into_owned();
+        let existing = roles::names(session).await?;
+        let roles: Vec<String> =
+            roles::created_by(&script).into_iter().filter(|name| !existing.contains(name)).collect();
+        for (what, names) in [("the files of these extensions", extensions), ("these roles", roles)] {
+            if !names.is_empty() {
+                return Err(Error::RestoreRefused(format!(
+                    "the server lacks {what}, which the snapshot needs: {}; make them first",
+                    names.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn confirm(&self, question: &str) -> Result<(), Error> {
+        match self.operator.confirm(question) {
+            Confirmation::Yes => Ok(()),
+            Confirmation::No => Err(Gate::NotConfirmed.into()),
+            Confirmation::CannotAsk => Err(Gate::CannotAsk.into()),
+        }
+    }
+}

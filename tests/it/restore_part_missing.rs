@@ -1,0 +1,114 @@
+//! `restore --table T --mode missing`: deleted rows come back by primary key, and present rows are left alone.
+
+use crate::restore_part_column::run_to_undo;
+use crate::support::{Scene, Version};
+
+const ORDERS: &str = "
+    CREATE TABLE guest (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text, email text UNIQUE);
+    INSERT INTO guest (name, email) SELECT 'guest ' || n, 'g' || n FROM generate_series(1, 50) n;
+    CREATE TABLE orders (id serial PRIMARY KEY, guest int NOT NULL REFERENCES guest ON DELETE CASCADE,
+        net int, tax int GENERATED ALWAYS AS (net / 5) STORED, gone text);
+    INSERT INTO orders (guest, net, gone) SELECT n, n * 10, 'x' FROM generate_series(1, 50) n;";
+
+fn deleted_rows_come_back(version: Version) {
+    let scene = Scene::empty(version);
+    scene.database.sql(ORDERS);
+    let id = scene.take_snapshot();
+    let guests = scene.database.query("SELECT id, name, email FROM guest ORDER BY id");
+    scene.database.sql(
+        "DELETE FROM guest WHERE id > 20; INSERT INTO guest (name, email) VALUES ('new', 'new');
+         UPDATE guest SET name = 'renamed' WHERE id = 1;
+         ALTER TABLE orders DROP COLUMN gone; ALTER TABLE orders ADD COLUMN since text DEFAULT 'later'",
+    );
+    let dump = scene.database.dump();
+    let refused = scene.run(3, &["restore", &id, "--table", "orders", "--mode", "missing", "--yes"]);
+    let words = "of 30 missing rows of public.orders, 30 would point to nothing in public.guest (orders_guest_fkey)";
+    assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    assert_eq!(scene.database.dump(), dump, "refused before anything is changed");
+
+    let dry = scene.run(0, &["restore", &id, "--table", "guest", "--mode", "missing", "--dry-run"]);
+    assert!(dry.stdout.contains("would insert 30 rows into public.guest"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("in both, left alone: 20 rows; only live, kept: 1 row"), "{}", dry.stdout);
+    assert_eq!(scene.database.dump(), dump);
+
+    let guest = scene.run(0, &["restore", &id, "--table", "guest", "--mode", "missing", "--yes"]);
+    let orders = scene.run(0, &["restore", &id, "--table", "orders", "--mode", "missing", "--batch", "7", "--yes"]);
+    let now = scene.database.query("SELECT id, name, email FROM guest WHERE id <= 50 ORDER BY id");
+    assert_eq!(now, guests.replacen("guest 1|", "renamed|", 1));
+    assert_eq!(scene.database.query("SELECT count(*), sum(tax), count(since) FROM orders"), "50|2550|50");
+    for line in ["gone", "since"] {
+        let dry = scene.run(0, &["restore", &id, "--table", "orders", "--mode", "missing", "--dry-run"]);
+        assert!(dry.stdout.contains(line), "{}", dry.stdout);
+    }
+    scene.database.sql("INSERT INTO guest (name) VALUES ('next'); INSERT INTO orders (guest) VALUES (1)");
+
+    // Rows that others point to stay; the order that is taken out first lets its guest go.
+    let stays = scene.run(0, &["restore", "--undo", &run_to_undo(&guest), "--yes"]);
+    assert!(stays.stdout.contains("kept because others point to them: 30 rows"), "{}", stays.stdout);
+    assert_eq!(scene.database.query("SELECT count(*) FROM guest WHERE id BETWEEN 21 AND 50"), "30");
+    scene.database.sql("UPDATE orders SET net = 1 WHERE id = 21");
+    let undone = scene.run(0, &["restore", "--undo", &run_to_undo(&orders), "--yes"]);
+    assert!(undone.stdout.contains("changed since and kept: 1 row"), "{}", undone.stdout);
+    assert_eq!(scene.database.query("SELECT count(*) FROM orders WHERE id BETWEEN 21 AND 50"), "1");
+    scene.run(0, &["restore", "--undo", &run_to_undo(&undone), "--yes"]);
+    assert_eq!(scene.database.query("SELECT count(*), sum(net) FROM orders WHERE id <= 50"), "50|12541");
+}
+
+#[test]
+fn deleted_rows_come_back_with_foreign_keys_counted_before() {
+    deleted_rows_come_back(Version::V15);
+}
+
+#[test]
+fn deleted_rows_come_back_with_foreign_keys_counted_before_18() {
+    deleted_rows_come_back(Version::V18);
+}
+
+#[test]
+fn a_truncated_table_that_points_to_itself_comes_back_and_its_sequence_goes_on() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql(
+        "CREATE TABLE part (id serial PRIMARY KEY, of int REFERENCES part);
+         INSERT INTO part (of) SELECT nullif(n - 1, 0) FROM generate_series(1, 40) n",
+    );
+    let id = scene.take_snapshot();
+    scene.database.sql("TRUNCATE part RESTART IDENTITY");
+    let done = scene.run(0, &["restore", &id, "--table", "part", "--mode", "missing", "--yes"]);
+    scene.database.sql("INSERT INTO part (of) VALUES (40)");
+    assert_eq!(scene.database.query("SELECT count(*), max(id) FROM part"), "41|41");
+    scene.database.sql("DELETE FROM part WHERE id = 41");
+    scene.run(0, &["restore", "--undo", &run_to_undo(&done), "--yes"]);
+    assert_eq!(scene.database.query("SELECT count(*) FROM part"), "0");
+}
+
+#[test]
+fn rows_that_cannot_be_matched_or_would_collide_are_refused_with_the_reason() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql(ORDERS);
+    scene.database.sql("CREATE TABLE keyless (a int); INSERT INTO keyless VALUES (1)");
+    let id = scene.take_snapshot();
+    scene.database.sql("DELETE FROM guest WHERE id = 3; UPDATE guest SET email = 'g3' WHERE id = 4");
+    let missing = |table: &str| scene.run(3, &["restore", &id, "--table", table, "--mode", "missing", "--yes"]).stderr;
+    assert!(missing("keyless").contains("public.keyless has no primary key"));
+    assert!(missing("guest").contains("1 have a value that a present row has (guest_email_key)"));
+    scene.database.sql("ALTER TABLE keyless ADD COLUMN b int NOT NULL, ADD PRIMARY KEY (a)");
+    assert!(scene.databases().len() == 1);
+}
+
+#[test]
+fn some_rows_only() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql(ORDERS);
+    let id = scene.take_snapshot();
+    scene.database.sql("DELETE FROM orders");
+    let chosen =
+        ["restore", &id, "--table", "orders", "--mode", "missing", "--where", "tax > 80 AND guest <> 50", "--yes"];
+    scene.run(0, &chosen);
+    assert_eq!(scene.database.query("SELECT min(id), max(id), count(*) FROM orders"), "41|49|9");
+    let wrong = ["restore", &id, "--table", "orders", "--mode", "missing", "--where", "nonsense = 1", "--yes"];
+    let refused = scene.run(2, &wrong);
+    assert!(refused.stderr.contains("--where \"nonsense = 1\" is no condition"), "{}", refused.stderr);
+    let wrong = ["restore", &id, "--table", "orders", "--where", "true); DROP TABLE orders; SELECT (true", "--yes"];
+    scene.run(2, &wrong);
+    assert_eq!(scene.databases().len(), 1);
+}
