@@ -91,7 +91,8 @@ fn rows_that_cannot_be_matched_or_would_collide_are_refused_with_the_reason() {
     let missing = |table: &str| scene.run(3, &["restore", &id, "--table", table, "--mode", "missing", "--yes"]).stderr;
     assert!(missing("keyless").contains("public.keyless has no primary key"));
     assert!(missing("guest").contains("1 have a value that a present row has (guest_email_key)"));
-    scene.database.sql("ALTER TABLE keyless ADD COLUMN b int NOT NULL, ADD PRIMARY KEY (a)");
+    scene.database.sql("TRUNCATE keyless; ALTER TABLE keyless ADD COLUMN b int NOT NULL, ADD PRIMARY KEY (a)");
+    assert!(missing("keyless").contains("b of public.keyless refuses null, has no default"));
     assert!(scene.databases().len() == 1);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::super::archive::{ArchiveError, Section, output};
-use super::super::{ConnectionSpec, DatabaseError, Programs, Session, qualified};
+use super::super::{ConnectionSpec, DatabaseError, Programs, Session, qualified, quote_identifier, quote_literal};
 use super::entries::{entries, script};
 use super::facts::Relation;
 
@@ -22,14 +22,14 @@ pub struct TableScripts {
 /// publications.
 pub async fn table_scripts(
     programs: &Programs,
-    scratch: &ConnectionSpec,
+    (scratch, session): (&ConnectionSpec, &Session),
     tables: &[(String, String)],
     quiet: bool,
     files: &Path,
-) -> Result<TableScripts, ArchiveError> {
+) -> Result<TableScripts, DefinitionError> {
     let path = files.join("part.dump");
     let mut command = programs.command("pg_dump");
-    scratch.for_program(&mut command).await?;
+    scratch.for_program(&mut command).await.map_err(ArchiveError::from)?;
     command.args(["--format=custom", "--compress=0", "--schema-only", "--no-password", "--quote-all-identifiers"]);
     command.arg("--no-publications").arg("--file").arg(&path);
     for (schema, name) in tables {
@@ -57,8 +57,48 @@ pub async fn table_scripts(
         .collect();
     Ok(TableScripts {
         before: script(programs, &path, &wanted, Some(Section::PreData)).await?,
-        after: script(programs, &path, &wanted, Some(Section::PostData)).await?,
+        after: script(programs, &path, &wanted, Some(Section::PostData)).await? + &statistics(session, tables).await?,
     })
+}
+
+/// Why a definition could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// A program failed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The server refused.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// The extended statistics of tables. `pg_dump --table` leaves them out (15 and 18); this is the text that it takes
+/// for a whole database.
+async fn statistics(session: &Session, tables: &[(String, String)]) -> Result<String, DatabaseError> {
+    let mut sql = String::new();
+    for (schema, name) in tables {
+        let rows = session
+            .query(
+                "SELECT pg_catalog.pg_get_statisticsobjdef(s.oid), pg_catalog.format('%I.%I', n.nspname, s.stxname),
+                        pg_catalog.pg_get_userbyid(s.stxowner)::text, coalesce(s.stxstattarget, -1)::int,
+                        pg_catalog.obj_description(s.oid, 'pg_statistic_ext')
+                   FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
+                  WHERE s.stxrelid = $1::text::pg_catalog.regclass ORDER BY 2",
+                &[&qualified(schema, name)],
+            )
+            .await?;
+        for row in rows {
+            let (definition, object, owner): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+            sql.push_str(&format!("{definition};\nALTER STATISTICS {object} OWNER TO {};\n", quote_identifier(&owner)));
+            if let target @ 0.. = row.get::<_, i32>(3) {
+                sql.push_str(&format!("ALTER STATISTICS {object} SET STATISTICS {target};\n"));
+            }
+            if let Some(comment) = row.get::<_, Option<String>>(4) {
+                sql.push_str(&format!("COMMENT ON STATISTICS {object} IS {};\n", quote_literal(&comment)));
+            }
+        }
+    }
+    Ok(sql)
 }
 
 /// Makes a view of the rows that a condition chooses, in the scratch database, and returns its name.

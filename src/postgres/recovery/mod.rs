@@ -17,7 +17,7 @@ mod transaction;
 
 pub use column::{ColumnCounts, ColumnRows, SavedColumns};
 pub use column_definition::{ColumnDefinition, Dependent, missing_objects_of_column};
-pub use definition::{TableScripts, condition_view, define, table_scripts};
+pub use definition::{DefinitionError, TableScripts, condition_view, define, table_scripts};
 pub use entries::{ArchiveEntry, entries, prerequisites, script};
 pub use facts::{
     Column, Key, KeyColumn, Relation, columns, dependents, describe_kind, owned_sequences, primary_key, relation, tree,
@@ -29,7 +29,7 @@ pub use made::{
     ready_for_rows, rows_query, saved_name, saved_table,
 };
 pub use missing::{MissingCounts, MissingRows};
-pub use rename::{Renamed, present_names, rename_all, rename_for};
+pub use rename::{Renamed, rename_all, rename_for, way_back};
 pub use stage::{fit, transfer};
 pub use transaction::{Outcome, attempt, begin, commit, roll_back};
 

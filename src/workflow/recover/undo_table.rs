@@ -134,7 +134,7 @@ pub(super) async fn replaced(
             "drop these first, or bring rows over by --mode missing",
         ));
     }
-    let back: Vec<Renamed> = moved.iter().map(Renamed::reversed).collect();
+    let back = recovery::way_back(&moved);
     let there = back.iter().find(|one| one.kind == "TABLE" && one.to == record.table);
     let there = match there {
         Some(one) => recovery::relation(&ground.live, &one.schema, &one.from).await?,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::postgres::ledger::RecoveryRecord;
-use crate::postgres::recovery::{self, ArchiveEntry, ForeignKey, Relation, Renamed, TableScripts};
+use crate::postgres::recovery::{self, ArchiveEntry, DefinitionError, ForeignKey, Relation, Renamed, TableScripts};
 use crate::postgres::{RunRecord, catalog, qualified};
 use crate::snapshot::RowSetHash;
 
@@ -63,9 +63,12 @@ pub(super) async fn prepare(work: &Work<'_>) -> Result<WholeJob, Error> {
     recovery::rename_all(old, &names).await?;
     let parts = recovery::tree(old, table.oid).await?;
     let programs = &work.ground.server.programs;
-    let scripts = recovery::table_scripts(programs, &work.scratch.spec, &parts, quiet, work.files).await?;
-    let back: Vec<Renamed> = names.iter().map(Renamed::reversed).collect();
-    recovery::rename_all(old, &back).await?;
+    let scripts = recovery::table_scripts(programs, (&work.scratch.spec, old), &parts, quiet, work.files).await;
+    recovery::rename_all(old, &recovery::way_back(&names)).await?;
+    let scripts = scripts.map_err(|error| match error {
+        DefinitionError::Archive(error) => Error::from(error),
+        DefinitionError::Database(error) => Error::from(error),
+    })?;
     Ok(WholeJob { action, scripts, first, names, foreign_keys, columns, sequences, source: String::new() })
 }
 
