@@ -93,12 +93,12 @@ fn a_new_migration_wants_to_run_before_an_applied_one() {
 #[test]
 fn the_ledger_is_of_a_newer_version() {
     let production = half_applied();
-    production.database.sql("UPDATE safe_migrate.version SET version = 99");
+    production.database.sql("INSERT INTO safe_migrate.version VALUES (99)");
     insta::assert_snapshot!(production.refuses(&APPLY), @"
     $ safe-migrate apply --yes
     exit 1
     --- stderr
-    error: the ledger of this database has version 99; this program knows versions up to 1
+    error: the ledger of this database has version 99; this program knows versions up to 2
     production: unchanged
     hint: use the newer safe-migrate that wrote it
     ");

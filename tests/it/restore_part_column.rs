@@ -153,7 +153,7 @@ fn what_does_not_hold_any_more_is_left_out_and_said() {
     );
     let done = scene.run(0, &["restore", &id, "--table", "dish", "--column", "cook", "--yes"]);
     assert!(done.stdout.contains("1 row would point to nothing in public.cook"), "{}", done.stdout);
-    assert!(done.stdout.contains("cook is not NOT NULL again: 1 row have no value"), "{}", done.stdout);
+    assert!(done.stdout.contains("cook is not NOT NULL again: 1 row without a value"), "{}", done.stdout);
     assert_eq!(scene.database.query("SELECT id, cook FROM dish ORDER BY id"), "1|1\n2|2\n3|");
 }
 
@@ -241,7 +241,7 @@ fn foreign_keys_and_triggers_in_the_way_are_found_before_anything_is_changed() {
     );
     assert_eq!(scene.database.dump(), dump);
     let refused = scene.run(3, &["restore", &id, "--table", "dish", "--column", "price", "--yes"]);
-    assert!(refused.stderr.contains("5 values of price were not kept as they were written"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("5 values of price not kept as written"), "{}", refused.stderr);
     assert_eq!(scene.database.query("SELECT count(*) FROM dish WHERE price = 0"), "5");
     assert_eq!(scene.databases().len(), 1);
     let chosen = ["restore", &id, "--table", "dish", "--column", "cook", "--where", "cook <= 3", "--yes"];

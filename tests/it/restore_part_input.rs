@@ -91,5 +91,58 @@ fn a_killed_recovery_leaves_the_rows_as_they_were_or_all_written() {
     scene.database.sql("UPDATE dish SET price = 0");
     scene.run(0, &["restore", &id, "--table", "dish", "--column", "price", "--yes"]);
     assert_eq!(scene.database.query(wrong), "0");
-    assert_eq!(scene.databases().len(), 1, "the next recovery drops what the killed ones left");
+    let marked = format!(
+        "SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+          WHERE starts_with(d.datname, '{}') AND s.setconfig::text LIKE '%safe_migrate.mark%'",
+        scene.database.name()
+    );
+    assert_eq!(scene.cluster().query("postgres", &marked), "0", "the next recovery drops what the killed ones left");
+}
+
+#[test]
+fn an_interrupt_or_a_damaged_chunk_leaves_the_live_database_and_no_stray_one() {
+    let (scene, id) = shop();
+    scene.database.sql("UPDATE dish SET price = 0");
+    let rows = scene.database.query("SELECT * FROM dish ORDER BY id");
+    let options = ["restore", &id, "--table", "dish", "--column", "price", "--yes"];
+    let child = scene
+        .project
+        .command(&options)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = std::time::Instant::now();
+    while scene.databases().len() == 1 && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(scene.databases().len(), 1, "the scratch database is dropped at once");
+
+    for (key, _) in scene.store.objects().iter().filter(|(key, _)| key.starts_with("chunks/")) {
+        std::fs::write(scene.store.directory().join(key), "damaged").unwrap();
+    }
+    scene.run(6, &options);
+    assert_eq!(scene.database.query("SELECT * FROM dish ORDER BY id"), rows);
+    assert_eq!(scene.databases().len(), 1);
+}
+
+#[test]
+fn a_ledger_of_the_first_version_is_upgraded_by_the_run_and_not_by_a_look() {
+    let (scene, id) = shop();
+    scene.database.sql("UPDATE dish SET price = 0");
+    let command = ["restore", &id, "--table", "dish", "--column", "price", "--yes"];
+    scene.run(0, &command);
+    scene.database.sql("DROP TABLE safe_migrate.recovery; DELETE FROM safe_migrate.version WHERE version = 2");
+    let dump = scene.database.dump();
+    scene.run(0, &["history"]);
+    scene.run(0, &[&command[..], &["--dry-run"]].concat());
+    scene.run(2, &["restore", "--undo", "20260101T000000Z-abcdef", "--yes"]);
+    assert_eq!(scene.database.dump(), dump);
+    scene.database.sql("UPDATE dish SET price = 0");
+    scene.run(0, &command);
+    assert_eq!(scene.database.query("SELECT max(version) FROM safe_migrate.version"), "2");
+    assert_eq!(scene.database.query("SELECT kind FROM safe_migrate.recovery"), "column");
 }

@@ -22,7 +22,8 @@ fn deleted_rows_come_back(version: Version) {
     );
     let dump = scene.database.dump();
     let refused = scene.run(3, &["restore", &id, "--table", "orders", "--mode", "missing", "--yes"]);
-    let words = "of 30 missing rows of public.orders, 30 would point to nothing in public.guest (orders_guest_fkey)";
+    let words =
+        "of 30 rows missing in public.orders, 30 rows would point to nothing in public.guest (orders_guest_fkey)";
     assert!(refused.stderr.contains(words), "{}", refused.stderr);
     assert_eq!(scene.database.dump(), dump, "refused before anything is changed");
 
@@ -90,7 +91,7 @@ fn rows_that_cannot_be_matched_or_would_collide_are_refused_with_the_reason() {
     scene.database.sql("DELETE FROM guest WHERE id = 3; UPDATE guest SET email = 'g3' WHERE id = 4");
     let missing = |table: &str| scene.run(3, &["restore", &id, "--table", table, "--mode", "missing", "--yes"]).stderr;
     assert!(missing("keyless").contains("public.keyless has no primary key"));
-    assert!(missing("guest").contains("1 have a value that a present row has (guest_email_key)"));
+    assert!(missing("guest").contains("1 row with a value that a present row has (guest_email_key)"));
     scene.database.sql("TRUNCATE keyless; ALTER TABLE keyless ADD COLUMN b int NOT NULL, ADD PRIMARY KEY (a)");
     assert!(missing("keyless").contains("b of public.keyless refuses null, has no default"));
     assert!(scene.databases().len() == 1);

@@ -6,10 +6,13 @@ use crate::postgres::ledger::RecoveryRecord;
 use crate::postgres::recovery::{self, ColumnCounts, ColumnRows, ForeignKey, Key, Relation, SavedColumns};
 use crate::postgres::{RunRecord, Session};
 
+use crate::report::format_things;
+
 use super::super::Error;
+use super::column_returns::{self, orphans_are};
 use super::plan::{Action, ForeignKeyCheck, PartPlan};
 use super::run::{Job, Opened};
-use super::{Prepared, Work, column_returns, find, refused};
+use super::{Prepared, Work, find, refused};
 
 /// Kind of the record in the ledger.
 pub(super) const KIND: &str = "column";
@@ -47,7 +50,7 @@ pub(super) async fn prepare(work: &Work<'_>, asked: &str) -> Result<Prepared, Er
     let key = key_of(&work.ground.live, present, &names).await?;
     let rows = ColumnRows { table: present.clone(), key, column: name.clone() };
     if !now.iter().any(|column| column.name == name) {
-        return Ok(Prepared::ColumnReturns(column_returns::prepare(work, rows).await?));
+        return Ok(Prepared::ColumnReturns(Box::new(column_returns::prepare(work, rows).await?)));
     }
     if rows.key.holds(&name) {
         return Err(refused(
@@ -125,9 +128,10 @@ pub(super) fn plan(mut plan: PartPlan, rows: &ColumnRows, counts: ColumnCounts) 
     plan.snapshot_rows = counts.staged;
     plan.live_rows = counts.live;
     plan.overwrites = counts.overwrite;
-    plan.unchanged = counts.matched - counts.overwrite - counts.changed_since;
-    plan.only_live = counts.live - counts.matched;
-    plan.only_snapshot = counts.staged - counts.matched;
+    // Counted one after the other while others write.
+    plan.unchanged = counts.matched.saturating_sub(counts.overwrite + counts.changed_since);
+    plan.only_live = counts.live.saturating_sub(counts.matched);
+    plan.only_snapshot = counts.staged.saturating_sub(counts.matched);
     plan
 }
 
@@ -140,14 +144,15 @@ pub(super) async fn check_keys(live: &Session, rows: &ColumnRows) -> Result<Vec<
         if key.table == of && key.columns.contains(name) {
             let orphans = rows.orphans(live, &key, true).await?;
             if orphans > 0 {
-                broken.push(format!("{orphans} rows would point to nothing in {} ({})", key.to(), key.name));
+                broken.push(format!("{} ({})", orphans_are(orphans, &key), key.name));
             }
             checked.push(check(&key, orphans, None));
         }
         if key.references == of && key.referenced.contains(name) {
             let orphans = rows.left_behind(live, &key).await?;
             if orphans > 0 {
-                broken.push(format!("{orphans} rows of {} point to values that would go ({})", key.of(), key.name));
+                let rows = format_things(orphans, "row");
+                broken.push(format!("{rows} of {} pointing to values that would go ({})", key.of(), key.name));
             }
         }
     }
@@ -200,7 +205,11 @@ pub(super) fn refuse_trigger(rows: &ColumnRows, other: u64) -> Result<(), Error>
         return Ok(());
     }
     Err(refused(
-        format!("{other} values of {} were not kept as they were written: a trigger changes them", rows.column),
+        format!(
+            "{} of {} not kept as written: a trigger changes what is written",
+            format_things(other, "value"),
+            rows.column
+        ),
         "ALTER TABLE … DISABLE TRIGGER for the time of the recovery",
     ))
 }

@@ -179,7 +179,7 @@ pub(super) async fn write(work: &Work<'_>, job: &ReturnJob, run: &RunRecord) -> 
             recovery::define(live, &sql).await?;
         } else {
             let rows = crate::report::format_things(nulls, "row");
-            notes.push(format!("{} is not NOT NULL again: {rows} have no value", rows_column(job)));
+            notes.push(format!("{} is not NOT NULL again: {rows} without a value", rows_column(job)));
         }
     }
     if let Some(sql) = job.definition.identity(table)

@@ -6,8 +6,11 @@ use crate::postgres::ledger::RecoveryRecord;
 use crate::postgres::recovery::{self, MissingRows, Relation};
 use crate::postgres::{RunRecord, Session};
 
+use crate::report::format_things;
+
 use super::super::Error;
 use super::column::{check, key_of};
+use super::column_returns::orphans_are;
 use super::plan::{Action, ForeignKeyCheck, PartPlan};
 use super::run::{Job, Opened};
 use super::{Work, refused};
@@ -72,7 +75,7 @@ pub(super) async fn count(work: &Work<'_>, mut job: MissingJob, source: &str) ->
     plan.live_rows = counts.live;
     plan.inserts = counts.missing;
     plan.only_snapshot = counts.missing;
-    plan.unchanged = counts.staged - counts.missing;
+    plan.unchanged = counts.staged.saturating_sub(counts.missing);
     plan.only_live = counts.live.saturating_sub(plan.unchanged);
     plan.columns_only_snapshot = std::mem::take(&mut job.only_old);
     plan.columns_only_live = std::mem::take(&mut job.only_live);
@@ -104,16 +107,17 @@ pub(super) async fn check_rows(
         }
         if let Some(orphans) = rows.orphans(live, &key).await? {
             if orphans > 0 {
-                broken.push(format!("{orphans} would point to nothing in {} ({})", key.to(), key.name));
+                broken.push(format!("{} ({})", orphans_are(orphans, &key), key.name));
             }
             checked.push(check(&key, orphans, None));
         }
     }
     for (index, number) in rows.collisions(live).await? {
-        broken.push(format!("{number} have a value that a present row has ({index})"));
+        let rows = format_things(number, "row");
+        broken.push(format!("{rows} with a value that a present row has ({index})"));
     }
     if !broken.is_empty() {
-        let of = format!("of {} missing rows of {}", inserts, rows.table.display());
+        let of = format!("of {} missing in {}", format_things(inserts, "row"), rows.table.display());
         return Err(refused(
             format!("{of}, {}", broken.join("; ")),
             "bring back what they point to first, or choose rows with --where",

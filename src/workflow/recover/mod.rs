@@ -145,7 +145,7 @@ async fn in_scratch(
 /// What is to be done, read from the definitions, before any row is there.
 enum Prepared {
     Column(column::ColumnJob),
-    ColumnReturns(column_returns::ReturnJob),
+    ColumnReturns(Box<column_returns::ReturnJob>),
     Missing(missing::MissingJob),
     Whole(whole::WholeJob),
 }
@@ -164,7 +164,7 @@ impl Prepared {
     async fn count(self, work: &Work<'_>, source: String) -> Result<(run::Job, PartPlan), Error> {
         Ok(match self {
             Self::Column(job) => column::count(work, job, &source).await?,
-            Self::ColumnReturns(job) => column_returns::count(work, job, source).await?,
+            Self::ColumnReturns(job) => column_returns::count(work, *job, source).await?,
             Self::Missing(job) => missing::count(work, job, &source).await?,
             Self::Whole(job) => whole::count(work, job, source).await?,
         })

@@ -157,7 +157,7 @@ async fn values(ground: &Ground<'_>, record: &RecoveryRecord, table: Relation) -
         rows.table.display(),
         record.run_id
     );
-    let gone = counts.staged - counts.matched;
+    let gone = counts.staged.saturating_sub(counts.matched);
     for (number, what) in [(counts.changed_since, "changed since and kept"), (gone, "deleted since")] {
         if number > 0 {
             summary.push_str(&format!("; {}: {}", what, format_things(number, "row")));
@@ -214,5 +214,5 @@ async fn inserted_again(
         record.run_id
     );
     let job = missing::MissingJob::of_saved(rows, counts.staged);
-    Ok((Job::Missing(job), summary, counts.staged - counts.missing))
+    Ok((Job::Missing(job), summary, counts.staged.saturating_sub(counts.missing)))
 }

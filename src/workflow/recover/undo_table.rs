@@ -130,7 +130,11 @@ pub(super) async fn replaced(
     let bound = super::whole::bound_to(&ground.live, &table).await?;
     if !bound.is_empty() {
         return Err(refused(
-            format!("{} would go on pointing at the renamed table", bound.join(", ")),
+            format!(
+                "what depends on {} would go on pointing at the renamed table: {}",
+                table.display(),
+                bound.join(", ")
+            ),
             "drop these first, or bring rows over by --mode missing",
         ));
     }
