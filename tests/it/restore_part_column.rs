@@ -249,3 +249,24 @@ fn foreign_keys_and_triggers_in_the_way_are_found_before_anything_is_changed() {
     scene.run(0, &chosen);
     assert_eq!(scene.database.query("SELECT cook FROM dish ORDER BY id"), "1\n2\n3\n1\n1");
 }
+
+#[test]
+fn a_row_that_somebody_holds_is_waited_for_and_tried_again() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql("CREATE TABLE dish (id int PRIMARY KEY, price int); INSERT INTO dish VALUES (1, 1), (2, 2)");
+    let id = scene.take_snapshot();
+    scene.database.sql("UPDATE dish SET price = 0");
+    let command = ["restore", &id, "--table", "dish", "--column", "price", "--yes"];
+    let output = std::thread::scope(|scope| {
+        let holder = scope
+            .spawn(|| scene.database.sql("BEGIN; UPDATE dish SET price = 7 WHERE id = 1; SELECT pg_sleep(6); COMMIT"));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let output = scene.run(0, &command);
+        holder.join().unwrap();
+        output
+    });
+    assert!(output.stderr.contains("trying again (1 of"), "{}", output.stderr);
+    assert_eq!(scene.database.query("SELECT id, price FROM dish ORDER BY id"), "1|1\n2|2");
+    let saved = scene.database.query("SELECT saved FROM safe_migrate.recovery");
+    assert_eq!(scene.database.query(&format!("SELECT old_value FROM safe_migrate.{saved} ORDER BY id")), "7\n0");
+}

@@ -124,6 +124,9 @@ pub(super) async fn count(work: &Work<'_>, mut job: ReturnJob, source: String) -
         described(&job.definition),
         beside(&job.dependents)
     ));
+    if work.request.batch.is_some() {
+        plan.notes.push("in one transaction, not in batches: the column is made in it".to_owned());
+    }
     job.source = source;
     Ok((Job::ColumnReturns(job), plan))
 }

@@ -1,5 +1,7 @@
 //! The run: its record, the transaction (or one per batch), and what is said when it stops.
 
+use std::time::Duration;
+
 use crate::postgres::ledger::{self, RecoveryRecord};
 use crate::postgres::recovery::{self, Outcome};
 use crate::postgres::{Ledger, RunRecord};
@@ -9,6 +11,9 @@ use super::super::schema_reading::read_raw;
 use super::super::{Error, Gate, Unit, run_record};
 use super::plan::PartDone;
 use super::{Ground, Work, column, column_returns, missing, undo_table, whole};
+
+/// Between two tries of a transaction that waited too long for a lock, times the number of tries.
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// What is written to the live database.
 pub(super) enum Job {
@@ -95,7 +100,15 @@ pub(super) async fn as_run(
     }
     let known = if job.changes_schema() { ground.schema_is_known().await? } else { false };
     let mut writer = Writer { ground, job, batch, committed: 0, changed: 0, saved: None, notes: Vec::new() };
-    let result = ground.cancel_on_interrupt(writer.write_all(work, &mut run, undoes)).await;
+    let mut attempt = 0;
+    let result = loop {
+        let result = ground.cancel_on_interrupt(writer.write_all(work, &mut run, undoes)).await;
+        // Nothing is committed yet but, in batches, the row of the run.
+        match result {
+            Err(error) if batch.is_none() && ground.try_again(&error, &mut attempt).await => {}
+            result => break result,
+        }
+    };
     let Writer { committed, changed, saved, notes, .. } = writer;
     match result {
         Ok(()) => {
@@ -165,9 +178,13 @@ impl Writer<'_> {
         while after < staged {
             let upto = after.saturating_add(size);
             let range = (i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(upto).unwrap_or(i64::MAX));
-            self.begin().await?;
-            let written = self.job.write(self.ground, range, record).await?;
-            self.commit().await?;
+            let mut attempt = 0;
+            let written = loop {
+                match self.one_batch(range, record).await {
+                    Err(error) if self.ground.try_again(&error, &mut attempt).await => {}
+                    result => break result?,
+                }
+            };
             self.changed += written;
             self.committed += written;
             operator.advance(upto.min(staged) - after);
@@ -175,6 +192,13 @@ impl Writer<'_> {
         }
         operator.finish(&crate::report::format_things(self.changed, "row"));
         Ok(())
+    }
+
+    async fn one_batch(&self, range: (i64, i64), record: &RecoveryRecord) -> Result<u64, Error> {
+        self.begin().await?;
+        let written = self.job.write(self.ground, range, record).await?;
+        self.commit().await?;
+        Ok(written)
     }
 
     async fn begin(&self) -> Result<(), Error> {
@@ -199,6 +223,20 @@ impl Writer<'_> {
 }
 
 impl Ground<'_> {
+    /// Whether a transaction that others did not let through is tried again; it is rolled back then.
+    async fn try_again(&self, error: &Error, attempt: &mut u32) -> bool {
+        let busy = matches!(error, Error::Database(error) if error.is_lock_timeout() || error.is_deadlock());
+        let retries = self.project.execute.retries;
+        if !busy || *attempt >= retries || self.interrupt.is_set() {
+            return false;
+        }
+        *attempt += 1;
+        self.operator.warn(&format!("{error}; trying again ({attempt} of {retries})"));
+        recovery::roll_back(&self.live).await;
+        tokio::time::sleep(BETWEEN_TRIES * *attempt).await;
+        true
+    }
+
     /// Lets a step run; the operator's wish to stop cancels its statement, and the step ends with an error.
     async fn cancel_on_interrupt<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut step = std::pin::pin!(step);
