@@ -1,4 +1,4 @@
-//! The entries of an archive's post-data section, each with its SQL and what it depends on.
+//! The entries of an archive, each with its SQL and what it depends on.
 //!
 //! `pg_restore --verbose --file=-` prints each entry below a header of comment lines (`_printTocEntry` in
 //! `pg_backup_archiver.c`):
@@ -11,12 +11,11 @@
 //! ```
 //! The text is read by tokens, because a literal may hold exactly such lines.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use squawk_lexer::{TokenKind, tokenize};
 
-use super::archive::{ArchiveError, Section, Tablespaces, output};
+use super::archive::{ArchiveError, Tablespaces, output, text_of};
 use super::{DatabaseError, Programs, Session};
 
 /// One entry of an archive.
@@ -24,55 +23,49 @@ use super::{DatabaseError, Programs, Session};
 pub struct ArchiveEntry {
     /// Its number in the archive, the first word of its line in `pg_restore --list`.
     pub id: u32,
-    /// `INDEX`, `CONSTRAINT`, `FK CONSTRAINT`, `TRIGGER`, …
+    /// What it is, such as `TABLE`, `INDEX` or `FK CONSTRAINT`.
     pub kind: String,
-    /// Numbers of the entries that must be there before.
-    pub dependencies: Vec<u32>,
-    /// The statements that make it.
+    /// Its schema; none for what lies in none.
+    pub schema: Option<String>,
+    /// Its tag: a name, or `table constraint`, or `COLUMN table.column`.
+    pub name: String,
+    /// Numbers of the entries that it needs.
+    pub needs: Vec<u32>,
+    /// The statements that make it; empty in an archive whose text is not UTF-8 (a database without an encoding).
     pub sql: String,
     /// The tablespace that was chosen before it, as it stands in the script.
     tablespace: String,
 }
 
-/// Prints the post-data entries of an archive, chosen by `list` as `pg_restore --use-list` takes it.
-pub async fn post_data(
+/// Reads the entries of an archive in its order, chosen by `list` (as `pg_restore --use-list` takes it) when there is one.
+pub async fn entries(
     programs: &Programs,
     archive: &Path,
-    list: &Path,
+    list: Option<&Path>,
     tablespaces: Tablespaces,
 ) -> Result<Vec<ArchiveEntry>, ArchiveError> {
     let mut command = programs.command("pg_restore");
-    command.args(["--verbose", "--file=-", Section::PostData.argument(), "--use-list"]).arg(list);
+    command.args(["--verbose", "--file=-"]);
+    if let Some(list) = list {
+        command.arg("--use-list").arg(list);
+    }
     if tablespaces == Tablespaces::Default {
         command.arg("--no-tablespaces");
     }
     command.arg(archive);
     let script = output(command, "pg_restore to text").await?;
-    Ok(String::from_utf8(script).map(|script| read(&script)).unwrap_or_default())
+    Ok(match std::str::from_utf8(&script) {
+        Ok(script) => read(script),
+        Err(_) => {
+            read(&text_of(script)).into_iter().map(|entry| ArchiveEntry { sql: String::new(), ..entry }).collect()
+        }
+    })
 }
 
 /// Makes an entry.
 pub async fn make(session: &Session, entry: &ArchiveEntry) -> Result<(), DatabaseError> {
     let sql = format!("SET default_tablespace = {};\n{}", entry.tablespace, entry.sql);
     Ok(session.batch_execute(&sql).await?)
-}
-
-/// The numbers of the tables in a list of contents, by schema and name: `214; 1259 16500 TABLE public orders_order app`.
-///
-/// Names with spaces cannot be told apart in a list; they have no number here, and what belongs to them is left to
-/// `pg_restore`.
-pub fn table_ids(contents: &[String]) -> BTreeMap<(String, String), u32> {
-    let table = |line: &String| {
-        let words: Vec<&str> = line.split(' ').collect();
-        match words.as_slice() {
-            [id, _, _, "TABLE", schema, name, _owner] => {
-                let id = id.strip_suffix(';')?.parse().ok()?;
-                Some((((*schema).to_owned(), (*name).to_owned()), id))
-            }
-            _ => None,
-        }
-    };
-    contents.iter().filter_map(table).collect()
 }
 
 fn read(script: &str) -> Vec<ArchiveEntry> {
@@ -135,11 +128,9 @@ impl Reader {
             self.current = Some(ArchiveEntry { id, tablespace: self.tablespace.clone(), ..ArchiveEntry::default() });
         } else if let Some(entry) = &mut self.current {
             if let Some(ids) = line.strip_prefix("-- Dependencies: ") {
-                entry.dependencies = ids.split_whitespace().filter_map(|id| id.parse().ok()).collect();
-            } else if let Some((_, rest)) = line.split_once("; Type: ")
-                && line.starts_with("-- Name: ")
-            {
-                entry.kind = rest.split(';').next().unwrap_or_default().to_owned();
+                entry.needs = ids.split_whitespace().filter_map(|id| id.parse().ok()).collect();
+            } else if let Some((name, kind, schema)) = named(line) {
+                (entry.name, entry.kind, entry.schema) = (name, kind, schema);
             }
         }
     }
@@ -150,6 +141,13 @@ impl Reader {
             self.entries.push(entry);
         }
     }
+}
+
+fn named(line: &str) -> Option<(String, String, Option<String>)> {
+    let (rest, _owner) = line.strip_prefix("-- Name: ")?.rsplit_once("; Owner:")?;
+    let (rest, schema) = rest.rsplit_once("; Schema: ")?;
+    let (name, kind) = rest.rsplit_once("; Type: ")?;
+    Some((name.to_owned(), kind.to_owned(), (schema != "-").then(|| schema.to_owned())))
 }
 
 #[cfg(test)]
@@ -172,22 +170,21 @@ mod tests {
     fn entries_are_read_with_what_they_depend_on() {
         let entries = read(SCRIPT);
         assert_eq!(entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), [12, 13]);
-        assert_eq!((entries[0].kind.as_str(), entries[0].dependencies.as_slice()), ("CONSTRAINT", &[5, 7][..]));
+        assert_eq!((entries[0].kind.as_str(), entries[0].needs.as_slice()), ("CONSTRAINT", &[5, 7][..]));
         assert_eq!(entries[0].sql, "ALTER TABLE ONLY public.soup\n    ADD CONSTRAINT soup_pkey PRIMARY KEY (id);");
         assert_eq!((entries[0].tablespace.as_str(), entries[1].tablespace.as_str()), ("''", "\"fast\""));
         assert!(entries[1].sql.contains("TOC entry 99") && entries[1].sql.ends_with("CLUSTER ON soup_name;"));
     }
 
     #[test]
-    fn tables_are_found_by_name() {
-        let line = |text: &str| text.to_owned();
-        let contents = [
-            line("; Archive created at"),
-            line("214; 1259 16500 TABLE public orders_order app"),
-            line("215; 1259 16501 TABLE public two words app"),
-            line("3564; 2606 16440 CONSTRAINT public orders_order orders_order_pkey app"),
-        ];
-        let ids = table_ids(&contents);
-        assert_eq!(ids.into_iter().collect::<Vec<_>>(), [(("public".to_owned(), "orders_order".to_owned()), 214)]);
+    fn names_and_schemas_may_hold_anything() {
+        let text = "--\n-- TOC entry 218 (class 1259 OID 16386)\n-- Dependencies: 217 6\n\
+                    -- Name: a; b; Type: TABLE; Schema: My Schema; Owner: postgres\n--\n\nCREATE TABLE x ();\n\
+                    --\n-- TOC entry 6 (class 2615 OID 2200)\n-- Name: s; Type: SCHEMA; Schema: -; Owner: \n--\n";
+        let found = read(text);
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].id, found[0].needs.as_slice(), found[0].name.as_str()), (218, &[217, 6][..], "a; b"));
+        assert_eq!((found[0].kind.as_str(), found[0].schema.as_deref()), ("TABLE", Some("My Schema")));
+        assert_eq!((found[1].kind.as_str(), found[1].schema.as_deref()), ("SCHEMA", None));
     }
 }

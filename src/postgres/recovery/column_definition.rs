@@ -1,7 +1,7 @@
 //! A column that the live table does not have any more: its definition, and what stood on it.
 
+use super::super::ArchiveEntry;
 use super::super::{DatabaseError, Session, qualified, quote_identifier, quote_literal};
-use super::entries::ArchiveEntry;
 use super::facts::Relation;
 
 /// The definition of a column, read from the scratch database.

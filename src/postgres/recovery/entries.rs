@@ -1,60 +1,11 @@
-//! The entries of an archive with their dependencies, and the SQL of some of them.
+//! The SQL of some entries of an archive, and what they need of others.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::super::archive::{ArchiveError, Section, output, text_of};
+use super::super::archive::{ArchiveError, Section, Tablespaces, output, text_of};
+use super::super::archive_entries::{self, ArchiveEntry};
 use super::super::{DatabaseError, Programs, Session, qualified, quote_identifier};
-
-/// One entry of an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArchiveEntry {
-    /// Its number in the archive.
-    pub id: u32,
-    /// Numbers of the entries that it needs.
-    pub needs: Vec<u32>,
-    /// What it is, such as `TABLE` or `FK CONSTRAINT`.
-    pub kind: String,
-    /// Its schema; none for what lies in none.
-    pub schema: Option<String>,
-    /// Its tag: a name, or `table constraint`, or `COLUMN table.column`.
-    pub name: String,
-}
-
-/// Reads the entries of an archive in its order.
-///
-/// Only the verbose text has the dependencies: `-- TOC entry 218 (class 1259 OID 16386)`, `-- Dependencies: 217 216`,
-/// `-- Name: t; Type: TABLE; Schema: public; Owner: o` (`_printTocEntry` in `pg_backup_archiver.c`).
-pub async fn entries(programs: &Programs, archive: &Path) -> Result<Vec<ArchiveEntry>, ArchiveError> {
-    let mut command = programs.command("pg_restore");
-    command.args(["--verbose", "--file=-"]).arg(archive);
-    Ok(parse(&text_of(output(command, "pg_restore to text").await?)))
-}
-
-fn parse(text: &str) -> Vec<ArchiveEntry> {
-    let mut found = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(id) = line.strip_prefix("-- TOC entry ").and_then(|rest| rest.split(' ').next()?.parse().ok()) else {
-            continue;
-        };
-        let mut next = lines.next().unwrap_or_default();
-        let mut needs = Vec::new();
-        if let Some(list) = next.strip_prefix("-- Dependencies: ") {
-            needs = list.split(' ').filter_map(|one| one.parse().ok()).collect();
-            next = lines.next().unwrap_or_default();
-        }
-        found.extend(named(next).map(|(name, kind, schema)| ArchiveEntry { id, needs, kind, schema, name }));
-    }
-    found
-}
-
-fn named(line: &str) -> Option<(String, String, Option<String>)> {
-    let (rest, _owner) = line.strip_prefix("-- Name: ")?.rsplit_once("; Owner:")?;
-    let (rest, schema) = rest.rsplit_once("; Schema: ")?;
-    let (name, kind) = rest.rsplit_once("; Type: ")?;
-    Some((name.to_owned(), kind.to_owned(), (schema != "-").then(|| schema.to_owned())))
-}
 
 /// The SQL of some entries, in the order of the archive, ready for a session of ours.
 pub async fn script(
@@ -63,7 +14,8 @@ pub async fn script(
     ids: &BTreeSet<u32>,
     section: Option<Section>,
 ) -> Result<String, ArchiveError> {
-    let order: Vec<u32> = entries(programs, archive).await?.iter().map(|entry| entry.id).collect();
+    let all = archive_entries::entries(programs, archive, None, Tablespaces::AsRecorded).await?;
+    let order: Vec<u32> = all.iter().map(|entry| entry.id).collect();
     let list: String = order.iter().filter(|id| ids.contains(id)).map(|id| format!("{id};\n")).collect();
     let path = archive.with_extension("part.list");
     let doing = "the list of wanted entries";
@@ -173,18 +125,6 @@ async fn is_there(live: &Session, entry: &ArchiveEntry) -> Result<bool, Database
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn entries_are_read_with_their_dependencies() {
-        let text = "--\n-- TOC entry 218 (class 1259 OID 16386)\n-- Dependencies: 217 6\n\
-                    -- Name: a; b; Type: TABLE; Schema: My Schema; Owner: postgres\n--\n\nCREATE TABLE …\n\
-                    --\n-- TOC entry 6 (class 2615 OID 2200)\n-- Name: s; Type: SCHEMA; Schema: -; Owner: \n--\n";
-        let found = parse(text);
-        assert_eq!(found.len(), 2);
-        assert_eq!((found[0].id, found[0].needs.as_slice(), found[0].name.as_str()), (218, &[217, 6][..], "a; b"));
-        assert_eq!((found[0].kind.as_str(), found[0].schema.as_deref()), ("TABLE", Some("My Schema")));
-        assert_eq!((found[1].kind.as_str(), found[1].schema.as_deref()), ("SCHEMA", None));
-    }
 
     #[test]
     fn a_script_loses_what_only_psql_knows() {

@@ -48,7 +48,7 @@ pub async fn fill(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &d
     archive::restore(programs, spec, &schema, Some(Section::PreData), Some(&list), tablespaces, 1).await?;
 
     let busy = maintenance::connection(spec, &session, target.jobs + 1).await?;
-    let builds = builds(manifest, &contents, archive_entries::post_data(programs, &schema, &list, tablespaces).await?);
+    let builds = builds(manifest, archive_entries::entries(programs, &schema, Some(&list), tablespaces).await?);
     let independent = statistics::independent(&session).await?;
     let analyze = manifest.tables.iter().map(|table| independent.contains(&name(table))).collect();
     let done = rows::load(&busy, target.jobs, reader, builds, analyze, operator).await?;
@@ -74,27 +74,32 @@ fn name(table: &TableData) -> (String, String) {
     (table.schema.clone(), table.name.clone())
 }
 
+/// What an index or a constraint must not wait for: all that post-data makes comes in the archive's own order.
+const POST_DATA: &[&str] = &["INDEX", "CONSTRAINT", "INDEX ATTACH", "STATISTICS", "RULE", "MATERIALIZED VIEW DATA"];
+
 /// The indexes and the constraints over indexes of each table that is loaded on its own, as the manifest counts them.
 ///
-/// Only what depends on that table and on what pre-data made is taken: the rest of post-data comes in the archive's own
-/// order, when all rows are there.
-fn builds(manifest: &Manifest, contents: &[String], entries: Vec<ArchiveEntry>) -> BTreeMap<usize, Vec<ArchiveEntry>> {
-    let ids = archive_entries::table_ids(contents);
-    let own = |table: &&(usize, &TableData)| table.1.hash_partition_root.is_none() && !table.1.segments.is_empty();
-    let tables: BTreeMap<u32, usize> = manifest
-        .tables
-        .iter()
-        .enumerate()
-        .collect::<Vec<_>>()
-        .iter()
-        .filter(own)
-        .filter_map(|(index, table)| Some((*ids.get(&name(table))?, *index)))
+/// Only what depends on that table and on what pre-data made is taken; the rest comes when all rows are there.
+fn builds(manifest: &Manifest, entries: Vec<ArchiveEntry>) -> BTreeMap<usize, Vec<ArchiveEntry>> {
+    let own = |table: &TableData| table.hash_partition_root.is_none() && !table.segments.is_empty();
+    let numbers: BTreeMap<(&str, &str), usize> = (manifest.tables.iter().enumerate())
+        .filter(|(_, table)| own(table))
+        .map(|(number, table)| ((table.schema.as_str(), table.name.as_str()), number))
         .collect();
-    let later: BTreeSet<u32> = entries.iter().map(|entry| entry.id).collect();
+    let number = |entry: &ArchiveEntry| {
+        let name = (entry.schema.as_deref().unwrap_or_default(), entry.name.as_str());
+        (entry.kind == "TABLE").then(|| Some((entry.id, *numbers.get(&name)?)))?
+    };
+    let tables: BTreeMap<u32, usize> = entries.iter().filter_map(number).collect();
+    let later: BTreeSet<u32> =
+        entries.iter().filter(|entry| POST_DATA.contains(&entry.kind.as_str())).map(|entry| entry.id).collect();
     let mut builds: BTreeMap<usize, Vec<ArchiveEntry>> = BTreeMap::new();
-    for entry in entries.into_iter().filter(|entry| ["INDEX", "CONSTRAINT"].contains(&entry.kind.as_str())) {
-        let table = entry.dependencies.iter().find_map(|id| tables.get(id));
-        if let Some(table) = table.filter(|_| !entry.dependencies.iter().any(|id| later.contains(id))) {
+    for entry in entries {
+        let early = ["INDEX", "CONSTRAINT"].contains(&entry.kind.as_str())
+            && !entry.sql.is_empty()
+            && !entry.needs.iter().any(|id| later.contains(id));
+        let table = entry.needs.iter().find_map(|id| tables.get(id));
+        if let Some(table) = table.filter(|_| early) {
             builds.entry(*table).or_default().push(entry);
         }
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::postgres::ArchiveEntry;
 use crate::postgres::ledger::RecoveryRecord;
-use crate::postgres::recovery::{self, ArchiveEntry, ColumnDefinition, ColumnRows, Dependent, ForeignKey};
+use crate::postgres::recovery::{self, ColumnDefinition, ColumnRows, Dependent, ForeignKey};
 use crate::postgres::{RunRecord, Session, catalog};
 
 use super::super::{Error, manifest_parts};
@@ -53,7 +54,7 @@ impl Work<'_> {
     async fn prerequisites(&self, roots: Vec<u32>) -> Result<Vec<ArchiveEntry>, Error> {
         let mut all = self.archive.entries.clone();
         // No entry has number 0: it stands for the wish.
-        all.push(ArchiveEntry { id: 0, needs: roots, kind: String::new(), schema: None, name: String::new() });
+        all.push(ArchiveEntry { needs: roots, ..ArchiveEntry::default() });
         self.prerequisites_of(&all, &BTreeSet::from([0])).await
     }
 

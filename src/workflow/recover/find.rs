@@ -1,8 +1,8 @@
 //! Which table and column the operator means.
 
 use crate::migration::nearest;
+use crate::postgres::ArchiveEntry;
 use crate::postgres::quote_identifier;
-use crate::postgres::recovery::ArchiveEntry;
 
 use super::super::Error;
 
@@ -102,13 +102,8 @@ mod tests {
     use super::*;
 
     fn entry(kind: &str, schema: &str, name: &str) -> ArchiveEntry {
-        ArchiveEntry {
-            id: 1,
-            needs: Vec::new(),
-            kind: kind.to_owned(),
-            schema: Some(schema.to_owned()),
-            name: name.to_owned(),
-        }
+        let (kind, schema, name) = (kind.to_owned(), Some(schema.to_owned()), name.to_owned());
+        ArchiveEntry { id: 1, kind, schema, name, ..ArchiveEntry::default() }
     }
 
     #[test]

@@ -4,13 +4,17 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::postgres::ArchiveEntry;
 use crate::postgres::database::{self, MarkedDatabase};
 use crate::postgres::not_carried::missing_tablespaces;
-use crate::postgres::recovery::{self, ArchiveEntry, Relation};
-use crate::postgres::{ConnectionSpec, MarkKind, Section, Session, Tablespaces, archive, copy, prepare_copy_session};
+use crate::postgres::recovery::{self, Relation};
+use crate::postgres::{
+    ConnectionSpec, MarkKind, Section, Session, Tablespaces, archive, archive_entries, copy, prepare_copy_session,
+};
 use crate::report::format_things;
 use crate::snapshot::{Manifest, Segment, SnapshotReader, TableData, Totals};
 
+use super::super::fill::{write_file, write_list};
 use super::super::project::Server;
 use super::super::{Error, Gate, Operator, Project, Unit, manifest_parts, proof, shadow};
 
@@ -25,12 +29,8 @@ pub(super) struct Archive {
 impl Archive {
     /// Reads it from the snapshot.
     pub(super) async fn read(server: &Server, reader: &SnapshotReader, files: &Path) -> Result<Self, Error> {
-        let path = files.join("schema.dump");
-        let bytes = reader.get_blob(&reader.manifest().schema).await?;
-        tokio::fs::write(&path, bytes)
-            .await
-            .map_err(|source| Error::File { what: format!("cannot write {}", path.display()), source })?;
-        let entries = recovery::entries(&server.programs, &path).await?;
+        let path = write_file(files, "schema.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
+        let entries = archive_entries::entries(&server.programs, &path, None, Tablespaces::AsRecorded).await?;
         Ok(Self { path, entries })
     }
 }
@@ -66,18 +66,12 @@ impl Scratch {
     pub(super) async fn make_schema(&self, server: &Server, schema: &Archive, files: &Path) -> Result<Session, Error> {
         let programs = &server.programs;
         let contents = archive::list(programs, &schema.path).await?;
-        let list: String = shadow::without_outside_links(&contents)
-            .lines()
-            .filter(|line| {
-                let entry = line.splitn(4, ' ').nth(3).unwrap_or_default();
-                line.starts_with(';') || !LEFT_OUT.iter().any(|kind| entry.starts_with(kind))
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        let list_file = files.join("schema.list");
-        tokio::fs::write(&list_file, list)
-            .await
-            .map_err(|source| Error::File { what: format!("cannot write {}", list_file.display()), source })?;
+        let mut list = shadow::without_outside_links(&contents);
+        list.retain(|line| {
+            let entry = line.splitn(4, ' ').nth(3).unwrap_or_default();
+            line.starts_with(';') || !LEFT_OUT.iter().any(|kind| entry.starts_with(kind))
+        });
+        let list_file = write_list(files, "schema.list", &list)?;
         let session = self.spec.connect("safe-migrate restore").await?;
         let missing = missing_tablespaces(&session, &archive::tablespaces(programs, &schema.path).await?).await?;
         let tablespaces = if missing.is_empty() { Tablespaces::AsRecorded } else { Tablespaces::Default };

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::postgres::ArchiveEntry;
 use crate::postgres::ledger::RecoveryRecord;
-use crate::postgres::recovery::{self, ArchiveEntry, DefinitionError, ForeignKey, Relation, Renamed, TableScripts};
+use crate::postgres::recovery::{self, DefinitionError, ForeignKey, Relation, Renamed, TableScripts};
 use crate::postgres::{RunRecord, catalog, qualified};
 use crate::snapshot::RowSetHash;
 
