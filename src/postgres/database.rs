@@ -1,7 +1,7 @@
 //! Databases as a whole: their properties, creation, the swap of names, and dropping.
 
 use super::{
-    ConnectionError, ConnectionSpec, DatabaseError, Mark, MarkError, MarkKind, Session, quote_identifier,
+    ConnectionError, ConnectionSpec, DatabaseError, KeptDatabase, Mark, MarkError, MarkKind, Session, quote_identifier,
     quote_literal, subscription,
 };
 
@@ -17,6 +17,12 @@ pub enum ReplaceError {
     /// No connection to the database itself.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// Somebody renamed or dropped it meanwhile.
+    #[error("database \"{database}\" is not the one that it was a moment ago; nothing was changed")]
+    Changed {
+        /// Its name.
+        database: String,
+    },
 }
 
 impl From<tokio_postgres::Error> for ReplaceError {
@@ -39,8 +45,17 @@ impl MarkedDatabase {
         if !exists(session, name).await? {
             return Ok(None);
         }
+        // What a swap put aside carries the evidence of that in the mark's place, and is none of ours to fill or drop.
+        if KeptDatabase::all(session).await?.iter().any(|kept| kept.name == name) {
+            return Ok(None);
+        }
         let mark = Mark::read(session, name).await?.filter(|mark| mark.kind() == kind);
         Ok(mark.map(|mark| Self { name: name.to_owned(), mark }))
+    }
+
+    /// Its OID.
+    pub fn oid(&self) -> u32 {
+        self.mark.oid()
     }
 
     /// Fails unless the database still is the one that we made.
@@ -150,7 +165,7 @@ impl DatabaseProperties {
 
     fn create_sql(&self, name: &str, server_major: u32) -> String {
         let mut sql = format!(
-            "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+            "CREATE DATABASE {} TEMPLATE template0 {CLOSED} ENCODING {} LC_COLLATE {} LC_CTYPE {}",
             quote_identifier(name),
             quote_literal(&self.encoding),
             quote_literal(&self.collate),
@@ -167,6 +182,9 @@ impl DatabaseProperties {
     }
 }
 
+/// How a database begins that [`create`] has not marked yet.
+const CLOSED: &str = "ALLOW_CONNECTIONS false CONNECTION LIMIT 0";
+
 /// Whether a database of that name exists.
 pub async fn exists(session: &Session, name: &str) -> Result<bool, DatabaseError> {
     let row =
@@ -174,7 +192,33 @@ pub async fn exists(session: &Session, name: &str) -> Result<bool, DatabaseError
     Ok(row.get(0))
 }
 
+/// The database that a session is connected to.
+pub async fn current(session: &Session) -> Result<String, DatabaseError> {
+    Ok(session.query_one("SELECT pg_catalog.current_database()::text", &[]).await?.get(0))
+}
+
+/// Bytes on disk; none when there is no such database, or the role may not know.
+pub async fn size(session: &Session, name: &str) -> Result<Option<u64>, DatabaseError> {
+    let row = session
+        .query_opt(
+            "SELECT CASE WHEN pg_catalog.has_database_privilege(oid, 'CONNECT') THEN pg_catalog.pg_database_size(oid) END
+               FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&name],
+        )
+        .await?;
+    Ok(row.and_then(|row| row.get::<_, Option<i64>>(0)).and_then(|bytes| u64::try_from(bytes).ok()))
+}
+
+/// Where the server keeps its data, on its own machine; none when the role may not know.
+pub async fn data_directory(session: &Session) -> Result<Option<String>, DatabaseError> {
+    let sql = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'";
+    Ok(session.query_opt(sql, &[]).await?.and_then(|row| row.get(0)))
+}
+
 /// Creates an empty database with the locale of `like` and the given mark. `session` is on another database.
+///
+/// It accepts no connections until it has its mark: what a kill in between leaves is told from everybody else's
+/// databases by that, and by holding nothing ([`drop_unmarked`]).
 pub async fn create(
     session: &Session,
     name: &str,
@@ -183,20 +227,30 @@ pub async fn create(
 ) -> Result<MarkedDatabase, ReplaceError> {
     let major = session.server_version_num() / 10_000;
     session.batch_execute(&like.create_sql(name, major)).await?;
-    match Mark::set(session, name, kind).await {
+    match mark_and_open(session, name, kind).await {
         Ok(mark) => Ok(MarkedDatabase { name: name.to_owned(), mark }),
         Err(error) => {
             // Made a moment ago by this session, and still empty.
-            session.batch_execute(&format!("DROP DATABASE {}", quote_identifier(name))).await?;
-            Err(error.into())
+            session.batch_execute(&format!("ROLLBACK;DROP DATABASE {}", quote_identifier(name))).await?;
+            Err(error)
         }
     }
+}
+
+async fn mark_and_open(session: &Session, name: &str, kind: MarkKind) -> Result<Mark, ReplaceError> {
+    session.batch_execute("BEGIN").await?;
+    let mark = Mark::set(session, name, kind).await?;
+    let open =
+        format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1;COMMIT", quote_identifier(name));
+    session.batch_execute(&open).await?;
+    Ok(mark)
 }
 
 /// Gives a filled database the owner, ACL, comment and settings of `like`. `session` is connected to that very
 /// database: the catalogs that all share keep its comment and its settings in its own encoding.
 ///
-/// Database settings and ACLs do not follow a rename, so they are set again. The connection limit is part of the swap.
+/// Database settings and ACLs do not follow a rename, so they are set again. The connection limit is the last of them
+/// ([`limit_connections`]): our own sessions count too.
 pub async fn copy_properties(session: &Session, name: &str, like: &DatabaseProperties) -> Result<(), DatabaseError> {
     let database = quote_identifier(name);
     let mut sql = vec![format!("ALTER DATABASE {database} OWNER TO {}", quote_identifier(&like.owner))];
@@ -224,6 +278,13 @@ pub async fn copy_properties(session: &Session, name: &str, like: &DatabasePrope
         session.batch_execute(&statement).await?;
     }
     Ok(())
+}
+
+/// Gives a restored database the connection limit of `like`.
+pub async fn limit_connections(session: &Session, name: &str, like: &DatabaseProperties) -> Result<(), DatabaseError> {
+    let sql =
+        format!("ALTER DATABASE {} WITH CONNECTION LIMIT {}", quote_identifier(name), like.connection_limit.max(-1));
+    Ok(session.batch_execute(&sql).await?)
 }
 
 /// Parameters whose value is a list: `SET x TO 'a, b'` would be one element (pg_dump knows the same five:
@@ -282,6 +343,14 @@ async fn grants(session: &Session, database: &str, acl: &str) -> Result<Vec<Stri
         .collect())
 }
 
+/// Drops the old database that a swap put aside, after checking on this very session that it still is that one.
+pub async fn drop_kept(session: &Session, kept: &KeptDatabase) -> Result<(), ReplaceError> {
+    if kept.name == kept.live || !kept.is_unchanged(session).await? {
+        return Err(ReplaceError::Changed { database: kept.name.clone() });
+    }
+    Ok(session.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", quote_identifier(&kept.name))).await?)
+}
+
 /// Drops a database of ours, after checking that it still is that one. `session` is a maintenance session, `server` any
 /// connection of its server.
 pub async fn drop_marked(
@@ -304,10 +373,9 @@ pub async fn drop_unfinished(
     server: &ConnectionSpec,
     live: &str,
 ) -> Result<Vec<String>, ReplaceError> {
-    let prefix = restored_prefix(live);
-    let mut dropped = Vec::new();
+    let mut dropped = drop_unmarked(session, live).await?;
     for (name, mark) in Mark::all(session).await? {
-        if mark.kind() == MarkKind::Unfinished && (name.starts_with(&prefix) || name == live) {
+        if mark.kind() == MarkKind::Unfinished && belongs_to(&name, live) {
             drop_marked(session, server, &MarkedDatabase { name: name.clone(), mark }).await?;
             dropped.push(name);
         }
@@ -315,85 +383,44 @@ pub async fn drop_unfinished(
     Ok(dropped)
 }
 
-/// How the names of databases begin that a restore of `live` fills.
-pub fn restored_prefix(live: &str) -> String {
-    format!("{live}_restored_")
-}
-
-/// What stands in the way of a swap, in the words of the operator; empty when nothing does.
-pub async fn swap_obstacles(session: &Session, live: &str) -> Result<Vec<String>, DatabaseError> {
+/// Drops what a kill between `CREATE DATABASE` and the mark left: named like ours, never opened (it is closed and has
+/// limit 0), without settings, and as large as `template0`, so that there is no row in it that is not there too.
+async fn drop_unmarked(session: &Session, live: &str) -> Result<Vec<String>, ReplaceError> {
     let rows = session
         .query(
-            "SELECT 'prepared transaction ' || quote_literal(gid) || ' of ' || database
-               FROM pg_catalog.pg_prepared_xacts WHERE database = $1
-             UNION ALL
-             SELECT 'replication slot ' || slot_name || ' of ' || database
-               FROM pg_catalog.pg_replication_slots WHERE database = $1
-             UNION ALL
-             SELECT 'subscription ' || s.subname FROM pg_catalog.pg_subscription s
-               JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1",
-            &[&live],
+            "SELECT d.datname::text FROM pg_catalog.pg_database d
+              WHERE NOT d.datallowconn AND d.datconnlimit = 0 AND NOT d.datistemplate
+                AND pg_catalog.pg_has_role(d.datdba, 'USAGE')
+                AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = d.oid)",
+            &[],
         )
         .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let mut dropped = Vec::new();
+    for name in rows.iter().map(|row| row.get::<_, String>(0)).filter(|name| belongs_to(name, live)) {
+        let same_size = "SELECT pg_catalog.pg_database_size($1::name) = pg_catalog.pg_database_size('template0')";
+        if session.query_one(same_size, &[&name]).await?.get(0) {
+            session.batch_execute(&format!("DROP DATABASE {}", quote_identifier(&name))).await?;
+            dropped.push(name);
+        }
+    }
+    Ok(dropped)
 }
 
-/// Puts `restored` in the place of `live`, which is kept as `kept` when it exists.
-///
-/// New connections are refused and old ones ended first; both renames and the end of the mark are one transaction, so
-/// the name points either at the old database or at the proven one. `session` is a maintenance session.
-pub async fn swap(session: &Session, live: &str, restored: &MarkedDatabase, kept: &str) -> Result<(), ReplaceError> {
-    restored.check(session).await?;
-    let live_exists = exists(session, live).await?;
-    if live_exists {
-        close(session, live).await?;
-    }
-    let renamed = rename_both(session, live, live_exists, restored, kept).await;
-    if live_exists {
-        // Whatever happened, the old database accepts connections again, under the name that it has now.
-        let name = if renamed.is_ok() { kept } else { live };
-        let reopen = format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quote_identifier(name));
-        session.batch_execute(&reopen).await?;
-    }
-    renamed
+/// Whether a restore of `live` fills databases of this name.
+fn belongs_to(name: &str, live: &str) -> bool {
+    name == live || name.rsplit_once(RESTORED).is_some_and(|(of, _)| of == live)
 }
 
-async fn close(session: &Session, name: &str) -> Result<(), DatabaseError> {
-    session.batch_execute(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", quote_identifier(name))).await?;
-    end_sessions(session, name).await
+const RESTORED: &str = "_restored_";
+
+/// The live name that a restored database of this name belongs to.
+pub fn live_name_of(restored: &str) -> Option<&str> {
+    restored.rsplit_once(RESTORED).map(|(live, _)| live)
 }
 
-async fn end_sessions(session: &Session, name: &str) -> Result<(), DatabaseError> {
-    session
-        .query(
-            "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity
-              WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid()",
-            &[&name],
-        )
-        .await?;
-    Ok(())
-}
-
-async fn rename_both(
-    session: &Session,
-    live: &str,
-    live_exists: bool,
-    restored: &MarkedDatabase,
-    kept: &str,
-) -> Result<(), ReplaceError> {
-    end_sessions(session, &restored.name).await?;
-    let (live, new, kept) = (quote_identifier(live), quote_identifier(&restored.name), quote_identifier(kept));
-    let mut sql = String::from("BEGIN;");
-    if live_exists {
-        sql.push_str(&format!("ALTER DATABASE {live} RENAME TO {kept};"));
-    }
-    // The mark goes with the rename: one that outlived it would make the live database look like a stray.
-    sql.push_str(&format!("{};ALTER DATABASE {new} RENAME TO {live};COMMIT", Mark::reset_sql(&restored.name)));
-    let result = session.batch_execute(&sql).await;
-    if result.is_err() {
-        session.batch_execute("ROLLBACK").await?;
-    }
-    Ok(result?)
+/// How the names of databases begin that a restore of `live` fills.
+pub fn restored_prefix(live: &str) -> String {
+    format!("{live}{RESTORED}")
 }
 
 #[cfg(test)]

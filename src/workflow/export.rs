@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::postgres::{ArchiveFormat, archive};
+use crate::postgres::{ArchiveFormat, WorkDirectory, archive};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
-use super::proof::{self, Proof};
+use super::proof::{self, Proof, ProofLevel};
 use super::shadow::{self, Shadow};
 use super::{Error, Gate, Interrupt, Operator, Project};
+
+/// How the directory of an export begins that is not finished.
+const UNFINISHED: &str = ".safe-migrate-export-";
 
 /// What an export wrote.
 #[derive(Clone, Debug)]
@@ -33,11 +36,10 @@ pub async fn export(
     interrupt: &Interrupt,
 ) -> Result<ExportReport, Error> {
     refuse_existing(path)?;
-    // Beside the place itself, so that it can be renamed into it; removed whatever becomes of us, short of a kill.
+    // Beside the place itself, so that it can be renamed into it; after a kill the next export removes it.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unfinished = tempfile::Builder::new()
-        .prefix(".safe-migrate-export-")
-        .tempdir_in(parent)
+    WorkDirectory::sweep(parent, UNFINISHED);
+    let unfinished = WorkDirectory::named(parent, UNFINISHED)
         .map_err(|source| Error::File { what: format!("cannot make a directory in {}", parent.display()), source })?;
     let reader = SnapshotReader::open(store, id).await?;
     let programs = project.programs(reader.manifest().server.version_num / 10_000)?;
@@ -45,7 +47,7 @@ pub async fn export(
     let shadow = Shadow::restore(project, &programs, &reader, operator, interrupt).await?;
     let dumped = unfinished.path().join("export");
     let dumping = async {
-        let proof = proof::prove(&shadow.spec(), reader.manifest(), project.jobs, operator).await?;
+        let proof = proof::prove(&shadow.spec(), reader.manifest(), ProofLevel::Rows, project.jobs, operator).await?;
         if !proof.differences.is_empty() {
             return Err(Gate::ProofFailed(proof.differences).into());
         }

@@ -4,7 +4,7 @@ use crate::postgres::{Programs, Section, Tablespaces, archive};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
-use super::proof::{self, Proof};
+use super::proof::{self, Proof, ProofLevel};
 use super::shadow::{self, Shadow};
 use super::{Error, Interrupt, Operator, Project};
 
@@ -32,7 +32,7 @@ async fn prove(
     shadow: &Shadow,
     operator: &dyn Operator,
 ) -> Result<Proof, Error> {
-    let mut proof = proof::prove(&shadow.spec(), reader.manifest(), project.jobs, operator).await?;
+    let mut proof = proof::prove(&shadow.spec(), reader.manifest(), ProofLevel::Rows, project.jobs, operator).await?;
     operator.step("comparing the schema with a plain pg_restore");
     let archive_file = shadow.write_file("plain.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
     let contents = archive::list(programs, &archive_file).await?;

@@ -8,6 +8,8 @@ mod init;
 mod plan;
 mod rehearse;
 mod restore;
+mod restore_report;
+mod restore_swap;
 mod rollback;
 mod run_options;
 mod run_report;
