@@ -13,6 +13,8 @@ use super::{DatabaseError, Mark, ReplaceError, Session, quote_identifier};
 /// The server's own limit for other sessions to go away is five seconds for each rename; this is how often it is tried.
 const TRIES: u32 = 3;
 const BETWEEN_ENDINGS: Duration = Duration::from_millis(50);
+/// Times [`BETWEEN_ENDINGS`]: ten seconds, longer than a session of ours takes to notice that nobody listens.
+const ENDING_IS_AWAITED: u32 = 200;
 
 /// Two databases of one server, and the names that they are to have.
 #[derive(Clone, Debug)]
@@ -78,6 +80,19 @@ impl Swap<'_> {
             return Err(ReplaceError::Changed { database: self.live.to_owned() });
         }
         Ok(session.batch_execute("COMMIT").await?)
+    }
+
+    /// Whether the names are swapped, asked on a new session when the one that swapped (`backend`) was lost: waits until
+    /// the server has ended that one, because a commit that was sent may still happen.
+    pub async fn is_done(&self, session: &Session, backend: i32) -> Result<bool, DatabaseError> {
+        let there = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND datname IS NOT NULL)";
+        for _ in 0..ENDING_IS_AWAITED {
+            if !session.query_one(there, &[&backend]).await?.get::<_, bool>(0) {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_ENDINGS).await;
+        }
+        Ok(oid(session, self.live).await? == Some(self.incoming_oid))
     }
 
     fn sql(&self) -> String {

@@ -13,14 +13,16 @@ fn the_plan_says_what_changed_since(version: Version) {
     scene.run(0, &["apply", "--yes", "--skip-rehearsal", "test", "--accept-drift", "tables of the test"]);
     scene.database.sql(
         "DELETE FROM large WHERE i > 75000; DROP TABLE gone; CREATE TABLE fresh AS SELECT generate_series(1, 12) AS a;
-         INSERT INTO menu_category (name, slug) VALUES ('a', 'a'), ('b', 'b'); UPDATE same SET a = 2; ANALYZE large",
+         INSERT INTO menu_category (name, slug) VALUES ('a', 'a'), ('b', 'b'); UPDATE same SET a = 2",
     );
+    // In a session of its own: what a session has not reported yet would be counted twice.
+    scene.database.sql("ANALYZE large");
     let planned = scene.run(0, &["restore", &id, "--in-place", "--dry-run"]);
     let text = &planned.stdout;
     for line in [
         "public.large: about 75,000 rows, then 150,000",
         "public.fresh: new, 12 rows",
-        "public.gone: gone, then 1 rows",
+        "public.gone: gone, then 1 row",
         "public.menu_category: 2 rows, then 0",
         "values changed in place are not seen here",
         "applied since, and taken back: ",
@@ -77,7 +79,7 @@ fn restore_plans_when_the_ledger_or_the_database_is_gone_or_a_table_is_locked() 
     scene.database.sql("DROP SCHEMA safe_migrate CASCADE; INSERT INTO a VALUES (1)");
     let planned = scene.run(0, &["restore", &id, "--in-place", "--dry-run"]).stdout;
     assert!(
-        planned.contains("migrations since are not known") && planned.contains("public.a: 1 rows, then 0"),
+        planned.contains("migrations since are not known") && planned.contains("public.a: 1 row, then 0"),
         "{planned}"
     );
 
@@ -95,8 +97,8 @@ fn restore_plans_when_the_ledger_or_the_database_is_gone_or_a_table_is_locked() 
         "SELECT pg_sleep(60)",
     ]);
     let mut locker = psql.stdout(std::process::Stdio::null()).spawn().unwrap();
-    let held = format!("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'a'::regclass");
-    while scene.database.query(&held) == "0" {
+    let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'a'::regclass";
+    while scene.database.query(held) == "0" {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     scene.run(0, &["restore", &id, "--in-place", "--dry-run"]);

@@ -202,10 +202,9 @@ fn obstacles_are_named(version: Version) {
     scene.database.sql(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"));
     refused(&format!("replication slot {name}"));
     scene.database.sql(&format!("SELECT pg_drop_replication_slot('{name}')"));
-    let subscription = format!(
-        "CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)"
-    );
-    scene.database.sql(&subscription);
+    let subscription =
+        "CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)";
+    scene.database.sql(subscription);
     refused("subscription s");
     scene.database.sql("DROP SUBSCRIPTION s");
 

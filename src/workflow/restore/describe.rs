@@ -89,9 +89,9 @@ fn table(change: &TableChange) -> String {
     let about = if change.exact { "" } else { "about " };
     let name = &change.table;
     match (change.then, change.now) {
-        (Some(then), Some(now)) => format!("{name}: {about}{} rows, then {}", format_count(now), format_count(then)),
-        (Some(then), None) => format!("{name}: gone, then {} rows", format_count(then)),
-        (None, now) => format!("{name}: new, {about}{} rows", format_count(now.unwrap_or_default())),
+        (Some(then), Some(now)) => format!("{name}: {about}{}, then {}", format_things(now, "row"), format_count(then)),
+        (Some(then), None) => format!("{name}: gone, then {}", format_things(then, "row")),
+        (None, now) => format!("{name}: new, {about}{}", format_things(now.unwrap_or_default(), "row")),
     }
 }
 

@@ -137,11 +137,12 @@ fn differs(then: u64, now: u64, exact: bool) -> bool {
     share > NOISE
 }
 
-/// A table that came or went counts with all its rows, and at least as one.
+/// A table that came or went counts with all its rows; one that went counts without any too.
 fn distance(change: &TableChange) -> u64 {
     match (change.then, change.now) {
         (Some(then), Some(now)) => then.abs_diff(now),
-        (one, other) => one.or(other).unwrap_or_default().max(1),
+        (Some(then), None) => then.max(1),
+        (None, now) => now.unwrap_or_default(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::postgres::database::{self, MarkedDatabase};
 use crate::postgres::swap::{self as names, Swap};
-use crate::postgres::{MarkKind, RunLock, RunRecord, Session, SwappedDatabases, keep_session, ledger};
+use crate::postgres::{MarkKind, ReplaceError, RunLock, RunRecord, Session, SwappedDatabases, keep_session, ledger};
 
 use super::super::{Error, Gate, Operator, Project, run_record};
 use super::ask;
@@ -98,7 +98,9 @@ pub(super) async fn put_in_place(
     run_record::keep_if_possible(project, &intended, operator).await;
     let ender = project.maintenance_session().await?;
     let swap = Swap { live, live_oid, incoming: incoming.name, incoming_oid: incoming.oid, kept: &kept, run: &run.id };
-    if let Err(error) = swap.run(session, &ender).await {
+    if let Err(error) = swap.run(session, &ender).await
+        && !happened_all_the_same(project, &swap, session.backend_pid(), &error).await?
+    {
         run.swap = None;
         refuse(live, names::obstacles(session, live).await.unwrap_or_default())?;
         return Err(error.into());
@@ -109,6 +111,25 @@ pub(super) async fn put_in_place(
         live_oid: incoming.oid,
         kept: live_oid.is_some().then_some(kept),
         kept_oid: live_oid,
+    })
+}
+
+/// A connection that is lost at the commit says nothing: the server is asked.
+async fn happened_all_the_same(
+    project: &Project,
+    swap: &Swap<'_>,
+    backend: i32,
+    error: &ReplaceError,
+) -> Result<bool, Error> {
+    if !matches!(error, ReplaceError::Database(error) if error.is_connection_lost()) {
+        return Ok(false);
+    }
+    let asked = async { Ok(swap.is_done(&project.maintenance_session().await?, backend).await?) };
+    asked.await.map_err(|source: Error| Error::RunStopped {
+        production: format!("either the old or the new \"{}\": the connection was lost during the swap", swap.live),
+        changed: true,
+        hint: "when the server is back, run `safe-migrate history`, and the swap again if it did not happen".to_owned(),
+        source: Box::new(source),
     })
 }
 
