@@ -9,6 +9,7 @@ mod connection;
 pub mod contents;
 pub mod copy;
 pub mod database;
+mod database_properties;
 mod execute;
 mod exported_snapshot;
 mod identifier;

@@ -53,7 +53,7 @@ fn space(plan: &RestorePlan) -> String {
 fn time(plan: &RestorePlan) -> String {
     let about = format_duration(Duration::from_secs(plan.time.seconds));
     match plan.time.measured {
-        true => format!("about {about} at the rate of the last restore"),
+        true => format!("about {about}, as the last restore went"),
         false => format!("about {about} at an assumed rate (no restore was measured yet)"),
     }
 }

@@ -41,8 +41,8 @@ pub async fn drop_old(
     refuse(&kept.name, names::obstacles(&session, &kept.name).await?)?;
     let bytes = database::size(&session, &kept.name).await?;
     confirm(&kept, bytes, name, operator)?;
-    database::drop_kept(&session, &kept).await?;
     let mut record = run_record::start(project, &format!("restore --drop-old {}", kept.run));
+    database::drop_kept(&session, &kept).await?;
     run_record::finish(&mut record, "done", None);
     run_record::keep_if_possible(project, &record, operator).await;
     Ok(DropReport { dropped: kept.name, oid: kept.oid, bytes, live: kept.live })

@@ -1,6 +1,7 @@
 //! How much disk and time a restore will take, and how sure that is.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::postgres::{RunRecord, Session, database};
 use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
@@ -13,6 +14,8 @@ use super::super::{Error, Project, run_record};
 const ASSUMED_RATE: u64 = 20_000_000;
 /// Schema, indexes of small tables and the proof of the schema.
 const AT_LEAST_SECONDS: u64 = 2;
+/// Bytes of rows below which the time goes into the schema.
+const SMALL: u64 = 20_000_000;
 /// Records of runs that are looked at for an earlier restore.
 const LOOKED_AT: usize = 20;
 
@@ -55,27 +58,29 @@ fn free_in(path: &Path) -> Option<u64> {
     path.exists().then(|| free_bytes(path).ok()).flatten()
 }
 
-/// From the rate of the last restore of this source, else from an assumed one.
+/// From the last restore of this source, else from an assumed rate.
 pub(super) async fn time(project: &Project, store: &Store, manifest: &Manifest) -> TimeEstimate {
-    let rate = measured_rate(project, store).await;
     let bytes = manifest.totals.raw_bytes;
-    let seconds = (bytes / rate.unwrap_or(ASSUMED_RATE).max(1)).max(AT_LEAST_SECONDS);
-    TimeEstimate { seconds, measured: rate.is_some() }
+    if let Some(measured) = measured(project, store, bytes).await {
+        return TimeEstimate { seconds: measured.as_secs().max(1), measured: true };
+    }
+    TimeEstimate { seconds: (bytes / ASSUMED_RATE).max(AT_LEAST_SECONDS), measured: false }
 }
 
 /// An estimate is not worth a failure: what cannot be read is passed over.
-async fn measured_rate(project: &Project, store: &Store) -> Option<u64> {
+async fn measured(project: &Project, store: &Store, bytes: u64) -> Option<Duration> {
     let runs = run_record::read_newest(store, &project.source, LOOKED_AT).await.ok()?;
     let is_restore = |run: &&RunRecord| run.command.starts_with("restore ") && run.outcome.as_deref() == Some("done");
     for run in runs.iter().rev().filter(is_restore) {
         let Some(took) = run.finished_at.map(|end| (end - run.started_at).unsigned_abs()) else { continue };
         let Some(id) = run.snapshot_id.as_deref().and_then(|id| SnapshotId::parse(id).ok()) else { continue };
         let Ok(reader) = SnapshotReader::open(store, &id).await else { continue };
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-        let rate = reader.manifest().totals.raw_bytes.saturating_mul(1_000) / millis;
-        // A small database measures how long a schema takes, and says nothing of rows.
-        if reader.manifest().totals.raw_bytes > ASSUMED_RATE {
-            return Some(rate);
+        // A small database measures how long a schema takes, which says nothing of rows, and the other way round.
+        let then = reader.manifest().totals.raw_bytes;
+        if (then > SMALL) == (bytes > SMALL) {
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let share = if bytes > SMALL { bytes as f64 / then as f64 } else { 1.0 };
+            return Some(took.mul_f64(share));
         }
     }
     None
