@@ -51,7 +51,7 @@ fn kept(scene: &Scene) -> Vec<String> {
     scene.databases().into_iter().filter(|name| name.contains("_before_")).collect()
 }
 
-fn a_killed_restore_harms_nothing(version: Version, rounds: u32) {
+fn a_killed_restore_harms_nothing(version: Version, kills: u32) {
     let scene = Scene::empty(version);
     let shadow = tempfile::Builder::new().prefix("test-shadow-").tempdir().unwrap();
     let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
@@ -67,21 +67,27 @@ fn a_killed_restore_harms_nothing(version: Version, rounds: u32) {
     let arguments = ["restore", &id, "--in-place", "--yes"];
     let begun = Instant::now();
     scene.run(0, &arguments);
-    let whole = begun.elapsed();
+    let mut whole = begun.elapsed();
     let (mut killed, mut finished, mut swapped) = (0, 0, 0);
-    for round in 0..rounds {
+    while killed < kills {
+        let round = killed + finished;
+        assert!(finished <= 5 * kills, "it cannot be killed in time");
         scene.database.sql("DELETE FROM child WHERE id % 3 = 0; UPDATE big SET c = c + 1 WHERE id % 100 = 0");
         let before = state(&scene);
         let kept_before = kept(&scene).len();
         // Half of them anywhere, half near the end, where the swap is.
         let share = if round % 2 == 0 { rand::random::<f64>() } else { 0.8 + 0.25 * rand::random::<f64>() };
-        match run_for(&scene, &arguments, whole.mul_f64(share)) {
-            true => finished += 1,
-            false => killed += 1,
+        let begun = Instant::now();
+        let was_killed = !run_for(&scene, &arguments, whole.mul_f64(share));
+        if was_killed {
+            killed += 1;
+        } else {
+            // How long one takes changes with what else the machine does.
+            (finished, whole) = (finished + 1, begun.elapsed());
         }
         let after = state(&scene);
         let is_swapped = kept(&scene).len() > kept_before;
-        swapped += u32::from(is_swapped);
+        swapped += u32::from(is_swapped && was_killed);
         assert_eq!(after, if is_swapped { restored.clone() } else { before }, "the live database is whole");
 
         // What was left proven and waiting is swapped in; all else is dropped by the next restore.
@@ -115,9 +121,8 @@ fn a_killed_restore_harms_nothing(version: Version, rounds: u32) {
         std::thread::sleep(Duration::from_millis(50));
     }
     eprintln!(
-        "{rounds} rounds on {version:?}: {killed} killed, {finished} ended first, {swapped} had swapped; one takes {whole:?}"
+        "{version:?}: {killed} killed, {swapped} of them after the swap; {finished} ended first; one takes {whole:?}"
     );
-    assert!(killed > 0, "none was killed");
 }
 
 #[test]
