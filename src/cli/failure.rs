@@ -77,6 +77,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::DataLoss { .. } => "data-loss",
         Gate::NotConfirmed => "not-confirmed",
         Gate::CannotAsk => "no-confirmation",
+        Gate::NameNotTyped(_) => "name-not-typed",
         Gate::LargeSnapshot(_) => "large-snapshot",
         Gate::SwapObstacles { .. } => "swap-obstacles",
         Gate::ProofFailed(_) => "proof-failed",
@@ -128,6 +129,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
             return vec![format!("if that is meant, say so: --accept-data-loss {plan_hash}")];
         }
         Gate::NotConfirmed => return Vec::new(),
+        Gate::NameNotTyped(name) => return vec![format!("in a script: --confirm-name {name}")],
         Gate::CannotAsk => "give --yes to confirm in a script",
         Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",
         Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",

@@ -14,7 +14,11 @@ const NAMING_VARIABLES: [&str; 4] = ["PGDATABASE", "PGSERVICE", "PGHOST", "PGHOS
 impl Context {
     /// The project of this command, with a store.
     pub(crate) fn project(&self) -> Result<Project, CliError> {
-        let target = self.target()?;
+        self.project_on(self.target()?)
+    }
+
+    /// The same on a database that is named in another way.
+    pub(crate) fn project_on(&self, target: ConnectionSpec) -> Result<Project, CliError> {
         let is_local = target.is_local();
         let store = self.config.resolve_store(is_local)?;
         let store = StoreSettings {

@@ -217,12 +217,17 @@ pub async fn list(programs: &Programs, archive: &Path) -> Result<Vec<String>, Ar
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 
-/// The tablespaces that an archive names.
-pub async fn tablespaces(programs: &Programs, archive: &Path) -> Result<Vec<String>, ArchiveError> {
+/// The SQL of an archive, as `pg_restore` would send it.
+pub async fn script(programs: &Programs, archive: &Path) -> Result<String, ArchiveError> {
     let mut command = programs.command("pg_restore");
     command.arg("--file=-").arg(archive);
     let text = output(command, "pg_restore to text").await?;
-    Ok(tablespaces_of(&String::from_utf8_lossy(&text)))
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The tablespaces that an archive names.
+pub async fn tablespaces(programs: &Programs, archive: &Path) -> Result<Vec<String>, ArchiveError> {
+    Ok(tablespaces_of(&script(programs, archive).await?))
 }
 
 /// Reads `SET default_tablespace = name;` lines (`_selectTablespace` in `pg_backup_archiver.c`).

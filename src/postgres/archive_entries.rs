@@ -34,7 +34,7 @@ pub struct ArchiveEntry {
     /// The statements that make it; empty in an archive whose text is not UTF-8 (a database without an encoding).
     pub sql: String,
     /// The tablespace that was chosen before it, as it stands in the script.
-    tablespace: String,
+    pub tablespace: String,
 }
 
 /// Reads the entries of an archive in its order, chosen by `list` (as `pg_restore --use-list` takes it) when there is one.

@@ -209,6 +209,16 @@ pub async fn missing_extensions(session: &Session, names: &[String]) -> Result<V
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// The version in which `CREATE EXTENSION` would install each of these extensions here.
+pub async fn default_extension_versions(
+    session: &Session,
+    names: &[String],
+) -> Result<std::collections::BTreeMap<String, String>, DatabaseError> {
+    let sql = "SELECT name::text, default_version FROM pg_catalog.pg_available_extensions
+                WHERE name = ANY ($1) AND default_version IS NOT NULL";
+    Ok(session.query(sql, &[&names]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 /// Quoted names of invalid indexes. They vanish in a dump and a restore, so they are recorded apart.
 pub async fn invalid_indexes(session: &Session) -> Result<Vec<String>, DatabaseError> {
     let rows = session

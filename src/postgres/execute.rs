@@ -150,8 +150,10 @@ async fn reset(session: &Session) -> Result<(), DatabaseError> {
 }
 
 /// Settings of a session that holds a lock: it is not ended for being idle, and the server notices within two seconds
-/// that we died, also in the middle of a statement, so that a dead run never blocks the next.
+/// that we died, also in the middle of a statement, so that a dead run never blocks the next. What it commits outlives
+/// a crash, also where the server is set to lose the last commits.
 pub async fn keep_session(session: &Session) -> Result<(), DatabaseError> {
+    session.batch_execute("SET synchronous_commit = on").await?;
     if session.server_version_num() >= 140_000 {
         session.batch_execute("SET idle_session_timeout = 0; SET client_connection_check_interval = '2s'").await?;
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{DatabaseError, Session};
 
-/// Longer than the `client_connection_check_interval` of a session that migrates.
+/// Longer than the `client_connection_check_interval` of a session that migrates, or of one that makes a database.
 const DEAD_RUN_IS_NOTICED: Duration = Duration::from_secs(10);
 
 /// Why the lock was not taken.
@@ -38,14 +38,18 @@ pub struct RunLock {
 
 impl RunLock {
     /// Takes the lock of `database` on a maintenance session, trying again until `wait` has passed.
+    ///
+    /// A living run's session is idle nearly always. One in the middle of a statement may be a dead run's that makes or
+    /// drops a database and has not noticed that nobody listens: it is given a moment.
     pub async fn acquire(session: &Session, database: &str, wait: Duration) -> Result<Self, LockError> {
         let run_key = key("run", database);
-        let deadline = Instant::now() + wait;
+        let begun = Instant::now();
         loop {
             if try_lock(session, run_key).await? {
                 return Ok(Self { run_key, target_key: key("target", database) });
             }
-            if Instant::now() >= deadline {
+            let perhaps_dead = begun.elapsed() < DEAD_RUN_IS_NOTICED && is_busy(session, run_key).await?;
+            if begun.elapsed() >= wait && !perhaps_dead {
                 return Err(LockError::Held { database: database.to_owned(), holder: holder(session, run_key).await? });
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
@@ -89,6 +93,20 @@ impl RunLock {
 
 async fn try_lock(session: &Session, key: i64) -> Result<bool, DatabaseError> {
     Ok(session.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key]).await?.get(0))
+}
+
+/// Whether the holder is in the middle of a statement. False where the server does not tell.
+async fn is_busy(session: &Session, key: i64) -> Result<bool, DatabaseError> {
+    let (high, low) = halves(key);
+    let row = session
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+              WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2 AND l.objsubid = 1
+                AND a.state = 'active')",
+            &[&high, &low],
+        )
+        .await?;
+    Ok(row.get(0))
 }
 
 async fn holder(session: &Session, key: i64) -> Result<String, DatabaseError> {

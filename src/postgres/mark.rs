@@ -8,7 +8,8 @@ use super::{DatabaseError, Session, quote_identifier, quote_literal};
 use std::fmt;
 use std::str::FromStr;
 
-const SETTING: &str = "safe_migrate.mark";
+/// The setting that holds it.
+pub(super) const SETTING: &str = "safe_migrate.mark";
 
 /// `setrole = 0`: the database's own settings, not those of a role in it. Other settings are not even looked at: each
 /// database writes its own in its own encoding.
@@ -158,19 +159,21 @@ impl Mark {
 
     /// Every database of the server with a good mark, by name: what a killed run may have left.
     pub async fn all(session: &Session) -> Result<Vec<(String, Self)>, DatabaseError> {
-        let rows = session.query(&format!("{READ} WHERE s.mark IS NOT NULL ORDER BY 1"), &[]).await?;
-        let mut found = Vec::new();
-        for row in rows {
-            let (database, oid): (String, u32) = (row.try_get(0)?, row.try_get(1)?);
-            let mark = mark_text(row.try_get(2)?).and_then(|text| text.parse::<Self>().ok());
-            found.extend(mark.filter(|mark| mark.oid == oid).map(|mark| (database, mark)));
-        }
-        Ok(found)
+        let marked = texts(session).await?.into_iter();
+        let good = |(database, oid, text): (String, u32, String)| {
+            text.parse::<Self>().ok().filter(|mark| mark.oid == oid).map(|mark| (database, mark))
+        };
+        Ok(marked.filter_map(good).collect())
     }
 
     /// The statement that takes the mark off, for the transaction that renames the database.
     pub fn reset_sql(database: &str) -> String {
         format!("ALTER DATABASE {} RESET {SETTING}", quote_identifier(database))
+    }
+
+    /// OID of the database that it was made for.
+    pub fn oid(&self) -> u32 {
+        self.oid
     }
 
     /// What the marked database is.
@@ -188,6 +191,17 @@ impl Mark {
         let Some(row) = row else { return Err(MarkError::NoDatabase { database: database.to_owned() }) };
         Ok((row.try_get(1).map_err(failed)?, mark_text(row.try_get(2).map_err(failed)?)))
     }
+}
+
+/// Every database of the server with something in the mark's place: name, OID, text.
+pub(super) async fn texts(session: &Session) -> Result<Vec<(String, u32, String)>, DatabaseError> {
+    let rows = session.query(&format!("{READ} WHERE s.mark IS NOT NULL ORDER BY 1"), &[]).await?;
+    let mut found = Vec::new();
+    for row in rows {
+        let (database, oid): (String, u32) = (row.try_get(0)?, row.try_get(1)?);
+        found.extend(mark_text(row.try_get(2)?).map(|text| (database, oid, text)));
+    }
+    Ok(found)
 }
 
 /// The mark among a database's settings (`name=value` each).

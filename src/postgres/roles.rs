@@ -9,6 +9,21 @@ pub async fn names(session: &Session) -> Result<Vec<String>, DatabaseError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Those of these roles that can log in.
+pub async fn that_log_in(session: &Session, names: &[String]) -> Result<Vec<String>, DatabaseError> {
+    let sql = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = ANY ($1) AND rolcanlogin ORDER BY 1";
+    Ok(session.query(sql, &[&names]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// The script without `GRANTED BY`: before 16 every superuser could grant, since then a grantor needs the admin option.
+pub fn without_grantors(script: &str) -> String {
+    let plain = |line: &str| match (line.starts_with("GRANT "), line.rsplit_once(" GRANTED BY ")) {
+        (true, Some((grant, _))) => format!("{grant};\n"),
+        _ => format!("{line}\n"),
+    };
+    script.lines().map(plain).collect()
+}
+
 /// Whether the role of this session may create databases.
 pub async fn may_create_databases(session: &Session) -> Result<bool, DatabaseError> {
     let sql = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
@@ -55,6 +70,11 @@ mod tests {
     #[test]
     fn names_are_read_with_their_quotes() {
         assert_eq!(created_by(SCRIPT), ["app", "The Boss"]);
+    }
+
+    #[test]
+    fn grantors_are_left_out() {
+        assert!(without_grantors(SCRIPT).ends_with("WITH SUPERUSER;\nGRANT app TO \"The Boss\";\n"));
     }
 
     #[test]

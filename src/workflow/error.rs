@@ -59,6 +59,9 @@ pub enum Gate {
     /// There is nobody to ask.
     #[error("this needs a confirmation, and there is no terminal to ask on")]
     CannotAsk,
+    /// A database is to be dropped, and its name was not typed.
+    #[error("dropping \"{0}\" cannot be undone, so its name must be typed")]
+    NameNotTyped(String),
     /// The snapshot would be larger than `[limits] ask_above`.
     #[error("the snapshot would copy about {0}, more than [limits] ask_above allows without asking")]
     LargeSnapshot(String),

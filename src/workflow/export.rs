@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::postgres::{ArchiveFormat, archive};
+use crate::postgres::{ArchiveFormat, WorkDirectory, archive};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
-use super::proof::{self, Proof};
+use super::proof::Proof;
 use super::shadow::{self, Shadow};
 use super::{Error, Gate, Interrupt, Operator, Project};
+
+/// How the directory of an export begins that is not finished.
+const UNFINISHED: &str = ".safe-migrate-export-";
 
 /// What an export wrote.
 #[derive(Clone, Debug)]
@@ -33,21 +36,19 @@ pub async fn export(
     interrupt: &Interrupt,
 ) -> Result<ExportReport, Error> {
     refuse_existing(path)?;
-    // Beside the place itself, so that it can be renamed into it; removed whatever becomes of us, short of a kill.
+    // Beside the place itself, so that it can be renamed into it; after a kill the next export removes it.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unfinished = tempfile::Builder::new()
-        .prefix(".safe-migrate-export-")
-        .tempdir_in(parent)
+    WorkDirectory::sweep(parent, UNFINISHED);
+    let unfinished = WorkDirectory::named(parent, UNFINISHED)
         .map_err(|source| Error::File { what: format!("cannot make a directory in {}", parent.display()), source })?;
     let reader = SnapshotReader::open(store, id).await?;
     let programs = project.programs(reader.manifest().server.version_num / 10_000)?;
     operator.step(&format!("restoring snapshot {id} into a shadow"));
-    let shadow = Shadow::restore(project, &programs, &reader, operator, interrupt).await?;
+    let (shadow, proof) = Shadow::restore(project, &programs, &reader, operator, interrupt).await?;
     let dumped = unfinished.path().join("export");
     let dumping = async {
-        let proof = proof::prove(&shadow.spec(), reader.manifest(), project.jobs, operator).await?;
         if !proof.differences.is_empty() {
-            return Err(Gate::ProofFailed(proof.differences).into());
+            return Err(Gate::ProofFailed(proof.differences.clone()).into());
         }
         let left_out = left_out(&programs, &shadow, &reader).await?;
         // The archive carries the settings of the database, and the mark is one.
@@ -55,11 +56,11 @@ pub async fn export(
         operator.step(&format!("writing {}", path.display()));
         let encoding = &reader.manifest().database.encoding;
         archive::dump_whole(&programs, &shadow.spec(), encoding, (format, &dumped), project.jobs).await?;
-        Ok((proof, left_out))
+        Ok(left_out)
     };
     let result = interrupt.or(dumping).await;
     shadow.stop().await?;
-    let (proof, left_out) = result?;
+    let left_out = result?;
     let what = || format!("cannot write {}", path.display());
     let bytes = size(&dumped).map_err(|source| Error::File { what: what(), source })?;
     refuse_existing(path)?;

@@ -124,6 +124,7 @@ mod tests {
             fingerprint_after: None,
             bypass: None,
             error: None,
+            swap: None,
         }
     }
 

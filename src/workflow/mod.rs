@@ -32,7 +32,7 @@ pub use export::{ExportReport, export};
 pub use history::{HistoryEntry, history};
 pub use interrupt::Interrupt;
 pub use project::{Actor, Project, Server};
-pub use proof::Proof;
+pub use proof::{Proof, ProofLevel};
 pub use rehearse_alone::rehearse_alone;
 pub use schema_reading::SchemaReading;
 pub use shadow::Shadow;

@@ -36,4 +36,6 @@ pub trait Operator: Send + Sync {
     fn confirm(&self, question: &str) -> Confirmation;
     /// Asks a person, whatever `--yes` says; without a terminal it cannot.
     fn confirm_typed(&self, question: &str) -> Confirmation;
+    /// Asks a person to type this name, whatever `--yes` says; without a terminal it cannot.
+    fn confirm_name(&self, question: &str, name: &str) -> Confirmation;
 }

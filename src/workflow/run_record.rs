@@ -6,7 +6,7 @@ use crate::postgres::RunRecord;
 use crate::snapshot::SnapshotId;
 use crate::store::{ObjectKey, Store};
 
-use super::{Error, Project};
+use super::{Error, Operator, Project};
 
 /// A new record; its id sorts by time like a snapshot's.
 pub fn start(project: &Project, command: &str) -> RunRecord {
@@ -27,6 +27,7 @@ pub fn start(project: &Project, command: &str) -> RunRecord {
         fingerprint_after: None,
         bypass: None,
         error: None,
+        swap: None,
     }
 }
 
@@ -49,12 +50,38 @@ pub async fn write(store: &Store, source: &str, record: &RunRecord) -> Result<()
     Ok(store.put(&key, body.into()).await?)
 }
 
+/// Writes the record where that is possible: a restore must not fail, on the worst day, for a store that can only be
+/// read.
+pub async fn keep(store: &Store, source: &str, record: &RunRecord, operator: &dyn Operator) {
+    if let Err(error) = write(store, source, record).await {
+        operator.warn(&format!("run {} is not recorded in the store: {error}", record.id));
+    }
+}
+
+/// The same, for a command that works without a store too.
+pub async fn keep_if_possible(project: &Project, record: &RunRecord, operator: &dyn Operator) {
+    if project.store.url.is_empty() {
+        return;
+    }
+    match project.open_store().await {
+        Ok(store) => keep(&store, &project.source, record, operator).await,
+        Err(error) => operator.warn(&format!("run {} is not recorded in the store: {error}", record.id)),
+    }
+}
+
 /// Reads the runs of a source from the store, oldest first. A record that cannot be read is left out: it is history,
 /// not evidence.
 pub async fn read_all(store: &Store, source: &str) -> Result<Vec<RunRecord>, Error> {
+    read_newest(store, source, usize::MAX).await
+}
+
+/// The same, of the newest `limit` records of the store.
+pub async fn read_newest(store: &Store, source: &str, limit: usize) -> Result<Vec<RunRecord>, Error> {
+    let mut keys: Vec<ObjectKey> = store.list("runs/").await?.into_iter().map(|object| object.key).collect();
+    keys.sort_by(|a, b| b.as_str().cmp(a.as_str()));
     let mut records = Vec::new();
-    for object in store.list("runs/").await? {
-        let body = store.get(&object.key).await?;
+    for key in keys.into_iter().take(limit) {
+        let body = store.get(&key).await?;
         let Ok(value) = serde_json::from_slice::<serde_json::Value>(&body) else { continue };
         if value.get("source").and_then(serde_json::Value::as_str) != Some(source) {
             continue;

@@ -11,6 +11,7 @@ use crate::postgres::{
 use crate::snapshot::{Manifest, SnapshotReader};
 
 use super::fill::{self, FillTarget};
+use super::proof::{Proof, ProofLevel};
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
 /// A running shadow.
@@ -62,14 +63,14 @@ fn outside_link(line: &str) -> Option<&str> {
 }
 
 impl Shadow {
-    /// Starts a private server and fills its database from the snapshot.
+    /// Starts a private server, fills its database from the snapshot, and proves it.
     pub async fn restore(
         project: &Project,
         programs: &Programs,
         reader: &SnapshotReader,
         operator: &dyn Operator,
         interrupt: &Interrupt,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Proof), Error> {
         let shadow = Self::start(project, programs, reader).await?;
         let target = FillTarget {
             spec: shadow.spec(),
@@ -78,11 +79,11 @@ impl Shadow {
             jobs: project.jobs,
             outside_links: false,
         };
-        interrupt.or(fill::fill(&target, reader, operator)).await?;
+        let proof = interrupt.or(fill::fill_and_prove(&target, reader, ProofLevel::Rows, operator)).await?;
         // Only now: a database that is read-only by its settings could not be filled.
         let session = shadow.spec().connect("safe-migrate shadow").await?;
         database::copy_properties(&session, &shadow.database.name, &shadow.properties).await?;
-        Ok(shadow)
+        Ok((shadow, proof))
     }
 
     async fn start(project: &Project, programs: &Programs, reader: &SnapshotReader) -> Result<Self, Error> {

@@ -5,6 +5,7 @@ use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
 use super::proof::{self, Proof};
+use super::schema_reading::read_raw;
 use super::shadow::{self, Shadow};
 use super::{Error, Interrupt, Operator, Project};
 
@@ -19,20 +20,19 @@ pub async fn verify_by_restore(
     let reader = SnapshotReader::open(store, id).await?;
     let programs = project.programs(reader.manifest().server.version_num / 10_000)?;
     operator.step(&format!("restoring snapshot {id} into a shadow"));
-    let shadow = Shadow::restore(project, &programs, &reader, operator, interrupt).await?;
-    let proof = interrupt.or(prove(project, &programs, &reader, &shadow, operator)).await;
+    let (shadow, mut proof) = Shadow::restore(project, &programs, &reader, operator, interrupt).await?;
+    let proving = interrupt.or(prove_schema(&programs, &reader, &shadow, &mut proof, operator)).await;
     shadow.stop().await?;
-    proof
+    proving.map(|()| proof)
 }
 
-async fn prove(
-    project: &Project,
+async fn prove_schema(
     programs: &Programs,
     reader: &SnapshotReader,
     shadow: &Shadow,
+    proof: &mut Proof,
     operator: &dyn Operator,
-) -> Result<Proof, Error> {
-    let mut proof = proof::prove(&shadow.spec(), reader.manifest(), project.jobs, operator).await?;
+) -> Result<(), Error> {
     operator.step("comparing the schema with a plain pg_restore");
     let archive_file = shadow.write_file("plain.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
     let contents = archive::list(programs, &archive_file).await?;
@@ -42,6 +42,7 @@ async fn prove(
         archive::restore(programs, &plain.spec, &archive_file, Some(section), Some(&list), Tablespaces::Default, 1)
             .await?;
     }
-    proof::prove_schema(programs, &shadow.spec(), &plain.spec, &mut proof).await?;
-    Ok(proof)
+    let restored = read_raw(programs, &shadow.spec(), &[]).await?;
+    proof::prove_schema(&restored, &read_raw(programs, &plain.spec, &[]).await?, proof);
+    Ok(())
 }

@@ -9,6 +9,8 @@ mod plan;
 mod rehearse;
 mod restore;
 mod restore_part;
+mod restore_report;
+mod restore_swap;
 mod rollback;
 mod run_options;
 mod run_report;

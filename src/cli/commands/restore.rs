@@ -1,5 +1,6 @@
 //! `restore`: the database as it was.
 
+use clap::ValueEnum;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -7,13 +8,16 @@ use super::restore_part;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
-use crate::report::{format_ago, format_bytes, format_count, format_things};
+use crate::report::{format_ago, format_bytes};
 use crate::snapshot::{SnapshotId, SnapshotReader, SnapshotSummary};
 use crate::store::Store;
 use crate::workflow::restore::{
-    Choice, Destination, RestoreReport, RestoreRequest, SwapReport, candidates, choose, plan_restore, restore, swap,
+    Choice, Destination, RestoreRequest, candidates, choose, describe, plan_restore, restore,
 };
-use crate::workflow::{Error, Operator, Project};
+use crate::workflow::{Error, Operator, Project, ProofLevel};
+
+use super::restore_report::rendered;
+use super::restore_swap;
 
 /// Put a snapshot back, beside the database or in its place
 ///
@@ -29,9 +33,10 @@ EXAMPLES:
   safe-migrate restore 20261122T135823Z-7f3a9c --to shop_copy
   safe-migrate restore latest --dry-run
   safe-migrate restore --swap shop_restored_7f3a9c
-  safe-migrate restore latest --table menu_item --column price --dry-run
   safe-migrate restore --before last-apply --table orders --mode missing
-  safe-migrate restore --undo 20261122T140211Z-0c41de")]
+  safe-migrate restore latest --table menu_item --column price --dry-run
+  safe-migrate restore --undo 20261122T140210Z-19be04
+  safe-migrate restore --drop-old 20261122T140210Z-19be04")]
 pub(crate) struct Args {
     /// Which snapshot: an ID, or `latest` of this source
     #[arg(value_name = "ID|latest")]
@@ -51,22 +56,44 @@ pub(crate) struct Args {
     /// Show what would be done; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// How the restored rows are proven: read back and hashed, or only counted
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) proof: ProofArgument,
     /// Put a database that `restore` filled earlier in the place of the present one
     #[arg(long, value_name = "NAME", conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles"])]
     pub(crate) swap: Option<String>,
+    /// Put back what this run replaced; what replaced it is kept in turn
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles", "swap", "table"])]
+    pub(crate) undo: Option<String>,
+    /// Drop the old database that this run put aside; asks for its name
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles", "swap", "undo", "table"]
+    )]
+    pub(crate) drop_old: Option<String>,
+    /// The name of the database to drop, where nobody can type it
+    #[arg(long, value_name = "NAME", requires = "drop_old")]
+    pub(crate) confirm_name: Option<String>,
     #[command(flatten)]
     pub(crate) part: restore_part::PartArgs,
 }
 
+/// How the restored rows are proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProofArgument {
+    /// Every row is read back and hashed
+    #[default]
+    Rows,
+    /// Rows are counted
+    Counts,
+}
+
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
-    if let Some(name) = &args.swap {
-        let project = context.project_without_store()?;
-        return Ok(swapped(&swap(&project, name, &context.operator).await?));
+    if let Some(outcome) = restore_swap::run(context, args).await? {
+        return Ok(outcome);
     }
-    if let Some(run) = &args.part.undo {
-        return restore_part::undo(context, run).await;
-    }
-    let mut project = context.project()?;
+    let mut project = project(context, args)?;
     let destination = destination(context, args, &mut project)?;
     let store = project.open_store().await?;
     let choice = choice(context, args, &project, &store).await?;
@@ -74,13 +101,31 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     if let Some(request) = args.part.request(&snapshot, args.dry_run)? {
         return restore_part::run(context, &project, &request).await;
     }
+    let request = RestoreRequest {
+        command: command(&snapshot, &destination),
+        snapshot,
+        destination,
+        roles: args.roles,
+        proof: match args.proof {
+            ProofArgument::Rows => ProofLevel::Rows,
+            ProofArgument::Counts => ProofLevel::Counts,
+        },
+    };
     if args.dry_run {
-        return context.unless_interrupted(dry_run(&project, &store, &snapshot, &destination)).await;
+        return context.unless_interrupted(dry_run(&project, &store, &request)).await;
     }
-    let request =
-        RestoreRequest { command: command(&snapshot, &destination), snapshot, destination, roles: args.roles };
     let report = restore(&project, &request, &context.operator, context.interrupt.wish()).await?;
     Ok(rendered(&report))
+}
+
+/// With a URL in `--to` no other database needs to be named: a bare server and a store are enough.
+fn project(context: &Context, args: &Args) -> Result<Project, CliError> {
+    match (context.project(), &args.to) {
+        (Err(error), Some(url)) if error.code == "no-database" && url.contains("://") => {
+            context.project_on(context.connection(Some(url))?)
+        }
+        (project, _) => project,
+    }
 }
 
 /// Where to; a URL in `--to` moves the whole project to that server.
@@ -144,59 +189,10 @@ fn asked(context: &Context, candidates: Vec<SnapshotSummary>) -> Result<Snapshot
     chosen.map(|summary| summary.id.clone()).ok_or_else(unnamed)
 }
 
-async fn dry_run(
-    project: &Project,
-    store: &Store,
-    snapshot: &SnapshotId,
-    destination: &Destination,
-) -> Result<Outcome, CliError> {
+async fn dry_run(project: &Project, store: &Store, request: &RestoreRequest) -> Result<Outcome, CliError> {
     let server = project.connect().await?;
-    let reader = SnapshotReader::open(store, snapshot).await.map_err(Error::from)?;
-    let plan = plan_restore(project, &server, &reader, destination).await?;
-    let mut text = format!(
-        "would fill \"{}\" from snapshot {} of \"{}\": {} rows, {}\n",
-        plan.fills,
-        plan.snapshot,
-        plan.of,
-        format_count(plan.rows),
-        format_bytes(plan.bytes)
-    );
-    if let Some(live) = &plan.replaces {
-        text.push_str(&format!("and put it in the place of \"{live}\", which is kept\n"));
-    }
-    for (what, names) in [("roles", &plan.missing_roles), ("extensions", &plan.missing_extensions)] {
-        if !names.is_empty() {
-            text.push_str(&format!("the server lacks {what}: {}\n", names.join(", ")));
-        }
-    }
+    let reader = SnapshotReader::open(store, &request.snapshot).await.map_err(Error::from)?;
+    let plan = plan_restore(project, store, &server, &reader, request).await?;
+    let text = format!("{}nothing was changed (--dry-run)\n", describe(&plan));
     Ok(Outcome::new(text, json!({ "restore": plan })))
-}
-
-fn rendered(report: &RestoreReport) -> Outcome {
-    let (plan, proof) = (&report.plan, &report.proof);
-    let mut text = format!(
-        "proven: {} in {} and {} equal the snapshot; schema equal to plain pg_restore\n",
-        format_things(proof.rows, "row"),
-        format_things(proof.tables as u64, "table"),
-        format_things(proof.sequences as u64, "sequence")
-    );
-    text.push_str(&match &report.swap {
-        Some(swap) => swap_text(swap),
-        None if plan.fills.contains("_restored_") => {
-            format!("\"{}\" is ready; to put it in place: safe-migrate restore --swap {0}\n", plan.fills)
-        }
-        None => format!("\"{}\" is ready\n", plan.fills),
-    });
-    Outcome::new(text, json!({ "restore": plan, "proof": proof, "swap": report.swap, "run": report.run }))
-}
-
-fn swap_text(swap: &SwapReport) -> String {
-    match &swap.kept {
-        Some(kept) => format!("\"{}\" is the restored database; the old one is kept as \"{kept}\"\n", swap.live),
-        None => format!("\"{}\" is the restored database; there was no old one\n", swap.live),
-    }
-}
-
-fn swapped(swap: &SwapReport) -> Outcome {
-    Outcome::new(swap_text(swap), json!({ "swap": swap }))
 }

@@ -1,4 +1,4 @@
-//! `restore --table`: a part of a snapshot into the live database, and `restore --undo`.
+//! `restore --table`: a part of a snapshot into the live database, and the undoing of that.
 
 use clap::ValueEnum;
 use serde_json::json;
@@ -8,8 +8,8 @@ use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
 use crate::report::format_things;
 use crate::snapshot::SnapshotId;
+use crate::workflow::Project;
 use crate::workflow::recover::{Action, Mode, PartReport, PartRequest, PartUndoReport, recover, undo_part};
-use crate::workflow::{Error, Project};
 
 /// Options for a part of a snapshot.
 #[derive(Debug, clap::Args)]
@@ -38,9 +38,6 @@ pub(crate) struct PartArgs {
     /// Commit after each N rows instead of once
     #[arg(long, value_name = "N", requires = "table", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) batch: Option<u64>,
-    /// Take back what this run recovered
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles", "dry_run", "swap", "table"])]
-    pub(crate) undo: Option<String>,
 }
 
 /// `--mode`.
@@ -142,16 +139,11 @@ fn rendered(report: &PartReport, request: &PartRequest) -> Outcome {
     Outcome::new(text, value)
 }
 
-/// `restore --undo RUN` of a recovery of a part.
-pub(crate) async fn undo(context: &Context, run: &str) -> Result<Outcome, CliError> {
+/// `restore --undo RUN` of a recovery of a part; none when the run was no such.
+pub(crate) async fn undo(context: &Context, run: &str) -> Result<Option<Outcome>, CliError> {
     let project = context.project()?;
-    match undo_part(&project, run, &context.operator, context.interrupt.wish()).await? {
-        Some(report) => Ok(undone(&report)),
-        None => Err(CliError::from(Error::NoSuchPart {
-            message: format!("the ledger knows no recovery by run \"{run}\""),
-            hint: Some("`safe-migrate history` lists the runs".to_owned()),
-        })),
-    }
+    let report = undo_part(&project, run, &context.operator, context.interrupt.wish()).await?;
+    Ok(report.as_ref().map(undone))
 }
 
 fn undone(report: &PartUndoReport) -> Outcome {

@@ -202,6 +202,16 @@ impl Operator for TerminalOperator {
             _ => Confirmation::No,
         }
     }
+
+    fn confirm_name(&self, question: &str, name: &str) -> Confirmation {
+        if !self.manners.can_ask {
+            return Confirmation::CannotAsk;
+        }
+        match self.ask(&format!("{question} Type its name: ")) {
+            Some(answer) if answer == name => Confirmation::Yes,
+            _ => Confirmation::No,
+        }
+    }
 }
 
 impl fmt::Debug for TerminalOperator {

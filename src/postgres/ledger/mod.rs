@@ -11,7 +11,7 @@ use super::{DatabaseError, Session};
 use crate::migration::{AppliedMigration, MigrationId};
 
 pub use recovery::{RecoveryRecord, recoveries};
-pub use run::{RunRecord, StepRecord, StepState};
+pub use run::{RunRecord, StepRecord, StepState, SwappedDatabases};
 
 /// The ledger's version that this program writes.
 const VERSION: i32 = 2;
@@ -209,16 +209,23 @@ pub async fn close_journal(session: &Session, id: &MigrationId) -> Result<(), Da
 /// Brings the ledger of a restored database up to date: runs that were under way when the snapshot was taken end as
 /// `restored`, and the restore is recorded. A database without a ledger keeps none.
 pub async fn close_restored(session: &Session, run: &RunRecord) -> Result<(), DatabaseError> {
-    let present: bool =
-        session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0);
-    if !present {
-        return Ok(());
+    if is_present(session).await? {
+        session
+            .execute(
+                "UPDATE safe_migrate.run SET outcome = 'restored', finished_at = pg_catalog.now() WHERE outcome IS NULL",
+                &[],
+            )
+            .await?;
+        run.insert(session).await?;
     }
-    session
-        .execute(
-            "UPDATE safe_migrate.run SET outcome = 'restored', finished_at = pg_catalog.now() WHERE outcome IS NULL",
-            &[],
-        )
-        .await?;
-    run.insert(session).await
+    Ok(())
+}
+
+/// Records a run that changed no schema. A database without a ledger keeps none.
+pub async fn record(session: &Session, run: &RunRecord) -> Result<(), DatabaseError> {
+    if is_present(session).await? { run.insert(session).await } else { Ok(()) }
+}
+
+async fn is_present(session: &Session) -> Result<bool, DatabaseError> {
+    Ok(session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0))
 }

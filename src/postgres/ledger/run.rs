@@ -6,6 +6,20 @@ use time::OffsetDateTime;
 use super::super::{DatabaseError, Session};
 use super::LedgerError;
 
+/// The databases whose names a run swapped. Only the store keeps this; the server has its own evidence
+/// ([`KeptDatabase`](super::super::KeptDatabase)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwappedDatabases {
+    /// The live name.
+    pub live: String,
+    /// OID of the database that has it since.
+    pub live_oid: u32,
+    /// Name under which the old one is kept; none when there was no old one.
+    pub kept: Option<String>,
+    /// OID of the old one.
+    pub kept_oid: Option<u32>,
+}
+
 /// One apply, rollback or restore, as the ledger and `runs/<id>.json` in the store keep it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -41,6 +55,9 @@ pub struct RunRecord {
     pub bypass: Option<String>,
     /// What went wrong.
     pub error: Option<String>,
+    /// The databases that changed their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<SwappedDatabases>,
 }
 
 impl RunRecord {
@@ -170,6 +187,7 @@ pub(super) async fn read_all(session: &Session) -> Result<Vec<RunRecord>, Ledger
             fingerprint_after: row.get(12),
             bypass: row.get(13),
             error: row.get(14),
+            swap: None,
         })
         .collect())
 }

@@ -11,8 +11,10 @@ mod server;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watchdog;
+mod work_directory;
 
 pub use error::ClusterError;
+pub use work_directory::WorkDirectory;
 
 use super::{ConnectionSpec, Programs};
 use server::Server;
@@ -126,13 +128,16 @@ impl PrivateCluster {
         result.map_err(|source| ClusterError::Io { what: "remove", path: dir, source })
     }
 
-    /// Removes the clusters in `parent_dir` whose owner is gone; gives their directories.
+    /// Removes the clusters and [`WorkDirectory`]s in `parent_dir` whose owner is gone; gives their directories.
     ///
     /// Only directories with our name and an owner's file, owned by this user or the one that runs servers, are
     /// looked at; their servers are ended first.
     pub async fn sweep_orphans(parent_dir: &Path, run_as: Option<&str>) -> Result<Vec<PathBuf>, ClusterError> {
         let (parent, run_as) = (parent_dir.to_owned(), run_as.map(str::to_owned));
-        let swept = tokio::task::spawn_blocking(move || orphan::sweep(&parent, run_as.as_deref())).await;
+        let swept = tokio::task::spawn_blocking(move || {
+            orphan::sweep(&parent, &[PREFIX, WorkDirectory::PREFIX], run_as.as_deref())
+        })
+        .await;
         swept.unwrap_or_else(|error| {
             let source = std::io::Error::other(error);
             Err(ClusterError::Io { what: "sweep", path: parent_dir.to_owned(), source })

@@ -1,6 +1,6 @@
-//! Directories of private clusters whose owner is gone: the second net, under the watchdog.
+//! Directories of ours whose owner is gone: for those of private clusters the second net, under the watchdog.
 
-use super::{ClusterError, PREFIX, data_directory, process};
+use super::{ClusterError, data_directory, process};
 use crate::postgres::system_user;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::MetadataExt;
@@ -29,8 +29,8 @@ pub(super) fn write_owner(dir: &Path) -> Result<(), ClusterError> {
     text.and_then(|text| std::fs::write(&path, text)).map_err(|source| ClusterError::Io { what: "write", path, source })
 }
 
-/// Removes what killed runs left in `parent`; gives the directories removed.
-pub(super) fn sweep(parent: &Path, run_as: Option<&str>) -> Result<Vec<PathBuf>, ClusterError> {
+/// Removes what killed runs left in `parent` under names that begin like this; gives the directories removed.
+pub(super) fn sweep(parent: &Path, prefixes: &[&str], run_as: Option<&str>) -> Result<Vec<PathBuf>, ClusterError> {
     let io = |what, path: &Path| {
         let path = path.to_owned();
         move |source| ClusterError::Io { what, path, source }
@@ -39,7 +39,9 @@ pub(super) fn sweep(parent: &Path, run_as: Option<&str>) -> Result<Vec<PathBuf>,
     for entry in std::fs::read_dir(parent).map_err(io("read", parent))? {
         let entry = entry.map_err(io("read", parent))?;
         let dir = entry.path();
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_orphan(&dir, run_as) {
+        let name = entry.file_name();
+        let is_named_so = prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+        if is_named_so && is_orphan(&dir, run_as) {
             end_postmaster(&dir);
             match std::fs::remove_dir_all(&dir) {
                 // Its watchdog, or another run that sweeps, was faster.
@@ -64,7 +66,11 @@ fn is_orphan(dir: &Path, run_as: Option<&str>) -> bool {
     if !metadata.is_dir() || !ours(metadata.uid()) {
         return false;
     }
-    let Ok(text) = std::fs::read_to_string(dir.join(OWNER_FILE)) else { return false };
+    let text = match std::fs::read_to_string(dir.join(OWNER_FILE)) {
+        Ok(text) => text,
+        // Killed before it wrote its name. Only an empty directory goes, and only when nobody can be about to write.
+        Err(_) => return is_old(&metadata) && std::fs::read_dir(dir).is_ok_and(|mut files| files.next().is_none()),
+    };
     let Ok(owner) = serde_json::from_str::<Owner>(&text) else { return false };
     // The same number in another container or on another machine says nothing about the owner.
     if owner.place != process::place() {
@@ -75,6 +81,10 @@ fn is_orphan(dir: &Path, run_as: Option<&str>) -> bool {
         (Some(now), Some(then)) => now != then,
         (Some(_), None) => false,
     }
+}
+
+fn is_old(metadata: &std::fs::Metadata) -> bool {
+    metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > Duration::from_secs(600)))
 }
 
 fn end_postmaster(dir: &Path) {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::super::archive::{ArchiveError, Section, output};
+use super::super::archive::{ArchiveError, Section, Tablespaces, output};
+use super::super::archive_entries;
 use super::super::{ConnectionSpec, DatabaseError, Programs, Session, qualified, quote_identifier, quote_literal};
-use super::entries::{entries, script};
+use super::entries::script;
 use super::facts::Relation;
 
 /// The SQL that makes a table: before its rows, and after.
@@ -36,7 +37,7 @@ pub async fn table_scripts(
         command.arg(format!("--table={}", qualified(schema, name)));
     }
     output(command, "pg_dump of the table").await?;
-    let all = entries(programs, &path).await?;
+    let all = archive_entries::entries(programs, &path, None, Tablespaces::AsRecorded).await?;
     let root = tables.first().map(|(_, name)| name.as_str()).unwrap_or_default();
     let left_out: BTreeSet<u32> = all
         .iter()

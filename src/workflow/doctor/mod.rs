@@ -8,7 +8,7 @@ mod database;
 mod rights;
 mod server;
 mod shadow;
-mod space;
+pub(in crate::workflow) mod space;
 mod store;
 
 use std::path::PathBuf;

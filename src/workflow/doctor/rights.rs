@@ -1,6 +1,6 @@
 //! What the role may do: what a restore needs to make a database and put it in the place of another.
 
-use crate::postgres::{Capabilities, database};
+use crate::postgres::{Capabilities, swap as swapping};
 use crate::workflow::Project;
 
 use super::check::{Check, explain};
@@ -20,7 +20,7 @@ pub(super) async fn checks(project: &Project, reached: &Reached) -> Vec<Check> {
     let session = reached.maintenance.as_ref().or(reached.target.as_ref());
     checks.push(match session {
         None => Check::not_tried("swap", "a session"),
-        Some(session) => match database::swap_obstacles(session, project.target.database()).await {
+        Some(session) => match swapping::obstacles(session, project.target.database()).await {
             Ok(obstacles) if project.target.database() != project.maintenance_database => {
                 swap(capabilities, project.target.database(), &obstacles)
             }

@@ -28,7 +28,7 @@ fn compare(name: &'static str, dir: &Path, free: u64, needed: u64, remedy: &str)
 }
 
 /// Bytes that a user without privileges may still write.
-fn free_bytes(dir: &Path) -> io::Result<u64> {
+pub(in crate::workflow) fn free_bytes(dir: &Path) -> io::Result<u64> {
     let there = nearest_existing(dir);
     let facts = rustix::fs::statvfs(there)?;
     Ok(facts.f_bavail.saturating_mul(facts.f_frsize))

@@ -13,6 +13,7 @@ use crate::postgres::{
 };
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
 
+use super::proof::{self, Proof, ProofLevel};
 use super::{Error, Operator, manifest_parts, shadow};
 
 /// The empty database that is filled.
@@ -30,8 +31,34 @@ pub struct FillTarget<'a> {
     pub outside_links: bool,
 }
 
-/// Restores everything that the snapshot holds.
-pub async fn fill(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn Operator) -> Result<(), Error> {
+/// Restores everything that the snapshot holds, and proves it.
+///
+/// Rows are read back while constraints are checked and triggers, rules and policies are made: none of these changes a row
+/// that is there, and only one of them uses more than one core.
+pub async fn fill_and_prove(
+    target: &FillTarget<'_>,
+    reader: &SnapshotReader,
+    level: ProofLevel,
+    operator: &dyn Operator,
+) -> Result<Proof, Error> {
+    let (spec, manifest) = (&target.spec, reader.manifest());
+    let filled = load(target, reader, operator).await?;
+    let proving = proof::prove_rows(spec, manifest, level, target.jobs, operator);
+    let (rows, ()) = tokio::try_join!(proving, finish(target, manifest, filled, operator))?;
+    proof::conclude(spec, manifest, rows).await
+}
+
+/// What is left to be done when all rows are there.
+struct Filled {
+    schema: PathBuf,
+    /// The entries of post-data that are not made yet.
+    rest: PathBuf,
+    tablespaces: Tablespaces,
+    busy: ConnectionSpec,
+    vacuumed: Vec<usize>,
+}
+
+async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn Operator) -> Result<Filled, Error> {
     let manifest = reader.manifest();
     let schema = write_file(target.files, "schema.dump", &reader.get_blob(&manifest.schema).await?)?;
     let contents = archive::list(target.programs, &schema).await?;
@@ -54,16 +81,27 @@ pub async fn fill(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &d
     let done = rows::load(&busy, target.jobs, reader, builds, analyze, operator).await?;
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
-
-    operator.step("building indexes and constraints");
     let rest = write_list(target.files, "rest.list", &without_entries(contents, &done.entries))?;
-    let section = Some(Section::PostData);
-    archive::restore(programs, &busy, &schema, section, Some(&rest), tablespaces, target.jobs + 1).await?;
+    Ok(Filled { schema, rest, tablespaces, busy, vacuumed: done.vacuumed })
+}
+
+async fn finish(
+    target: &FillTarget<'_>,
+    manifest: &Manifest,
+    filled: Filled,
+    operator: &dyn Operator,
+) -> Result<(), Error> {
+    let Filled { schema, rest, tablespaces, busy, vacuumed } = filled;
+    operator.step("building what is left of indexes and constraints");
+    let (section, jobs) = (Some(Section::PostData), target.jobs + 1);
+    archive::restore(target.programs, &busy, &schema, section, Some(&rest), tablespaces, jobs).await?;
+    let session = target.spec.connect("safe-migrate restore").await?;
+    prepare_copy_session(&session, None).await?;
     if target.outside_links {
-        subscription::detach(&session, spec.database()).await?;
+        subscription::detach(&session, target.spec.database()).await?;
     }
     // A function of the user's in an index can fail here; the rows are there all the same.
-    let vacuumed = done.vacuumed.iter().map(|table| name(&manifest.tables[*table])).collect();
+    let vacuumed = vacuumed.iter().map(|table| name(&manifest.tables[*table])).collect();
     if let Err(error) = statistics::gather(&session, &vacuumed).await {
         operator.warn(&format!("the planner has no statistics of every table, run VACUUM ANALYZE: {error}"));
     }

@@ -16,6 +16,7 @@ use crate::snapshot::{Manifest, Segment, SnapshotReader, TableData, Totals};
 
 use super::super::fill::{write_file, write_list};
 use super::super::project::Server;
+use super::super::proof::ProofLevel;
 use super::super::{Error, Gate, Operator, Project, Unit, manifest_parts, proof, shadow};
 
 /// The archive of the schema as a file, with its entries.
@@ -103,7 +104,7 @@ impl Scratch {
         let workers = (0..project.jobs.max(1)).map(|_| load_worker(&self.spec, reader, Arc::clone(&queue), operator));
         futures_util::future::try_join_all(workers).await?;
         operator.finish(&format!("{} of {}", format_things(wanted.totals.rows, "row"), table.display()));
-        let proof = proof::prove(&self.spec, &wanted, project.jobs, operator).await?;
+        let proof = proof::prove(&self.spec, &wanted, ProofLevel::Rows, project.jobs, operator).await?;
         if proof.differences.is_empty() { Ok(()) } else { Err(Gate::ProofFailed(proof.differences).into()) }
     }
 }

@@ -175,7 +175,9 @@ async fn is_unchanged(ground: &Ground<'_>, table: &Relation, record: &RecoveryRe
     prepare_copy_session(&ground.live, record.details["lc_monetary"].as_str()).await?;
     let encoding = record.details["encoding"].as_str().unwrap_or("UTF8");
     let tree = table.kind == 'p';
-    let rows = copy::read_back(&ground.live, (&table.schema, &table.name), &columns, None, tree, encoding).await?;
+    let rows =
+        copy::read_back(&ground.live, (&table.schema, &table.name), &columns, None, tree, copy::Range::Whole, encoding)
+            .await?;
     let mut rows = pin!(rows);
     let mut hash = RowSetHash::default();
     while let Some(row) = rows.try_next().await? {

@@ -11,7 +11,6 @@ use crate::report::rehearsal::{RehearsalReport, StatementReport, StepReport, Ver
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::{ObjectKey, Store};
 
-use super::proof;
 use super::schema_reading::{SchemaReading, read_raw};
 use super::shadow::Shadow;
 use super::{Error, Interrupt, Operator, Project, Unit};
@@ -75,8 +74,7 @@ pub async fn restore(
 ) -> Result<RestoredShadow, Error> {
     let started_at = OffsetDateTime::now_utc();
     operator.step("restoring the snapshot into a shadow");
-    let shadow = Shadow::restore(project, programs, reader, operator, interrupt).await?;
-    let proof = interrupt.or(proof::prove(&shadow.spec(), reader.manifest(), project.jobs, operator)).await?;
+    let (shadow, proof) = Shadow::restore(project, programs, reader, operator, interrupt).await?;
     if !proof.differences.is_empty() {
         return Err(super::Gate::ProofFailed(proof.differences).into());
     }

@@ -5,58 +5,176 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::postgres::database::{self, MarkedDatabase};
-use crate::postgres::{MarkKind, RunLock, Session};
+use crate::postgres::swap::{self as names, Swap};
+use crate::postgres::{MarkKind, ReplaceError, RunLock, RunRecord, Session, SwappedDatabases, keep_session, ledger};
 
-use super::super::{Confirmation, Error, Gate, Operator, Project, run_record};
+use super::super::{Error, Gate, Operator, Project, run_record};
+use super::ask;
 
 /// What a swap did.
 #[derive(Clone, Debug, Serialize)]
 pub struct SwapReport {
-    /// The name that now points at the restored database.
+    /// The run, by which it is undone.
+    pub run: String,
+    /// The name that now points at the other database.
     pub live: String,
+    /// OID of that database.
+    pub live_oid: u32,
     /// The name under which the old one is kept; none when there was no old one.
     pub kept: Option<String>,
+    /// OID of the old one.
+    pub kept_oid: Option<u32>,
+}
+
+/// The database that is to become the live one, of which it is known that it may.
+pub(super) struct Incoming<'a> {
+    pub(super) name: &'a str,
+    pub(super) oid: u32,
 }
 
 /// `restore --swap NAME`: a database that an earlier restore filled and proved.
 pub async fn swap(project: &Project, name: &str, operator: &dyn Operator) -> Result<SwapReport, Error> {
-    let server = project.connect().await?;
-    let session = &server.maintenance;
-    let Some(proven) = MarkedDatabase::find(session, name, MarkKind::Proven).await? else {
-        return Err(Error::RestoreRefused(format!(
-            "\"{name}\" is no database that a restore filled and proved, so it is not put in place of anything"
-        )));
+    let session = project.maintenance_session().await?;
+    keep_session(&session).await?;
+    let Some(live) = database::live_name_of(name) else {
+        return Err(not_proven(name));
     };
-    let Some((live, _)) = name.rsplit_once("_restored_") else {
-        return Err(Error::RestoreRefused(format!("\"{name}\" does not say which database it belongs to")));
+    let _lock = RunLock::acquire(&session, live, Duration::ZERO).await?;
+    let Some(proven) = MarkedDatabase::find(&session, name, MarkKind::Proven).await? else {
+        return Err(not_proven(name));
     };
-    let _lock = RunLock::acquire(session, live, Duration::ZERO).await?;
-    match operator.confirm(&format!("put \"{name}\" in the place of \"{live}\" (its sessions are ended)?")) {
-        Confirmation::Yes => {}
-        Confirmation::No => return Err(Gate::NotConfirmed.into()),
-        Confirmation::CannotAsk => return Err(Gate::CannotAsk.into()),
-    }
-    let run = run_record::start(project, &format!("restore --swap {name}"));
-    swap_proven(session, live, &proven, &run.id, operator).await
+    ask(operator, &format!("put \"{name}\" in the place of \"{live}\" (its sessions are ended)?"))?;
+    let mut run = run_record::start(project, &format!("restore --swap {name}"));
+    let result = swap_proven(project, &session, live, &proven, &mut run, operator).await;
+    record(project, &mut run, &result, operator).await;
+    result
 }
 
-/// Swaps names, after naming what stands in the way.
+fn not_proven(name: &str) -> Error {
+    Error::RestoreRefused(format!(
+        "\"{name}\" is no database that a restore filled and proved, so it is not put in place of anything"
+    ))
+}
+
+/// Swaps in a database that was just proven, or that waits since an earlier restore.
 pub(super) async fn swap_proven(
+    project: &Project,
     session: &Session,
     live: &str,
     proven: &MarkedDatabase,
-    run_id: &str,
+    run: &mut RunRecord,
     operator: &dyn Operator,
 ) -> Result<SwapReport, Error> {
-    let obstacles = database::swap_obstacles(session, live).await?;
-    if !obstacles.is_empty() {
-        operator.warn(&format!("\"{}\" is filled and proven, and waits: safe-migrate restore --swap {0}", proven.name));
-        return Err(Gate::SwapObstacles { database: live.to_owned(), obstacles }.into());
+    proven.check(session).await?;
+    let incoming = Incoming { name: &proven.name, oid: proven.oid() };
+    put_in_place(project, session, live, incoming, run, operator).await
+}
+
+/// Swaps names, after naming what stands in the way. The caller holds the lock and knows what comes in.
+pub(super) async fn put_in_place(
+    project: &Project,
+    session: &Session,
+    live: &str,
+    incoming: Incoming<'_>,
+    run: &mut RunRecord,
+    operator: &dyn Operator,
+) -> Result<SwapReport, Error> {
+    refuse_own_database(session, live).await?;
+    let mut obstacles = names::obstacles(session, live).await?;
+    obstacles.extend(names::obstacles(session, incoming.name).await?);
+    refuse(live, obstacles)?;
+    for standby in names::standbys(session).await? {
+        operator.warn(&format!("sessions on standby {standby} go on reading the old database; end them there"));
     }
-    let had_old = database::exists(session, live).await?;
-    let kept = kept_name(live, run_id);
-    database::swap(session, live, proven, &kept).await?;
-    Ok(SwapReport { live: live.to_owned(), kept: had_old.then_some(kept) })
+    let (live_oid, kept) = (names::oid(session, live).await?, kept_name(live, &run.id));
+    run.swap = Some(SwappedDatabases {
+        live: live.to_owned(),
+        live_oid: incoming.oid,
+        kept: live_oid.is_some().then(|| kept.clone()),
+        kept_oid: live_oid,
+    });
+    // Before the names change, so that the store knows them whatever happens then.
+    let intended = RunRecord { outcome: None, finished_at: None, ..run.clone() };
+    run_record::keep_if_possible(project, &intended, operator).await;
+    let ender = project.maintenance_session().await?;
+    let swap = Swap { live, live_oid, incoming: incoming.name, incoming_oid: incoming.oid, kept: &kept, run: &run.id };
+    if let Err(error) = swap.run(session, &ender).await
+        && !happened_all_the_same(project, &swap, session.backend_pid(), &error).await?
+    {
+        run.swap = None;
+        refuse(live, names::obstacles(session, live).await.unwrap_or_default())?;
+        return Err(error.into());
+    }
+    Ok(SwapReport {
+        run: run.id.clone(),
+        live: live.to_owned(),
+        live_oid: incoming.oid,
+        kept: live_oid.is_some().then_some(kept),
+        kept_oid: live_oid,
+    })
+}
+
+/// A connection that is lost at the commit says nothing: the server is asked.
+async fn happened_all_the_same(
+    project: &Project,
+    swap: &Swap<'_>,
+    backend: i32,
+    error: &ReplaceError,
+) -> Result<bool, Error> {
+    if !matches!(error, ReplaceError::Database(error) if error.is_connection_lost()) {
+        return Ok(false);
+    }
+    let asked = async { Ok(swap.is_done(&project.maintenance_session().await?, backend).await?) };
+    asked.await.map_err(|source: Error| Error::RunStopped {
+        production: format!("either the old or the new \"{}\": the connection was lost during the swap", swap.live),
+        changed: true,
+        hint: "when the server is back, run `safe-migrate history`, and the swap again if it did not happen".to_owned(),
+        source: Box::new(source),
+    })
+}
+
+pub(super) fn refuse(database: &str, obstacles: Vec<String>) -> Result<(), Error> {
+    if obstacles.is_empty() {
+        return Ok(());
+    }
+    Err(Gate::SwapObstacles { database: database.to_owned(), obstacles }.into())
+}
+
+/// PostgreSQL renames no database that the session is connected to.
+pub(super) async fn refuse_own_database(session: &Session, live: &str) -> Result<(), Error> {
+    if database::current(session).await? != live {
+        return Ok(());
+    }
+    Err(Error::RestoreRefused(format!(
+        "\"{live}\" is the maintenance database too, and a session cannot rename its own database; name another one \
+         in [database] maintenance, such as template1"
+    )))
+}
+
+/// Closes the record of a run that only swaps names, in the store and in the ledger that is live now.
+pub(super) async fn record(
+    project: &Project,
+    run: &mut RunRecord,
+    result: &Result<SwapReport, Error>,
+    operator: &dyn Operator,
+) {
+    match result {
+        Ok(_) => run_record::finish(run, "done", None),
+        Err(error) => run_record::finish(run, "failed", Some(error)),
+    }
+    if let Ok(report) = result
+        && let Err(error) = record_in_ledger(project, &report.live, run).await
+    {
+        operator.warn(&format!("run {} is not recorded in the ledger of \"{}\": {error}", run.id, report.live));
+    }
+    run_record::keep_if_possible(project, run, operator).await;
+}
+
+async fn record_in_ledger(project: &Project, live: &str, run: &RunRecord) -> Result<(), Error> {
+    let session = project.database(live).connect("safe-migrate restore").await?;
+    ledger::record(&session, run).await?;
+    session.close().await;
+    Ok(())
 }
 
 /// An id as a part of a database's name that needs no quotes.

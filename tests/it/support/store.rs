@@ -165,6 +165,14 @@ impl TestStore {
         text
     }
 
+    /// The process of the server, if it has one of its own.
+    pub fn process_id(&self) -> Option<u32> {
+        match &self.server {
+            Server::Rclone { child, .. } => child.first().map(Child::id),
+            Server::Local | Server::InProcess { .. } => None,
+        }
+    }
+
     /// The directory in which the objects lie as files, to damage or remove one behind the server's back.
     pub fn directory(&self) -> &Path {
         &self.directory

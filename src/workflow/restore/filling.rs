@@ -1,0 +1,123 @@
+//! The long part of a restore: the new database is filled, proven, and given the properties of the old one.
+
+use std::path::Path;
+
+use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
+use crate::postgres::{
+    ConnectionSpec, MarkKind, RunRecord, Section, Tablespaces, WorkDirectory, archive, ledger, subscription,
+};
+
+use super::super::fill::{self, FillTarget};
+use super::super::proof::{self, Proof};
+use super::super::schema_reading::{SchemaReading, read_raw};
+use super::super::{Error, Gate, Interrupt, json, run_record};
+use super::{Destination, Job, SwapReport, swap};
+
+impl Job<'_> {
+    fn spec(&self) -> ConnectionSpec {
+        self.project.database(&self.plan.fills)
+    }
+
+    /// Fills the database and proves that it is the snapshot.
+    pub(super) async fn fill_and_prove(
+        &self,
+        run: &mut RunRecord,
+        properties: &DatabaseProperties,
+        interrupt: &Interrupt,
+    ) -> Result<Proof, Error> {
+        let files = WorkDirectory::create(&self.project.shadow_dir)
+            .map_err(|source| Error::File { what: "cannot make a temporary directory".to_owned(), source })?;
+        let target = FillTarget {
+            spec: self.spec(),
+            programs: &self.server.programs,
+            files: files.path(),
+            jobs: self.project.jobs,
+            outside_links: true,
+        };
+        self.operator.step(&format!("filling \"{}\" from snapshot {}", self.plan.fills, self.plan.snapshot));
+        let filling = fill::fill_and_prove(&target, self.reader, self.request.proof, self.operator);
+        let both = async { tokio::try_join!(filling, self.plain_schema(files.path(), properties)) };
+        let (mut proof, plain) = interrupt.or(both).await?;
+        let restored = read_raw(&self.server.programs, &target.spec, &[]).await?;
+        proof::prove_schema(&restored, &plain, &mut proof);
+        if !proof.differences.is_empty() {
+            return Err(Gate::ProofFailed(proof.differences).into());
+        }
+        for warning in &proof.warnings {
+            self.operator.warn(warning);
+        }
+        self.close_ledger(run).await?;
+        let session = self.spec().connect("safe-migrate restore").await?;
+        database::copy_properties(&session, &self.plan.fills, properties).await?;
+        session.close().await;
+        database::limit_connections(&self.server.maintenance, &self.plan.fills, properties).await?;
+        interrupt.check()?;
+        Ok(proof)
+    }
+
+    /// The schema that plain `pg_restore` makes of the same archive, without rows, in a scratch database beside.
+    async fn plain_schema(&self, files: &Path, properties: &DatabaseProperties) -> Result<SchemaReading, Error> {
+        let archive_file =
+            fill::write_file(files, "plain.dump", &self.reader.get_blob(&self.reader.manifest().schema).await?)?;
+        // Its name begins like that of a restored database, so that what drops the one drops the other, if we die here.
+        let tail = hex::encode(rand::random::<[u8; 4]>());
+        let name = format!("{}{tail}", database::restored_prefix(&self.plan.belongs_to));
+        let session = self.project.maintenance_session().await?;
+        let scratch = database::create(&session, &name, properties, MarkKind::Unfinished).await?;
+        let reading = self.read_plain(&self.project.database(&name), &archive_file).await;
+        database::drop_marked(&session, &self.project.target, &scratch).await?;
+        reading
+    }
+
+    async fn read_plain(&self, scratch: &ConnectionSpec, archive_file: &Path) -> Result<SchemaReading, Error> {
+        let programs = &self.server.programs;
+        for section in [Section::PreData, Section::PostData] {
+            archive::restore(programs, scratch, archive_file, Some(section), None, Tablespaces::Default, 1).await?;
+        }
+        subscription::detach(&scratch.connect("safe-migrate proof").await?, scratch.database()).await?;
+        read_raw(programs, scratch, &[]).await
+    }
+
+    /// The restored ledger knows nothing of what came after the snapshot: its unfinished runs end as `restored`, and
+    /// this run records the schema as it is now, so that the next one does not call the round trip drift.
+    async fn close_ledger(&self, run: &mut RunRecord) -> Result<(), Error> {
+        let reading = read_raw(&self.server.programs, &self.spec(), &self.project.fingerprint_ignore).await?;
+        run.fingerprint_after = Some(json("the fingerprint", &reading.record)?);
+        run_record::finish(run, "done", None);
+        let session = self.spec().connect("safe-migrate restore").await?;
+        ledger::close_restored(&session, run).await?;
+        session.close().await;
+        Ok(())
+    }
+
+    /// Leaves the proven database where it was asked for.
+    pub(super) async fn put_in_place(
+        &self,
+        database: MarkedDatabase,
+        run: &mut RunRecord,
+    ) -> Result<Option<SwapReport>, Error> {
+        let session = &self.server.maintenance;
+        match &self.request.destination {
+            Destination::Named(_) => {
+                database.release(session).await?;
+                Ok(None)
+            }
+            Destination::Beside => {
+                database.change_kind(session, MarkKind::Proven).await?;
+                Ok(None)
+            }
+            Destination::InPlace => {
+                let proven = database.change_kind(session, MarkKind::Proven).await?;
+                let live = self.plan.replaces.clone().unwrap_or_else(|| self.plan.of.clone());
+                let swapped = swap::swap_proven(self.project, session, &live, &proven, run, self.operator).await;
+                if swapped.is_err() {
+                    self.operator.warn(&format!(
+                        "\"{}\" is filled and proven, and waits: safe-migrate restore --swap {0}",
+                        proven.name
+                    ));
+                }
+                Ok(Some(swapped?))
+            }
+        }
+    }
+}

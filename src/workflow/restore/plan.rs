@@ -1,0 +1,183 @@
+//! What a restore will do, found out before it does anything.
+
+use crate::postgres::{catalog, roles, swap};
+use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
+use crate::store::Store;
+
+use super::super::project::Server;
+use super::super::{Error, Project};
+use super::estimate::{self, Space, TimeEstimate};
+use super::since::{self, Since};
+use super::swap::in_a_name;
+use super::{Destination, RestoreRequest, rights};
+use crate::postgres::database;
+
+/// What a restore will do, before it does anything.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct RestorePlan {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// Why it was taken.
+    pub reason: String,
+    /// Name of the database that it holds.
+    pub of: String,
+    /// When it was taken.
+    #[serde(with = "time::serde::rfc3339")]
+    pub taken: time::OffsetDateTime,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of rows.
+    pub bytes: u64,
+    /// Name of the database that is filled.
+    pub fills: String,
+    /// The live name that it belongs to; its lock is held meanwhile.
+    pub belongs_to: String,
+    /// Name that it gets when the old database is swapped out.
+    pub replaces: Option<String>,
+    /// Disk that it takes.
+    pub space: Space,
+    /// Time that it takes.
+    pub time: TimeEstimate,
+    /// What changed in the live database since the snapshot; none for a database of its own.
+    pub since: Option<Since>,
+    /// Roles that the snapshot knows and the server lacks.
+    pub missing_roles: Vec<String>,
+    /// Whether they are made.
+    pub makes_roles: bool,
+    /// Extensions that the snapshot knows and the server lacks.
+    pub missing_extensions: Vec<String>,
+    /// Extensions that come back in another version than the recorded one.
+    pub other_extension_versions: Vec<String>,
+    /// What the role may not do and the snapshot needs.
+    pub not_allowed: Vec<String>,
+    /// False where the role may have rights that the server does not tell (managed services).
+    pub not_allowed_is_certain: bool,
+    /// What stands in the way of the swap now.
+    pub obstacles: Vec<String>,
+    /// Standbys whose sessions will go on reading the old database.
+    pub standbys: Vec<String>,
+}
+
+impl RestorePlan {
+    /// Refuses what would fail half-way.
+    pub(super) fn refuse_impossible(&self) -> Result<(), Error> {
+        if !self.missing_extensions.is_empty() {
+            let names = self.missing_extensions.join(", ");
+            return Err(Error::RestoreRefused(format!(
+                "the server lacks the files of these extensions: {names}; install them first"
+            )));
+        }
+        if !self.missing_roles.is_empty() && !self.makes_roles {
+            let names = self.missing_roles.join(", ");
+            return Err(Error::RestoreRefused(format!(
+                "the server lacks these roles: {names}; --roles makes them, without passwords"
+            )));
+        }
+        if !self.not_allowed.is_empty() && self.not_allowed_is_certain {
+            return Err(Error::RestoreRefused(format!(
+                "this role may not do what the snapshot needs:\n  {}",
+                self.not_allowed.join("\n  ")
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Says what a restore would do. Changes nothing.
+pub async fn plan_restore(
+    project: &Project,
+    store: &Store,
+    server: &Server,
+    reader: &SnapshotReader,
+    request: &RestoreRequest,
+) -> Result<RestorePlan, Error> {
+    let (session, manifest) = (&server.maintenance, reader.manifest());
+    if !roles::may_create_databases(session).await? {
+        return Err(Error::NoCreatedb { role: project.target.user().to_owned() });
+    }
+    check_archive_version(server, manifest)?;
+    let live = live_name(project, manifest, &request.destination)?;
+    let replaces = (request.destination == Destination::InPlace).then(|| live.clone());
+    if replaces.is_some() {
+        super::swap::refuse_own_database(session, &live).await?;
+    }
+    let existing = roles::names(session).await?;
+    let script = super::roles::script(reader).await?;
+    let missing_roles: Vec<String> =
+        roles::created_by(&script).into_iter().filter(|name| !existing.contains(name)).collect();
+    let extensions: Vec<String> = manifest.extensions.iter().map(|one| one.name.clone()).collect();
+    let not_allowed = rights::refusals(project, server, reader, request.roles && !missing_roles.is_empty()).await?;
+    let is_beside_live = !matches!(request.destination, Destination::Named(_));
+    Ok(RestorePlan {
+        snapshot: manifest.id.clone(),
+        reason: manifest.reason.command.clone(),
+        of: manifest.database.name.clone(),
+        taken: manifest.started_at,
+        rows: manifest.totals.rows,
+        bytes: manifest.totals.raw_bytes,
+        fills: filled_name(&live, manifest, &request.destination)?,
+        space: estimate::space(project, session, manifest, &live).await?,
+        time: estimate::time(project, store, manifest).await,
+        since: if is_beside_live { Some(since::since(project, server, reader, &live).await?) } else { None },
+        obstacles: if replaces.is_some() { swap::obstacles(session, &live).await? } else { Vec::new() },
+        standbys: if replaces.is_some() { swap::standbys(session).await? } else { Vec::new() },
+        belongs_to: live,
+        replaces,
+        missing_roles,
+        makes_roles: request.roles,
+        missing_extensions: catalog::missing_extensions(session, &extensions).await?,
+        other_extension_versions: other_versions(session, manifest).await?,
+        not_allowed: not_allowed.lines,
+        not_allowed_is_certain: not_allowed.certain,
+    })
+}
+
+/// `pg_restore` must be able to read the archive: its version may not be older than the `pg_dump` that wrote it.
+pub(in super::super) fn check_archive_version(server: &Server, manifest: &Manifest) -> Result<(), Error> {
+    let wrote: u32 =
+        manifest.server.pg_dump_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
+    if server.identity.major() < wrote {
+        return Err(Error::RestoreRefused(format!(
+            "the snapshot was written by pg_dump {}, and the server is PostgreSQL {}: an older server cannot take it",
+            manifest.server.pg_dump_version, server.identity.version
+        )));
+    }
+    Ok(())
+}
+
+/// The live name that a restore belongs to: the connection's database, or the snapshot's own when the connection
+/// names the maintenance database (the one way in when the live database is gone).
+fn live_name(project: &Project, manifest: &Manifest, destination: &Destination) -> Result<String, Error> {
+    if let Destination::Named(name) = destination {
+        return Ok(name.clone());
+    }
+    let connected = project.target.database();
+    let name = &manifest.database.name;
+    if connected == name || connected == project.maintenance_database || connected == "template1" {
+        return Ok(name.clone());
+    }
+    Err(Error::RestoreRefused(format!(
+        "the snapshot is of database \"{name}\" and the connection names \"{connected}\"; name the place with --to"
+    )))
+}
+
+fn filled_name(live: &str, manifest: &Manifest, destination: &Destination) -> Result<String, Error> {
+    let name = match destination {
+        Destination::Named(name) => name.clone(),
+        _ => format!("{}{}", database::restored_prefix(live), in_a_name(manifest.id.as_str())),
+    };
+    if name.len() > 63 {
+        return Err(Error::RestoreRefused(format!("\"{name}\" is longer than 63 bytes; choose a name with --to")));
+    }
+    Ok(name)
+}
+
+async fn other_versions(session: &crate::postgres::Session, manifest: &Manifest) -> Result<Vec<String>, Error> {
+    let names: Vec<String> = manifest.extensions.iter().map(|one| one.name.clone()).collect();
+    let here = catalog::default_extension_versions(session, &names).await?;
+    let differs = manifest.extensions.iter().filter_map(|one| {
+        let version = here.get(&one.name)?;
+        (*version != one.version).then(|| format!("{} {} (recorded: {})", one.name, version, one.version))
+    });
+    Ok(differs.collect())
+}
