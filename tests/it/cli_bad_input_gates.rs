@@ -29,7 +29,7 @@ fn a_syntax_error_is_found_by_the_rehearsal() {
     restoring the snapshot into a shadow
     loading rows ([SIZE])
     3 rows in 1 table
-    building indexes and constraints
+    adding the remaining indexes, constraints and triggers
     proving rows (3)
     3 rows in 1 table read back
     rehearsing (3)
@@ -63,8 +63,8 @@ fn a_syntax_error_without_a_rehearsal_is_found_in_production_and_leaves_nothing(
       menu/0003_price
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
-    7 rows in 6 tables
-    snapshot [ID]: 7 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
+    8 rows in 7 tables
+    snapshot [ID]: 8 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     warning: nothing was rehearsed (test)
     apply 1 migration on postgres://admin@127.0.0.1:[PORT]/test_[N] (way back: snapshot [ID])? yes (--yes)
     error: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
@@ -100,7 +100,7 @@ fn a_script_must_confirm() {
     restoring the snapshot into a shadow
     loading rows ([SIZE])
     3 rows in 1 table
-    building indexes and constraints
+    adding the remaining indexes, constraints and triggers
     proving rows (3)
     3 rows in 1 table read back
     rehearsing (2)
@@ -146,14 +146,14 @@ fn data_loss_needs_the_hash_of_the_plan() {
       menu/0001_initial
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
-    9 rows in 6 tables
-    snapshot [ID]: 9 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
+    10 rows in 7 tables
+    snapshot [ID]: 10 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     restoring the snapshot into a shadow
     loading rows ([SIZE])
-    9 rows in 6 tables
-    building indexes and constraints
-    proving rows (9)
-    9 rows in 6 tables read back
+    10 rows in 7 tables
+    adding the remaining indexes, constraints and triggers
+    proving rows (10)
+    10 rows in 7 tables read back
     rehearsing (2)
     done
     trying the way back

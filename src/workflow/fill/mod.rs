@@ -92,7 +92,7 @@ async fn finish(
     operator: &dyn Operator,
 ) -> Result<(), Error> {
     let Filled { schema, rest, tablespaces, busy, vacuumed } = filled;
-    operator.step("building what is left of indexes and constraints");
+    operator.step("adding the remaining indexes, constraints and triggers");
     let (section, jobs) = (Some(Section::PostData), target.jobs + 1);
     archive::restore(target.programs, &busy, &schema, section, Some(&rest), tablespaces, jobs).await?;
     let session = target.spec.connect("safe-migrate restore").await?;
