@@ -42,6 +42,8 @@ pub struct StepEffectsReport {
     pub wal_bytes: u64,
     /// Temporary files, bytes; none where the server does not tell in time.
     pub temporary_bytes: Option<u64>,
+    /// Time that measuring took after its statements; in no other figure.
+    pub tracing_milliseconds: f64,
 }
 
 /// One lock.
@@ -168,7 +170,11 @@ mod tests {
             migration: "shop/0002_x".to_owned(),
             milliseconds: 4_200.0,
             statements: vec![StatementReport { line: 3, text: String::new(), milliseconds: 1.0, rows: 0, effects }],
-            effects: StepEffectsReport { blocking_locks: vec![lock], wal_bytes: 1, temporary_bytes: Some(2_000_000) },
+            effects: StepEffectsReport {
+                blocking_locks: vec![lock],
+                temporary_bytes: Some(2_000_000),
+                ..StepEffectsReport::default()
+            },
         };
         let lines = [
             "ACCESS EXCLUSIVE on public.orders for 4.2 s: blocks reads and writes",

@@ -89,6 +89,16 @@ fn everything(version: Version) {
     }
     rows_and_sizes(&report);
     files(&report);
+    cost(&report);
+}
+
+/// The promise is 2 ms a statement; a machine that runs all tests at once is given more.
+fn cost(report: &Rehearsed) {
+    let steps = report.0["steps"].as_array().unwrap();
+    let statements: usize = steps.iter().map(|step| step["statements"].as_array().unwrap().len()).sum();
+    let spent: f64 = steps.iter().map(|step| step["tracing_milliseconds"].as_f64().unwrap()).sum();
+    let each = spent / statements as f64;
+    assert!(each > 0.0 && each < 20.0, "{each} ms a statement");
 }
 
 fn rows_and_sizes(report: &Rehearsed) {

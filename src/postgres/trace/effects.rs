@@ -15,6 +15,8 @@ pub struct StepEffects {
     pub wal_bytes: u64,
     /// Temporary files of the whole step, bytes; none before PostgreSQL 15, which tells too late.
     pub temporary_bytes: Option<u64>,
+    /// Time that reading after its statements took, which no other figure contains.
+    pub tracing: Duration,
 }
 
 /// What one statement did.

@@ -20,18 +20,18 @@
 mod effects;
 mod relation;
 mod sampler;
+mod step;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio_postgres::SimpleQueryMessage;
 
-use super::lock_mode::LockMode;
 use super::{DatabaseError, Session};
 use crate::migration::{Section, Statement};
-use relation::{Counters, Reading, Relation, WAL_POSITION, number, read_all, read_locked, read_published};
-use sampler::{Samples, sample_while};
+use relation::{Counters, Reading, WAL_POSITION, number, read_all, read_locked, read_published};
+use sampler::sample_while;
+use step::{State, Step, silent_statements, truncates};
 
 pub use effects::{HeldLock, RowsWritten, Scan, SizeChange, StatementEffects, StepEffects};
 
@@ -40,72 +40,6 @@ pub use effects::{HeldLock, RowsWritten, Scan, SizeChange, StatementEffects, Ste
 pub struct Tracer {
     observer: Session,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Relations as they are now, with what the running transaction did.
-    known: BTreeMap<u32, Relation>,
-    /// Whether `known` may hold what was rolled back.
-    unsure: bool,
-    step: Step,
-}
-
-/// The step that runs.
-#[derive(Debug)]
-struct Step {
-    in_transaction: bool,
-    /// Relations that were there when it began.
-    existing: BTreeSet<u32>,
-    held: BTreeSet<(u32, LockMode)>,
-    /// Counters that were published before it.
-    published: BTreeMap<u32, Counters>,
-    begun: Instant,
-    /// Time that reading took; not the migration's.
-    tracing: Duration,
-    /// Start of the first statement that was not read after.
-    since: Option<Duration>,
-    wal: u64,
-    wal_at_begin: u64,
-    temporary_at_begin: Option<u64>,
-    /// Statements after which nothing is asked: `SET TRANSACTION ISOLATION LEVEL` is refused after a query.
-    silent: usize,
-    samples: Samples,
-    effects: StepEffects,
-}
-
-impl Step {
-    fn new() -> Self {
-        Self {
-            in_transaction: false,
-            existing: BTreeSet::new(),
-            held: BTreeSet::new(),
-            published: BTreeMap::new(),
-            begun: Instant::now(),
-            tracing: Duration::ZERO,
-            since: None,
-            wal: 0,
-            wal_at_begin: 0,
-            temporary_at_begin: None,
-            silent: 0,
-            samples: Samples::default(),
-            effects: StepEffects::default(),
-        }
-    }
-
-    /// Time since the step began, without that of tracing.
-    fn clock(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(self.tracing)
-    }
-
-    /// Whether nothing may be asked after this statement; what it did is then seen after a later one.
-    fn stays_silent(&mut self) -> bool {
-        let silent = self.in_transaction && self.effects.statements.len() < self.silent;
-        if silent {
-            self.effects.statements.push(StatementEffects::default());
-        }
-        silent
-    }
 }
 
 impl Tracer {
@@ -213,11 +147,7 @@ impl Tracer {
 
     /// After the step and its ledger row are committed.
     pub(super) async fn committed(&self, session: &Session) -> Result<(), DatabaseError> {
-        let (end, spent, statements) = {
-            let step = &self.state().step;
-            (step.clock(), step.tracing, step.effects.statements.len())
-        };
-        tracing::debug!(milliseconds = spent.as_secs_f64() * 1000.0, statements, "time that tracing took");
+        let end = self.state().step.clock();
         let wal = flush_counters(session).await?;
         let temporary = self.temporary_bytes().await?;
         let mut state = self.state();
@@ -228,6 +158,7 @@ impl Tracer {
             // Until here the field holds when the lock began.
             locks.for_each(|lock| lock.held = end.saturating_sub(lock.held));
         }
+        step.effects.tracing = step.tracing;
         step.effects.wal_bytes = wal.saturating_sub(step.wal_at_begin);
         let both = temporary.zip(step.temporary_at_begin);
         step.effects.temporary_bytes = both.map(|(now, before)| now.saturating_sub(before));
@@ -241,54 +172,6 @@ impl Tracer {
         let sql = "SELECT pg_catalog.pg_stat_get_db_temp_bytes(oid) FROM pg_catalog.pg_database
                     WHERE datname = pg_catalog.current_database()";
         Ok(first_number(&self.observer, sql).await?)
-    }
-}
-
-impl State {
-    /// Compares what was read after a statement with what is known from before it.
-    fn add(&mut self, reading: Reading, truncates: bool, begun: Instant) {
-        let Self { known, step, .. } = self;
-        let mut effects = StatementEffects { sampled: !step.in_transaction, ..StatementEffects::default() };
-        effects.wal_bytes = reading.wal.saturating_sub(step.wal);
-        step.wal = reading.wal;
-        let touched: BTreeSet<u32> = if step.in_transaction {
-            reading.locks.iter().map(|(oid, _)| *oid).collect()
-        } else {
-            known.keys().chain(reading.relations.keys()).copied().collect()
-        };
-        effects.fill(truncates, touched.iter().copied(), known, &reading.relations);
-        for (oid, mode, held) in step.new_locks(&reading) {
-            let Some(relation) = reading.relations.get(&oid).or_else(|| known.get(&oid)) else { continue };
-            let table = reading.relations.get(&relation.table).or_else(|| known.get(&relation.table));
-            effects.locks.push(HeldLock {
-                relation: relation.name.clone(),
-                mode,
-                held,
-                existed: step.existing.contains(&oid),
-                index_of: table.map(|table| table.name.clone()),
-            });
-        }
-        effects.locks.sort_by(|a, b| (&a.relation, a.mode).cmp(&(&b.relation, b.mode)));
-        for oid in touched {
-            match reading.relations.get(&oid) {
-                Some(relation) => known.insert(oid, relation.clone()),
-                None => known.remove(&oid),
-            };
-        }
-        step.effects.statements.push(effects);
-        step.tracing += begun.elapsed();
-    }
-}
-
-impl Step {
-    /// The locks that came since the last reading: with their start inside a transaction, with their length outside.
-    fn new_locks(&mut self, reading: &Reading) -> Vec<(u32, LockMode, Duration)> {
-        if !self.in_transaction {
-            return std::mem::take(&mut self.samples).held().collect();
-        }
-        let since = self.since.take().unwrap_or_default();
-        let new = reading.locks.iter().filter(|lock| self.held.insert(**lock));
-        new.map(|(oid, mode)| (*oid, *mode, since)).collect()
     }
 }
 
@@ -309,17 +192,4 @@ async fn first_number(session: &Session, sql: &str) -> Result<Option<u64>, tokio
         SimpleQueryMessage::Row(row) => Some(number(row, 0)),
         _ => None,
     }))
-}
-
-/// How many statements at the head of a section must not be followed by a query.
-fn silent_statements(section: &Section) -> usize {
-    let sets_transaction = |statement: &Statement| {
-        let text = statement.text.to_ascii_uppercase();
-        text.starts_with("SET") && text.contains("TRANSACTION")
-    };
-    section.statements.iter().rposition(sets_transaction).map_or(0, |last| last + 1)
-}
-
-fn truncates(statement: &Statement) -> bool {
-    statement.text.get(..8).is_some_and(|word| word.eq_ignore_ascii_case("TRUNCATE"))
 }

@@ -28,6 +28,7 @@ pub(super) fn step_report(step: &PlanStep, statements: &[StatementTrace], effect
             blocking_locks,
             wal_bytes: effects.wal_bytes,
             temporary_bytes: effects.temporary_bytes,
+            tracing_milliseconds: effects.tracing.as_secs_f64() * 1000.0,
         },
     }
 }

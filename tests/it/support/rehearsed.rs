@@ -99,9 +99,9 @@ impl Statement<'_> {
     /// A table's size before and after.
     #[track_caller]
     pub fn size(&self, relation: &str) -> (u64, u64) {
-        let sizes = self.0["sizes"].as_array().expect("a list").iter();
+        let mut sizes = self.0["sizes"].as_array().expect("a list").iter();
         let name = format!("public.{relation}");
-        let size = sizes.filter(|size| text(size, "relation") == name).next_back().expect("its size changed");
+        let size = sizes.rfind(|size| text(size, "relation") == name).expect("its size changed");
         (size["before"].as_u64().unwrap(), size["after"].as_u64().unwrap())
     }
 
