@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::concurrent_index::{concurrent_index, drop_own_invalid_index, index_is_done, invalid_indexes};
 use super::ledger::{self, StepRecord, StepState};
-use super::{ConnectionSpec, DatabaseError, Session, quote_literal};
+use super::{ConnectionSpec, DatabaseError, Session, Tracer, quote_literal};
 use crate::migration::{Direction, Migration, PlanStep, Section, Statement};
 
 /// Limits under which a migration runs.
@@ -112,6 +112,8 @@ pub struct RunContext<'a> {
     pub journal: &'a [StepRecord],
     /// Limits.
     pub options: &'a ExecuteOptions,
+    /// Measures the statements; none in production.
+    pub tracer: Option<&'a Tracer>,
 }
 
 /// Runs one step of a plan. `before_retry` is told of each lock that was in the way.
@@ -192,13 +194,19 @@ async fn transaction(
     section: &Section,
     context: RunContext<'_>,
 ) -> Result<Vec<StatementTrace>, ExecuteError> {
+    if let Some(tracer) = context.tracer {
+        tracer.begin(session, section).await?;
+    }
     session
         .batch_execute(&format!("BEGIN;{}", limits("SET LOCAL", context.options)))
         .await
         .map_err(DatabaseError::from)?;
-    match statements_and_ledger(session, step, section, context.run_id).await {
+    match statements_and_ledger(session, step, section, context).await {
         Ok((trace, xact)) => {
             commit(session, context.spec, &step.migration, &xact).await?;
+            if let Some(tracer) = context.tracer {
+                tracer.committed(session).await?;
+            }
             Ok(trace)
         }
         Err(error) => {
@@ -223,15 +231,15 @@ async fn statements_and_ledger(
     session: &Session,
     step: &PlanStep,
     section: &Section,
-    run_id: &str,
+    context: RunContext<'_>,
 ) -> Result<(Vec<StatementTrace>, String), ExecuteError> {
     let mut trace = Vec::with_capacity(section.statements.len());
     for statement in &section.statements {
-        trace.push(run_statement(session, &step.migration, statement).await?);
+        trace.push(run_statement(session, &step.migration, statement, context.tracer).await?);
     }
     // A migration may have changed its role or its search_path; the ledger is ours.
     session.batch_execute("RESET SESSION AUTHORIZATION; RESET ROLE").await.map_err(DatabaseError::from)?;
-    record(session, step, run_id).await?;
+    record(session, step, context.run_id).await?;
     let row =
         session.query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[]).await.map_err(DatabaseError::from)?;
     Ok((trace, row.get(0)))
@@ -257,10 +265,22 @@ async fn run_statement(
     session: &Session,
     migration: &Migration,
     statement: &Statement,
+    tracer: Option<&Tracer>,
 ) -> Result<StatementTrace, ExecuteError> {
+    if let Some(tracer) = tracer {
+        tracer.before(session).await?;
+    }
     let start = Instant::now();
-    let messages =
-        session.simple_query(&statement.text).await.map_err(|source| located(migration, statement, source))?;
+    let sent = session.simple_query(&statement.text);
+    let result = match tracer {
+        Some(tracer) => tracer.watch(session, sent).await?,
+        None => sent.await,
+    };
+    let duration = start.elapsed();
+    let messages = result.map_err(|source| located(migration, statement, source))?;
+    if let Some(tracer) = tracer {
+        tracer.after(session, statement).await?;
+    }
     let rows = messages
         .iter()
         .map(|message| match message {
@@ -268,7 +288,7 @@ async fn run_statement(
             _ => 0,
         })
         .sum();
-    Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration: start.elapsed(), rows })
+    Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration, rows })
 }
 
 fn located(migration: &Migration, statement: &Statement, source: tokio_postgres::Error) -> ExecuteError {
@@ -325,13 +345,16 @@ async fn run_outside(
     section: &Section,
     context: RunContext<'_>,
 ) -> Result<Vec<StatementTrace>, ExecuteError> {
+    if let Some(tracer) = context.tracer {
+        tracer.begin(session, section).await?;
+    }
     session.batch_execute(&limits("SET", context.options)).await.map_err(DatabaseError::from)?;
     let mut trace = Vec::with_capacity(section.statements.len());
     let first = resume_at(session, step, section, context.journal).await?;
     for (index, statement) in section.statements.iter().enumerate().skip(first) {
         journal(session, step, context.run_id, index, StepState::Started).await?;
         let invalid_before = invalid_indexes(session).await?;
-        match run_statement(session, &step.migration, statement).await {
+        match run_statement(session, &step.migration, statement, context.tracer).await {
             Ok(one) => trace.push(one),
             Err(ExecuteError::Statement { file, line, source }) => {
                 if !source.is_connection_lost() && !session.is_closed() {
@@ -348,6 +371,9 @@ async fn run_outside(
     record(session, step, context.run_id).await?;
     ledger::close_journal(session, &step.migration.id).await?;
     session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
+    if let Some(tracer) = context.tracer {
+        tracer.committed(session).await?;
+    }
     Ok(trace)
 }
 

@@ -17,6 +17,7 @@ mod identifier;
 mod kept;
 pub mod ledger;
 mod lock;
+mod lock_mode;
 pub mod maintenance;
 mod mark;
 pub mod not_carried;
@@ -33,6 +34,7 @@ pub mod statistics;
 pub mod subscription;
 pub mod swap;
 mod system_user;
+pub mod trace;
 
 pub use capabilities::{Capabilities, Tls};
 pub use connection::{
@@ -51,5 +53,7 @@ pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use kept::KeptDatabase;
 pub use ledger::{Ledger, LedgerError, RunRecord, SwappedDatabases};
 pub use lock::{LockError, RunLock};
+pub use lock_mode::LockMode;
 pub use server::{ServerIdentity, is_behind_pooler};
 pub use session_settings::prepare_copy_session;
+pub use trace::Tracer;

@@ -1,5 +1,6 @@
 //! Values to text, JSON and Markdown (pure).
 
+pub mod effects;
 mod format;
 pub mod rehearsal;
 

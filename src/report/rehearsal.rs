@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::effects::{EffectsReport, StepEffectsReport};
 use super::{format_count, format_duration};
 
 /// What a rehearsal measured and found.
@@ -69,6 +70,9 @@ pub struct StepReport {
     pub milliseconds: f64,
     /// Its statements.
     pub statements: Vec<StatementReport>,
+    /// What it did as a whole.
+    #[serde(flatten)]
+    pub effects: StepEffectsReport,
 }
 
 /// One statement.
@@ -82,6 +86,9 @@ pub struct StatementReport {
     pub milliseconds: f64,
     /// Rows touched, as the server says; 0 for DDL.
     pub rows: u64,
+    /// What it did.
+    #[serde(flatten)]
+    pub effects: EffectsReport,
 }
 
 /// Rows of one table before and after.
@@ -137,6 +144,9 @@ impl RehearsalReport {
                 let line = format!("line {}: {}", statement.line, shorten(&statement.text, 50));
                 let _ = writeln!(text, "    {line:<60} {:>9}", milliseconds(statement.milliseconds));
             }
+            for line in step.effect_lines() {
+                let _ = writeln!(text, "    {line}");
+            }
         }
         self.write_effects(&mut text);
         if let Some(failure) = &self.failure {
@@ -176,7 +186,7 @@ impl RehearsalReport {
     }
 }
 
-fn milliseconds(milliseconds: f64) -> String {
+pub(super) fn milliseconds(milliseconds: f64) -> String {
     format_duration(std::time::Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }
 

@@ -40,6 +40,7 @@ impl Run<'_> {
             run_id: &record.id,
             journal: &prepared.state.ledger.steps,
             options: &self.project.execute,
+            tracer: None,
         };
         let retries = self.project.execute.retries;
         let retry = |error: &ExecuteError, attempt: u32| {

@@ -2,12 +2,15 @@
 
 mod data_effect;
 mod receipt;
+mod step_report;
 
 use time::OffsetDateTime;
 
 use crate::migration::{Direction, Plan, PlanStep};
-use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrace, contents, ledger, run_step};
-use crate::report::rehearsal::{RehearsalReport, StatementReport, StepReport, Verdict, WayBack, shorten};
+use crate::postgres::{
+    ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, contents, ledger, run_step,
+};
+use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::{ObjectKey, Store};
 
@@ -16,6 +19,7 @@ use super::shadow::Shadow;
 use super::{Error, Interrupt, Operator, Project, Unit};
 
 pub use receipt::{Receipt, RehearsalEvidence};
+use step_report::step_report;
 
 /// A rehearsal that ended, with its shadow still running.
 #[derive(Debug)]
@@ -161,11 +165,12 @@ async fn run(
     let template = shadow.keep_template().await?;
     let session = shadow.connect_as(request.role).await?;
     ledger::ensure(&session).await?;
+    let tracer = Tracer::new(shadow.spec().connect("safe-migrate rehearsal trace").await?).await?;
     operator.begin("rehearsing", Some(request.plan.steps.len() as u64), Unit::Items);
     let pass = Pass { project, shadow, role: request.role, run_id: &report.id.clone() };
     for step in &request.plan.steps {
-        match pass.step(&session, step).await {
-            Ok(statements) => report.steps.push(step_report(step, &statements)),
+        match pass.step(&session, step, Some(&tracer)).await {
+            Ok(statements) => report.steps.push(step_report(step, &statements, tracer.take())),
             Err(error) => {
                 report.failure = Some(failure(step, &error));
                 operator.finish("stopped");
@@ -200,23 +205,6 @@ fn invalid_indexes_finding(after: &SchemaReading) -> Option<String> {
     (!invalid.is_empty()).then(|| format!("invalid indexes afterwards: {}", invalid.join(", ")))
 }
 
-fn step_report(step: &PlanStep, statements: &[StatementTrace]) -> StepReport {
-    let statements: Vec<StatementReport> = statements
-        .iter()
-        .map(|statement| StatementReport {
-            line: statement.line,
-            text: shorten(&statement.text, 200),
-            milliseconds: statement.duration.as_secs_f64() * 1000.0,
-            rows: statement.rows,
-        })
-        .collect();
-    StepReport {
-        migration: step.migration.id.to_string(),
-        milliseconds: statements.iter().map(|statement| statement.milliseconds).sum(),
-        statements,
-    }
-}
-
 /// One pass over steps on the shadow, as production's role.
 struct Pass<'a> {
     project: &'a Project,
@@ -227,16 +215,22 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Runs one step exactly as production would, after checking once more that this is the shadow.
-    async fn step(&self, session: &Session, step: &PlanStep) -> Result<Vec<StatementTrace>, Error> {
+    async fn step(
+        &self,
+        session: &Session,
+        step: &PlanStep,
+        tracer: Option<&Tracer>,
+    ) -> Result<Vec<StatementTrace>, Error> {
         self.shadow.check(session).await?;
         let spec = self.shadow.spec().with_user(self.role);
-        let context = RunContext { spec: &spec, run_id: self.run_id, journal: &[], options: &self.project.execute };
+        let options = &self.project.execute;
+        let context = RunContext { spec: &spec, run_id: self.run_id, journal: &[], options, tracer };
         Ok(run_step(session, step, context, &|_: &ExecuteError, _| {}).await?)
     }
 
     async fn steps(&self, session: &Session, steps: &[PlanStep]) -> Result<(), (String, Error)> {
         for step in steps {
-            self.step(session, step).await.map_err(|error| (step.migration.id.to_string(), error))?;
+            self.step(session, step, None).await.map_err(|error| (step.migration.id.to_string(), error))?;
         }
         Ok(())
     }
