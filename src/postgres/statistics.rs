@@ -29,6 +29,28 @@ pub async fn independent(session: &Session) -> Result<BTreeSet<Name>, DatabaseEr
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
+/// The partitioned tables that are analyzed as a whole, the topmost ones, with their leaves.
+pub async fn partitioned(session: &Session) -> Result<Vec<(Name, Vec<Name>)>, DatabaseError> {
+    let sql = format!(
+        "{REACHES_OUT}
+         SELECT n.nspname::text, c.relname::text, ln.nspname::text, l.relname::text
+           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) tree
+           JOIN pg_catalog.pg_class l ON l.oid = tree.relid JOIN pg_catalog.pg_namespace ln ON ln.oid = l.relnamespace
+          WHERE c.relkind = 'p' AND NOT c.relispartition AND c.oid NOT IN (SELECT oid FROM above) AND tree.isleaf
+          ORDER BY 1, 2"
+    );
+    let mut found: Vec<(Name, Vec<Name>)> = Vec::new();
+    for row in session.query(&sql, &[]).await? {
+        let (root, leaf): (Name, Name) = ((row.get(0), row.get(1)), (row.get(2), row.get(3)));
+        match found.last_mut() {
+            Some((last, leaves)) if *last == root => leaves.push(leaf),
+            _ => found.push((root, vec![leaf])),
+        }
+    }
+    Ok(found)
+}
+
 /// Sets the visibility map of one table and, if asked, its statistics.
 pub async fn vacuum(session: &Session, schema: &str, name: &str, analyze: bool) -> Result<(), DatabaseError> {
     let verb = if analyze { "VACUUM (ANALYZE)" } else { "VACUUM" };
@@ -37,8 +59,9 @@ pub async fn vacuum(session: &Session, schema: &str, name: &str, analyze: bool) 
 
 /// Vacuums and analyzes what still needs it, without asking any remote server for rows.
 ///
-/// `done` are tables that were vacuumed, and those of [`independent`] analyzed, when they were full. They are analyzed once
-/// more only where an index over an expression or a statistics object wants figures of its own.
+/// `done` are tables that were vacuumed, and those of [`independent`] analyzed, when they were full, and those of
+/// [`partitioned`] that were analyzed. They are analyzed once more only where an index over an expression or a statistics
+/// object wants figures of its own.
 pub async fn gather(session: &Session, done: &BTreeSet<Name>) -> Result<(), DatabaseError> {
     let sql = format!(
         "{REACHES_OUT}
@@ -57,7 +80,7 @@ pub async fn gather(session: &Session, done: &BTreeSet<Name>) -> Result<(), Data
         let (partition, parent): (bool, bool) = (row.get(5), row.get(6));
         match (partitioned, done.contains(&name)) {
             // It has no pages of its own: a vacuum of it is one of every partition again. The topmost one covers all.
-            (true, _) if reaches_out || partition => {}
+            (true, known) if reaches_out || partition || (known && !more) => {}
             (true, _) => analyze(session, &name).await?,
             (false, true) if !reaches_out && (parent || more) => analyze(session, &name).await?,
             (false, true) => {}
@@ -67,6 +90,7 @@ pub async fn gather(session: &Session, done: &BTreeSet<Name>) -> Result<(), Data
     Ok(())
 }
 
-async fn analyze(session: &Session, name: &Name) -> Result<(), DatabaseError> {
+/// Gathers the statistics of one table, and of all its partitions.
+pub async fn analyze(session: &Session, name: &Name) -> Result<(), DatabaseError> {
     Ok(session.batch_execute(&format!("ANALYZE {}", qualified(&name.0, &name.1))).await?)
 }

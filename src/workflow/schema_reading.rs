@@ -19,6 +19,15 @@ pub struct SchemaReading {
     pub record: FingerprintRecord,
 }
 
+impl SchemaReading {
+    /// The same reading without the entries that these patterns name.
+    pub fn ignoring(self, programs: &Programs, ignore: &[String]) -> Self {
+        let schema = self.schema.ignoring(ignore);
+        let record = FingerprintRecord::new(programs.version().to_string(), schema.fingerprint());
+        Self { schema, record }
+    }
+}
+
 /// Reads the schema of a database as it is.
 pub async fn read_raw(programs: &Programs, spec: &ConnectionSpec, ignore: &[String]) -> Result<SchemaReading, Error> {
     let session = spec.connect("safe-migrate fingerprint").await?;

@@ -13,6 +13,8 @@ use crate::postgres::{
 };
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
 
+use rows::WhenFull;
+
 use super::proof::{self, Proof, ProofLevel};
 use super::{Error, Operator, manifest_parts, shadow};
 
@@ -56,6 +58,7 @@ struct Filled {
     tablespaces: Tablespaces,
     busy: ConnectionSpec,
     vacuumed: Vec<usize>,
+    analyzed: Vec<statistics::Name>,
 }
 
 async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn Operator) -> Result<Filled, Error> {
@@ -78,11 +81,13 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     let builds = builds(manifest, archive_entries::entries(programs, &schema, Some(&list), tablespaces).await?);
     let independent = statistics::independent(&session).await?;
     let analyze = manifest.tables.iter().map(|table| independent.contains(&name(table))).collect();
-    let done = rows::load(&busy, target.jobs, reader, builds, analyze, operator).await?;
+    let partitioned = partitioned(manifest, statistics::partitioned(&session).await?);
+    let when_full = WhenFull { builds, analyze, partitioned };
+    let done = rows::load(&busy, target.jobs, reader, when_full, operator).await?;
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
     let rest = write_list(target.files, "rest.list", &without_entries(contents, &done.entries))?;
-    Ok(Filled { schema, rest, tablespaces, busy, vacuumed: done.vacuumed })
+    Ok(Filled { schema, rest, tablespaces, busy, vacuumed: done.vacuumed, analyzed: done.analyzed })
 }
 
 async fn finish(
@@ -91,7 +96,7 @@ async fn finish(
     filled: Filled,
     operator: &dyn Operator,
 ) -> Result<(), Error> {
-    let Filled { schema, rest, tablespaces, busy, vacuumed } = filled;
+    let Filled { schema, rest, tablespaces, busy, vacuumed, analyzed } = filled;
     operator.step("adding the remaining indexes, constraints and triggers");
     let (section, jobs) = (Some(Section::PostData), target.jobs + 1);
     archive::restore(target.programs, &busy, &schema, section, Some(&rest), tablespaces, jobs).await?;
@@ -101,8 +106,8 @@ async fn finish(
         subscription::detach(&session, target.spec.database()).await?;
     }
     // A function of the user's in an index can fail here; the rows are there all the same.
-    let vacuumed = vacuumed.iter().map(|table| name(&manifest.tables[*table])).collect();
-    if let Err(error) = statistics::gather(&session, &vacuumed).await {
+    let vacuumed = vacuumed.iter().map(|table| name(&manifest.tables[*table]));
+    if let Err(error) = statistics::gather(&session, &vacuumed.chain(analyzed).collect()).await {
         operator.warn(&format!("the planner has no statistics of every table, run VACUUM ANALYZE: {error}"));
     }
     Ok(())
@@ -142,6 +147,25 @@ fn builds(manifest: &Manifest, entries: Vec<ArchiveEntry>) -> BTreeMap<usize, Ve
         }
     }
     builds
+}
+
+/// The partitioned tables whose rows are all in tables that are loaded on their own.
+fn partitioned(
+    manifest: &Manifest,
+    trees: Vec<(statistics::Name, Vec<statistics::Name>)>,
+) -> Vec<(statistics::Name, BTreeSet<usize>)> {
+    let numbers: BTreeMap<statistics::Name, usize> = (manifest.tables.iter().enumerate())
+        .filter(|(_, table)| !table.segments.is_empty())
+        .map(|(number, table)| (name(table), number))
+        .collect();
+    let alone = |number: &usize| manifest.tables[*number].hash_partition_root.is_none();
+    let with_rows =
+        |leaves: Vec<statistics::Name>| leaves.iter().filter_map(|leaf| numbers.get(leaf).copied()).collect();
+    trees
+        .into_iter()
+        .map(|(root, leaves)| (root, with_rows(leaves)))
+        .filter(|(_, leaves): &(_, BTreeSet<usize>)| !leaves.is_empty() && leaves.iter().all(alone))
+        .collect()
 }
 
 /// A list of contents without these entries: `3564; 2606 16440 CONSTRAINT public …`.

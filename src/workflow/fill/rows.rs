@@ -1,6 +1,6 @@
 //! Loads the rows with several workers and, as soon as a table is full, vacuums it and builds its indexes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -27,6 +27,8 @@ struct Work {
     analyze: Vec<bool>,
     /// Tables that a vacuum and its statistics were not refused for.
     vacuumed: Mutex<Vec<usize>>,
+    partitioned: Vec<statistics::Name>,
+    analyzed: Mutex<Vec<usize>>,
     loaded: UnboundedSender<u64>,
 }
 
@@ -37,27 +39,43 @@ pub(super) struct Done {
     pub(super) entries: Vec<u32>,
     /// Tables, as the manifest counts them, that have their visibility map and statistics.
     pub(super) vacuumed: Vec<usize>,
+    /// Partitioned tables that have their statistics.
+    pub(super) analyzed: Vec<statistics::Name>,
 }
 
-/// Loads every row. `builds` are the indexes and constraints of tables, as the manifest counts them.
+/// What is done with a table when it is full; tables are counted as in the manifest.
+#[derive(Debug, Default)]
+pub(super) struct WhenFull {
+    /// Indexes and constraints of tables that are loaded on their own.
+    pub(super) builds: BTreeMap<usize, Vec<ArchiveEntry>>,
+    /// Whether a table may be analyzed at once.
+    pub(super) analyze: Vec<bool>,
+    /// Partitioned tables, with those of their partitions that have rows, all of them loaded on their own.
+    pub(super) partitioned: Vec<(statistics::Name, BTreeSet<usize>)>,
+}
+
+/// Loads every row.
 pub(super) async fn load(
     spec: &ConnectionSpec,
     jobs: usize,
     reader: &SnapshotReader,
-    builds: BTreeMap<usize, Vec<ArchiveEntry>>,
-    analyze: Vec<bool>,
+    when_full: WhenFull,
     operator: &dyn Operator,
 ) -> Result<Done, Error> {
     let manifest = reader.manifest();
     operator.begin("loading rows", Some(manifest.totals.raw_bytes), Unit::Bytes);
     let (loaded, mut progress) = unbounded_channel();
+    let WhenFull { builds, analyze, partitioned } = when_full;
+    let (partitioned, partitions): (Vec<_>, Vec<_>) = partitioned.into_iter().unzip();
     let work = Arc::new(Work {
         spec: spec.clone(),
         reader: reader.clone(),
-        schedule: Schedule::new(manifest, builds),
+        schedule: Schedule::new(manifest, builds, partitions),
         made: Mutex::default(),
         analyze,
         vacuumed: Mutex::default(),
+        partitioned,
+        analyzed: Mutex::default(),
         loaded,
     });
     let shared = Arc::clone(&work);
@@ -77,9 +95,12 @@ pub(super) async fn load(
         format_things(manifest.totals.rows, "row"),
         format_things(manifest.tables.len() as u64, "table")
     ));
-    let take = |list: &Mutex<Vec<u32>>| std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner));
-    let vacuumed = std::mem::take(&mut *work.vacuumed.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(Done { entries: take(&work.made), vacuumed })
+    let analyzed = taken(&work.analyzed).into_iter().map(|whole| work.partitioned[whole].clone()).collect();
+    Ok(Done { entries: taken(&work.made), vacuumed: taken(&work.vacuumed), analyzed })
+}
+
+fn taken<T>(list: &Mutex<Vec<T>>) -> Vec<T> {
+    std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 async fn worker(work: Arc<Work>, may_load: bool) -> Result<(), Error> {
@@ -94,6 +115,10 @@ async fn worker(work: Arc<Work>, may_load: bool) -> Result<(), Error> {
             }
             Task::Build(ref entry) => {
                 build(&work, &session, entry).await?;
+                work.schedule.done(&task);
+            }
+            Task::Analyze(whole) => {
+                analyze(&work, &session, whole).await?;
                 work.schedule.done(&task);
             }
         }
@@ -130,6 +155,14 @@ async fn vacuum(work: &Work, session: &Session, number: usize) -> Result<(), Err
     let table = &work.reader.manifest().tables[number];
     match statistics::vacuum(session, &table.schema, &table.name, work.analyze[number]).await {
         Ok(()) => work.vacuumed.lock().unwrap_or_else(PoisonError::into_inner).push(number),
+        Err(error) => unless_lost(error)?,
+    }
+    Ok(())
+}
+
+async fn analyze(work: &Work, session: &Session, whole: usize) -> Result<(), Error> {
+    match statistics::analyze(session, &work.partitioned[whole]).await {
+        Ok(()) => work.analyzed.lock().unwrap_or_else(PoisonError::into_inner).push(whole),
         Err(error) => unless_lost(error)?,
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! What is to be done next while a database is filled: rows, then what needs a full table.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -25,6 +25,8 @@ pub(super) enum Task {
     Vacuum(usize),
     /// An index or a constraint of the table, which has its statistics.
     Build(ArchiveEntry),
+    /// A partitioned table whose partitions are all full: its statistics. Counted as in [`Schedule::new`].
+    Analyze(usize),
 }
 
 /// Hands out tasks to workers on several threads.
@@ -44,6 +46,8 @@ struct State {
     missing: BTreeMap<usize, usize>,
     bytes: Vec<u64>,
     builds: BTreeMap<usize, Vec<ArchiveEntry>>,
+    /// Of each partitioned table, the partitions that are not full yet.
+    partitions: Vec<BTreeSet<usize>>,
     /// What can be done now, by bytes of its table and then in the order in which it came.
     ready: BTreeMap<(Reverse<u64>, usize), Task>,
     came: usize,
@@ -52,11 +56,16 @@ struct State {
 }
 
 impl Schedule {
-    /// `builds` of tables that are loaded on their own; those of others are left out by the caller.
-    pub(super) fn new(manifest: &Manifest, builds: BTreeMap<usize, Vec<ArchiveEntry>>) -> Self {
+    /// `builds` and `partitions` (a set for each partitioned table) are of tables that are loaded on their own; those of
+    /// others are left out by the caller.
+    pub(super) fn new(
+        manifest: &Manifest,
+        builds: BTreeMap<usize, Vec<ArchiveEntry>>,
+        partitions: Vec<BTreeSet<usize>>,
+    ) -> Self {
         let bytes: Vec<u64> =
             manifest.tables.iter().map(|table| table.segments.iter().map(|segment| segment.length).sum()).collect();
-        let mut state = State { loads: loads(manifest, &bytes), builds, bytes, ..State::default() };
+        let mut state = State { loads: loads(manifest, &bytes), builds, partitions, bytes, ..State::default() };
         for (index, table) in manifest.tables.iter().enumerate() {
             // The leaves of a hash-partitioned table are full only when all of them are.
             if !table.segments.is_empty() && table.hash_partition_root.is_none() {
@@ -109,8 +118,9 @@ impl Schedule {
                 for entry in state.builds.remove(table).unwrap_or_default() {
                     state.push(*table, Task::Build(entry));
                 }
+                state.partition_is_full(*table);
             }
-            Task::Build(..) => {}
+            Task::Build(..) | Task::Analyze(..) => {}
         }
         drop(state);
         self.changed.notify_waiters();
@@ -124,6 +134,13 @@ impl State {
         if *missing == 0 {
             self.missing.remove(&table);
             self.push(table, Task::Vacuum(table));
+        }
+    }
+
+    fn partition_is_full(&mut self, table: usize) {
+        let ends = |missing: &mut BTreeSet<usize>| missing.remove(&table) && missing.is_empty();
+        if let Some(whole) = self.partitions.iter_mut().position(ends) {
+            self.push(table, Task::Analyze(whole));
         }
     }
 

@@ -46,7 +46,7 @@ impl Job<'_> {
         for warning in &proof.warnings {
             self.operator.warn(warning);
         }
-        self.close_ledger(run).await?;
+        self.close_ledger(run, restored).await?;
         let session = self.spec().connect("safe-migrate restore").await?;
         database::copy_properties(&session, &self.plan.fills, properties).await?;
         session.close().await;
@@ -80,8 +80,8 @@ impl Job<'_> {
 
     /// The restored ledger knows nothing of what came after the snapshot: its unfinished runs end as `restored`, and
     /// this run records the schema as it is now, so that the next one does not call the round trip drift.
-    async fn close_ledger(&self, run: &mut RunRecord) -> Result<(), Error> {
-        let reading = read_raw(&self.server.programs, &self.spec(), &self.project.fingerprint_ignore).await?;
+    async fn close_ledger(&self, run: &mut RunRecord, restored: SchemaReading) -> Result<(), Error> {
+        let reading = restored.ignoring(&self.server.programs, &self.project.fingerprint_ignore);
         run.fingerprint_after = Some(json("the fingerprint", &reading.record)?);
         run_record::finish(run, "done", None);
         let session = self.spec().connect("safe-migrate restore").await?;
