@@ -11,7 +11,7 @@ use crate::migration::Plan;
 use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
 use crate::postgres::{
     ClusterOptions, ConnectionSpec, Mark, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, WorkDirectory,
-    archive, quote_identifier, roles,
+    archive, keep_session, quote_identifier, roles,
 };
 use crate::snapshot::{Manifest, SnapshotReader};
 
@@ -177,6 +177,10 @@ impl Shadow {
     pub async fn connect_as(&self, role: &str) -> Result<Session, Error> {
         let session = self.spec_as(role).connect("safe-migrate rehearsal").await?;
         self.check(&session).await?;
+        if matches!(self.home, Home::Named(..)) {
+            // On a server of others a statement of ours ends when we die.
+            keep_session(&session).await?;
+        }
         Ok(session)
     }
 
