@@ -12,6 +12,7 @@ mod programs;
 mod project;
 mod redact;
 mod scene;
+mod standby;
 mod store;
 mod watchdog;
 
@@ -21,4 +22,5 @@ pub use oracle::{Contents, dump_and_restore};
 pub use programs::{clean_command, output_of, run_with_input};
 pub use project::{Output, Project};
 pub use scene::Scene;
+pub use standby::Standby;
 pub use store::TestStore;
