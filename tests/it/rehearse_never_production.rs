@@ -350,8 +350,7 @@ fn rehearse_removes_the_shadow_of_a_killed_rehearsal_only_when_its_owner_is_gone
     let start = || {
         let mut command = production.scene.project.command(&["rehearse", "--snapshot", &production.snapshot]);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        let child = command.spawn().unwrap();
-        child
+        command.spawn().unwrap()
     };
     let running = |number: &str| {
         let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND pid <> pg_backend_pid()";

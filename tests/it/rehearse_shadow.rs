@@ -273,3 +273,40 @@ fn rehearse_killed_in_each_phase_leaves_nothing() {
 fn rehearse_killed_in_each_phase_leaves_nothing_18() {
     a_killed_rehearsal_leaves_nothing(Version::V18, rounds(4, 40));
 }
+
+/// Where `unshare` is missing, a database that uses `dblink` is not rehearsed unless the operator says so.
+#[test]
+fn rehearse_without_namespaces_is_refused_or_says_so() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql("CREATE TABLE dish (id int)");
+    let plain = scene.take_snapshot();
+    scene.database.sql("CREATE EXTENSION dblink");
+    let with_dblink = scene.take_snapshot();
+    let programs = tempfile::tempdir().unwrap();
+    for program in ["sh", "head", "sleep", "rm", "tr", "ps"] {
+        std::os::unix::fs::symlink(Path::new("/bin").join(program), programs.path().join(program)).unwrap();
+    }
+    let path = programs.path().to_str().unwrap();
+    let rehearse = |id: &str| scene.project.run_with(&["rehearse", "--snapshot", id], &[("PATH", path)]);
+
+    scene.project.write_migration("kitchen", "0001_x", "-- migrate:up\nALTER TABLE dish ADD a int;\n");
+    let output = rehearse(&plain);
+    assert_eq!(output.status, 0, "{}{}", output.stdout, output.stderr);
+    let output = rehearse(&with_dblink);
+    assert_eq!(output.status, 3, "{}{}", output.stdout, output.stderr);
+    for words in ["the database uses dblink", "unshare cannot be run", "allow_network = true in [shadow]"] {
+        assert!(output.stderr.contains(words), "{words}: {}", output.stderr);
+    }
+    let hidden = "-- migrate:up\nDO $$BEGIN PERFORM dblink_connect('dbname=x'); END$$;\n";
+    scene.project.write_migration("kitchen", "0001_x", hidden);
+    let output = rehearse(&plain);
+    assert_eq!(output.status, 3, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("0001_x.sql:2: DBLINK_CONNECT"), "{}", output.stderr);
+
+    scene.project.write_migration("kitchen", "0001_x", "-- migrate:up\nALTER TABLE dish ADD a int;\n");
+    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
+    scene.project.configure(&text.replace("[shadow]\n", "[shadow]\nallow_network = true\n"));
+    let output = rehearse(&with_dblink);
+    assert_eq!(output.status, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("allow_network lets it reach out by: dblink"), "{}", output.stdout);
+}

@@ -36,9 +36,9 @@ pub struct Shadow {
 #[derive(Debug)]
 enum Home {
     /// A server of our own; its files lie in the server's directory.
-    Private(PrivateCluster, tempfile::TempDir),
+    Private(Box<PrivateCluster>, tempfile::TempDir),
     /// Databases on a server that the operator named.
-    Named(NamedServer, WorkDirectory),
+    Named(Box<NamedServer>, WorkDirectory),
 }
 
 /// An empty database of the shadow, dropped by [`Shadow::drop_scratch`].
@@ -103,7 +103,7 @@ impl Shadow {
         })?;
         let properties = manifest_parts::properties(reader.manifest());
         let database = server.create(&maintenance, &properties).await?;
-        let home = Home::Named(server, files);
+        let home = Home::Named(Box::new(server), files);
         Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0) })
     }
 
@@ -148,7 +148,7 @@ impl Shadow {
     ) -> Result<Self, Error> {
         let name = properties.name.clone();
         let database = database::create(&maintenance, &name, &properties, MarkKind::Shadow).await?;
-        let home = Home::Private(cluster, files);
+        let home = Home::Private(Box::new(cluster), files);
         Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0) })
     }
 
