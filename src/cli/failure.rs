@@ -54,6 +54,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::Pooler(_) => (ErrorKind::Gate, "pooler"),
         Error::SnapshotRefused(_) => (ErrorKind::Snapshot, "snapshot-refused"),
         Error::NoCreatedb { .. } => (ErrorKind::Failed, "no-createdb"),
+        Error::ShadowRefused { .. } => (ErrorKind::Gate, "shadow-refused"),
         Error::RestoreRefused(_) => (ErrorKind::Failed, "restore-refused"),
         Error::NoSuchPart { .. } => (ErrorKind::Usage, "no-such-part"),
         Error::OutputExists(_) => (ErrorKind::Usage, "output-exists"),
@@ -108,6 +109,7 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
         Error::NoSuchPart { hint, .. } => hint.iter().cloned().collect(),
+        Error::ShadowRefused { hint, .. } => vec![hint.clone()],
         Error::OutputExists(_) => one("name a new path with --output"),
         Error::Pooler(_) => one("give the address of the server itself with --database"),
         Error::Gate(gate) => gate_hint(gate),

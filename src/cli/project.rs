@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use secrecy::ExposeSecret;
+
 use super::context::Context;
 use super::error::CliError;
 use crate::postgres::{ConnectionSpec, Environment, ExecuteOptions};
@@ -29,12 +31,12 @@ impl Context {
             sse: store.sse,
             kms_key: store.kms_key,
         };
-        Ok(self.project_with(target, store))
+        self.project_with(target, store)
     }
 
     /// The project of a command that reads no store, so that a database elsewhere needs none.
     pub(crate) fn project_without_store(&self) -> Result<Project, CliError> {
-        Ok(self.project_with(self.target()?, StoreSettings::default()))
+        self.project_with(self.target()?, StoreSettings::default())
     }
 
     /// The connection that was configured.
@@ -59,6 +61,15 @@ impl Context {
         })
     }
 
+    /// The server for shadows. What libpq's variables say of production is not taken for it, a password least of all.
+    fn shadow_server(&self) -> Result<Option<ConnectionSpec>, CliError> {
+        let Some(url) = &self.config.shadow.url else { return Ok(None) };
+        let of_production = |name: &str| name.starts_with("PG") && !["PGPASSFILE", "PGSERVICEFILE"].contains(&name);
+        let variables = self.environment.variables().iter().filter(|(name, _)| !of_production(name));
+        let environment: Environment = variables.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Ok(Some(ConnectionSpec::parse(Some(url.expose_secret()), &environment).map_err(Error::from)?))
+    }
+
     fn process_environment(&self) -> Environment {
         self.environment.variables().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
@@ -70,9 +81,11 @@ impl Context {
         }
     }
 
-    fn project_with(&self, target: ConnectionSpec, store: StoreSettings) -> Project {
+    fn project_with(&self, target: ConnectionSpec, store: StoreSettings) -> Result<Project, CliError> {
         let config = &self.config;
-        Project {
+        Ok(Project {
+            shadow_server: self.shadow_server()?,
+            shadow_network: config.shadow.allow_network,
             maintenance_database: config.database.maintenance.clone(),
             source: config.source_name(target.database()).to_string(),
             target,
@@ -95,7 +108,7 @@ impl Context {
             fingerprint_ignore: config.fingerprint_ignore.clone(),
             environment: self.process_environment(),
             actor: Actor { user: self.environment.user(), host: self.environment.host() },
-        }
+        })
     }
 }
 

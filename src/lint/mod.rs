@@ -1,9 +1,12 @@
 //! Findings from the text of SQL statements (pure).
 
 mod data_loss;
+mod reach_out;
 
 use std::fmt;
 use std::path::PathBuf;
+
+pub use reach_out::{Reach, ReachOut, reach_out};
 
 use crate::migration::{MigrationId, Plan};
 

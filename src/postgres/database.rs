@@ -1,5 +1,6 @@
 //! Databases as a whole: looked up, made with a mark, and dropped.
 
+use super::database_properties::CLOSED;
 use super::{
     ConnectionError, ConnectionSpec, DatabaseError, KeptDatabase, Mark, MarkError, MarkKind, Session, quote_identifier,
     subscription,
@@ -132,6 +133,23 @@ pub async fn create(
     }
 }
 
+/// Copies a database of ours, which nobody may be connected to, and marks the copy. OIDs of its objects are kept.
+///
+/// Like [`create`], it accepts no connections until it has its mark.
+pub async fn create_copy(session: &Session, name: &str, of: &MarkedDatabase) -> Result<MarkedDatabase, ReplaceError> {
+    of.check(session).await?;
+    let (quoted, of) = (quote_identifier(name), quote_identifier(&of.name));
+    session.batch_execute(&format!("CREATE DATABASE {quoted} TEMPLATE {of} {CLOSED}")).await?;
+    match mark_and_open(session, name, MarkKind::Shadow).await {
+        Ok(mark) => Ok(MarkedDatabase { name: name.to_owned(), mark }),
+        Err(error) => {
+            // Made a moment ago by this session.
+            session.batch_execute(&format!("ROLLBACK;DROP DATABASE {quoted}")).await?;
+            Err(error)
+        }
+    }
+}
+
 async fn mark_and_open(session: &Session, name: &str, kind: MarkKind) -> Result<Mark, ReplaceError> {
     session.batch_execute("BEGIN").await?;
     let mark = Mark::set(session, name, kind).await?;
@@ -181,9 +199,8 @@ pub async fn drop_unfinished(
     Ok(dropped)
 }
 
-/// Drops what a kill between `CREATE DATABASE` and the mark left: named like ours, never opened (it is closed and has
-/// limit 0), without settings, and as large as `template0`, so that there is no row in it that is not there too.
-async fn drop_unmarked(session: &Session, live: &str) -> Result<Vec<String>, ReplaceError> {
+/// Names of the databases that were never opened: closed, with limit 0 and without settings.
+pub(super) async fn never_opened(session: &Session) -> Result<Vec<String>, DatabaseError> {
     let rows = session
         .query(
             "SELECT d.datname::text FROM pg_catalog.pg_database d
@@ -193,10 +210,21 @@ async fn drop_unmarked(session: &Session, live: &str) -> Result<Vec<String>, Rep
             &[],
         )
         .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Whether a database is as large as `template0`, so that there is no row in it that is not there too.
+pub(super) async fn is_empty(session: &Session, name: &str) -> Result<bool, DatabaseError> {
+    let same_size = "SELECT pg_catalog.pg_database_size($1::name) = pg_catalog.pg_database_size('template0')";
+    Ok(session.query_one(same_size, &[&name]).await?.get(0))
+}
+
+/// Drops what a kill between `CREATE DATABASE` and the mark left: named like ours, never opened, and empty.
+async fn drop_unmarked(session: &Session, live: &str) -> Result<Vec<String>, ReplaceError> {
+    let rows = never_opened(session).await?;
     let mut dropped = Vec::new();
-    for name in rows.iter().map(|row| row.get::<_, String>(0)).filter(|name| belongs_to(name, live)) {
-        let same_size = "SELECT pg_catalog.pg_database_size($1::name) = pg_catalog.pg_database_size('template0')";
-        if session.query_one(same_size, &[&name]).await?.get(0) {
+    for name in rows.into_iter().filter(|name| belongs_to(name, live)) {
+        if is_empty(session, &name).await? {
             session.batch_execute(&format!("DROP DATABASE {}", quote_identifier(&name))).await?;
             dropped.push(name);
         }

@@ -3,7 +3,7 @@
 use super::{DatabaseError, Session, quote_identifier, quote_literal};
 
 /// How a database begins that [`create`](super::database::create) has not marked yet.
-const CLOSED: &str = "ALLOW_CONNECTIONS false CONNECTION LIMIT 0";
+pub(super) const CLOSED: &str = "ALLOW_CONNECTIONS false CONNECTION LIMIT 0";
 
 /// Properties that `pg_dump` leaves to `--create`.
 #[derive(Clone, Debug, PartialEq, Eq)]

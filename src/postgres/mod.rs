@@ -30,6 +30,7 @@ pub mod row_counts;
 pub mod sequence_check;
 mod server;
 mod session_settings;
+pub mod shared_shadow;
 pub mod statistics;
 pub mod subscription;
 pub mod swap;
@@ -42,7 +43,7 @@ pub use connection::{
 };
 pub use identifier::{Identifier, qualified, quote_identifier, quote_literal};
 pub use mark::{Mark, MarkError, MarkKind};
-pub use private_cluster::{ClusterError, ClusterOptions, PrivateCluster, WorkDirectory};
+pub use private_cluster::{ClusterError, ClusterOptions, Confinement, PrivateCluster, WorkDirectory};
 pub use programs::{ProgramError, ProgramVersion, Programs};
 
 pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};
@@ -54,6 +55,6 @@ pub use kept::KeptDatabase;
 pub use ledger::{Ledger, LedgerError, RunRecord, SwappedDatabases};
 pub use lock::{LockError, RunLock};
 pub use lock_mode::LockMode;
-pub use server::{ServerIdentity, is_behind_pooler};
+pub use server::{ClusterIdentity, ServerIdentity, is_behind_pooler};
 pub use session_settings::prepare_copy_session;
 pub use trace::Tracer;

@@ -31,6 +31,25 @@ const SHARED_SETTINGS: &[&str] = &[
     "xmloption",
 ];
 
+/// Which cluster a session talks to, as the server behind this very connection says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterIdentity {
+    /// `system_identifier`: made by `initdb`; a physical standby, a base backup and whatever name or pooler leads to the
+    /// server have the same.
+    pub system_identifier: String,
+    /// Whether the server is a standby.
+    pub in_recovery: bool,
+}
+
+impl ClusterIdentity {
+    /// Reads it over `session`.
+    pub async fn read(session: &Session) -> Result<Self, DatabaseError> {
+        let sql = "SELECT system_identifier::text, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_system()";
+        let row = session.query_one(sql, &[]).await?;
+        Ok(Self { system_identifier: row.get(0), in_recovery: row.get(1) })
+    }
+}
+
 /// What a server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerIdentity {

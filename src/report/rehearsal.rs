@@ -47,6 +47,9 @@ pub struct RehearsalReport {
     pub failure: Option<String>,
     /// The conclusion.
     pub verdict: Verdict,
+    /// What the shadow was kept from, and what it lacked of production.
+    #[serde(default)]
+    pub shadow: Vec<String>,
 }
 
 /// The conclusion of a rehearsal.
@@ -174,6 +177,9 @@ impl RehearsalReport {
                 let _ = writeln!(text, "  not reversible: {why}");
             }
             WayBack::NotTried => {}
+        }
+        for remark in &self.shadow {
+            let _ = writeln!(text, "  shadow: {remark}");
         }
         for finding in &self.findings {
             let _ = writeln!(text, "  finding: {finding}");

@@ -168,6 +168,14 @@ pub enum Error {
         /// The role.
         role: String,
     },
+    /// The shadow could reach what a rehearsal must never touch.
+    #[error("{message}")]
+    ShadowRefused {
+        /// What, and why.
+        message: String,
+        /// What to do instead.
+        hint: String,
+    },
     /// The restore cannot start.
     #[error("{0}")]
     RestoreRefused(String),

@@ -44,7 +44,9 @@ pub async fn export(
     let reader = SnapshotReader::open(store, id).await?;
     let programs = project.programs(reader.manifest().server.version_num / 10_000)?;
     operator.step(&format!("restoring snapshot {id} into a shadow"));
-    let (shadow, proof) = Shadow::restore(project, &programs, &reader, operator, interrupt).await?;
+    // What is written out names the database as it is called in production, which only a private server can do.
+    let project = &Project { shadow_server: None, ..project.clone() };
+    let (shadow, proof) = Shadow::restore(project, &programs, &reader, None, operator, interrupt).await?;
     let dumped = unfinished.path().join("export");
     let dumping = async {
         if !proof.differences.is_empty() {

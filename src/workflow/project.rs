@@ -29,6 +29,10 @@ pub struct Project {
     pub bin_dir: Option<PathBuf>,
     /// Directory in which the shadow is made.
     pub shadow_dir: PathBuf,
+    /// Server on which shadows are made instead of a private one.
+    pub shadow_server: Option<ConnectionSpec>,
+    /// Whether a shadow that cannot be cut off from the network is used all the same.
+    pub shadow_network: bool,
     /// Parallel workers.
     pub jobs: usize,
     /// zstd level of chunks.

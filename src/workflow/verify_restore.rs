@@ -20,7 +20,7 @@ pub async fn verify_by_restore(
     let reader = SnapshotReader::open(store, id).await?;
     let programs = project.programs(reader.manifest().server.version_num / 10_000)?;
     operator.step(&format!("restoring snapshot {id} into a shadow"));
-    let (shadow, mut proof) = Shadow::restore(project, &programs, &reader, operator, interrupt).await?;
+    let (shadow, mut proof) = Shadow::restore(project, &programs, &reader, None, operator, interrupt).await?;
     let proving = interrupt.or(prove_schema(&programs, &reader, &shadow, &mut proof, operator)).await;
     shadow.stop().await?;
     proving.map(|()| proof)

@@ -70,7 +70,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
             text.clear();
         }
         let command = psql_command(&rehearsal.shadow.spec());
-        write_note(&format!("the copy runs until Ctrl-C; to look at it:\n  {command}\n"));
+        write_note(&format!("the copy runs until Ctrl-C, which removes it; to look at it:\n  {command}\n"));
         context.interrupt.wait().await;
     }
     rehearsal.shadow.stop().await?;

@@ -63,6 +63,9 @@ pub(super) struct StoreSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ShadowSection {
+    #[serde(deserialize_with = "secret")]
+    pub(super) url: Option<SecretString>,
+    pub(super) allow_network: Option<bool>,
     pub(super) bin_dir: Option<PathBuf>,
     pub(super) dir: Option<PathBuf>,
 }
@@ -207,6 +210,8 @@ mod tests {
             sse = "aws:kms"
             kms_key = "k"
             [shadow]
+            url = "postgres://u@h/d"
+            allow_network = true
             bin_dir = "bin"
             dir = "tmp"
             [snapshot]

@@ -95,6 +95,10 @@ pub(crate) struct StoreConfig {
 /// `[shadow]`.
 #[derive(Debug)]
 pub(crate) struct ShadowConfig {
+    /// A server on which shadows are made; `None`: a private one is started each time.
+    pub(crate) url: Option<SecretString>,
+    /// Whether a shadow that cannot be cut off from the network is used all the same.
+    pub(crate) allow_network: bool,
     /// Where the PostgreSQL programs lie.
     pub(crate) bin_dir: Option<PathBuf>,
     /// Where private servers are made; `None`: the system's temporary directory.
@@ -254,6 +258,8 @@ fn absolute_url(url: &str, base: &Path) -> String {
 
 fn shadow(directory: &Path, section: ShadowSection) -> ShadowConfig {
     ShadowConfig {
+        url: section.url,
+        allow_network: section.allow_network.unwrap_or(false),
         bin_dir: section.bin_dir.map(|path| directory.join(path)),
         dir: section.dir.map(|path| directory.join(path)),
     }

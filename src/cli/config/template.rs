@@ -65,6 +65,10 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # Rehearsals run in a private PostgreSQL of production's version, made in `dir` and removed afterwards.
 #bin_dir = "/usr/lib/postgresql/17/bin"
 #dir = "/var/tmp"
+# A server for shadows instead of a private one, of the same version and with production's roles, never production's own.
+#url = "postgres://safe_migrate@shadow.example/postgres"
+# Where neither is cut off from the network: rehearse all the same, although dblink or foreign tables are in use.
+#allow_network = false
 
 [snapshot]
 #jobs = 4

@@ -1,5 +1,6 @@
 //! Connections: one parser for everything libpq takes, serving the client library and the `pg_*` programs.
 
+mod address;
 mod connect;
 mod conninfo;
 mod database_error;

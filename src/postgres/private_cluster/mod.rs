@@ -4,6 +4,7 @@
 //! behind, the next run sweeps away.
 
 mod account;
+mod confinement;
 mod error;
 mod orphan;
 mod process;
@@ -13,6 +14,7 @@ pub(crate) mod tests;
 mod watchdog;
 mod work_directory;
 
+pub use confinement::Confinement;
 pub use error::ClusterError;
 pub use work_directory::WorkDirectory;
 
@@ -108,6 +110,11 @@ impl PrivateCluster {
     /// The process number of its server, while it runs.
     pub fn server_pid(&self) -> Option<u32> {
         self.server.pid()
+    }
+
+    /// Whether the server can reach out of this machine, or to another server on it.
+    pub fn confinement(&self) -> &Confinement {
+        self.server.confinement()
     }
 
     /// Restarts the server with further settings; the data stays, every session ends.

@@ -1,5 +1,6 @@
 //! The programs of a private cluster: `initdb`, and `postgres` as a child of ours.
 
+use super::confinement::{self, Confinement};
 use super::{ClusterError, data_directory, process};
 use crate::postgres::system_user::SystemUser;
 use crate::postgres::{ConnectionSpec, Programs};
@@ -43,11 +44,18 @@ pub(super) struct Server {
     pub(super) account: Option<SystemUser>,
     pub(super) dir: PathBuf,
     child: Option<Child>,
+    confinement: Confinement,
 }
 
 impl Server {
     pub(super) fn new(programs: Programs, account: Option<SystemUser>, dir: PathBuf) -> Self {
-        Self { programs, account, dir, child: None }
+        let confinement = confinement::detect(&programs, account.as_ref(), &dir);
+        Self { programs, account, dir, child: None, confinement }
+    }
+
+    /// Whether it can reach out.
+    pub(super) fn confinement(&self) -> &Confinement {
+        &self.confinement
     }
 
     /// Makes the data directory.
@@ -107,7 +115,7 @@ impl Server {
         let file = OpenOptions::new().create(true).append(true).open(&log);
         let file = file.map_err(|source| ClusterError::Io { what: "create", path: log, source })?;
         let copy = |file: &File| file.try_clone().map_or_else(|_| Stdio::null(), Stdio::from);
-        let mut command = self.command("postgres");
+        let mut command = self.server_command();
         command.arg("-D").arg(data_directory(&self.dir)).stdout(copy(&file)).stderr(file);
         // Ctrl-C at the terminal goes to a whole process group; when to stop is decided here.
         command.process_group(0);
@@ -181,6 +189,26 @@ impl Server {
 
     fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    /// The server itself: confined where that is possible, and with nothing of ours for libpq to use in any case.
+    fn server_command(&self) -> Command {
+        let wrapped = match self.confinement {
+            Confinement::Confined => confinement::wrap(&self.programs, self.account.as_ref(), &self.dir),
+            Confinement::Open { .. } => None,
+        };
+        let mut command = match wrapped {
+            Some(mut command) => {
+                command.current_dir(&self.dir).stdin(Stdio::null()).arg(self.programs.dir().join("postgres"));
+                command
+            }
+            None => self.command("postgres"),
+        };
+        if let Some(account) = &self.account {
+            command.env("USER", &account.name);
+        }
+        confinement::libpq_goes_nowhere(&mut command, &self.dir);
+        command
     }
 
     fn command(&self, program: &str) -> Command {

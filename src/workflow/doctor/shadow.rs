@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::postgres::database::{self, DatabaseProperties};
 use crate::postgres::{
-    ClusterError, ClusterOptions, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, catalog,
+    ClusterError, ClusterOptions, Confinement, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, catalog,
 };
 use crate::report::format_duration;
 use crate::workflow::{Operator, Project};
@@ -70,8 +70,12 @@ async fn private_server(
         Ok(session) => fit(reached, &session).await,
         Err(error) => [EXTENSIONS, LOCALE].map(|name| Check::failed(name, explain(&error), None)),
     };
+    let reach = match cluster.confinement() {
+        Confinement::Confined => "cut off from the network and from other servers".to_owned(),
+        Confinement::Open { why } => format!("NOT cut off from the network: {why}"),
+    };
     let shadow = match cluster.stop().await {
-        Ok(()) => Check::ok(SHADOW, format!("a private server started in {took} and is gone again")),
+        Ok(()) => Check::ok(SHADOW, format!("a private server started in {took}, {reach}, and is gone again")),
         Err(error) => Check::failed(SHADOW, explain(&error), error.hint()),
     };
     std::iter::once(shadow).chain(fit).collect()

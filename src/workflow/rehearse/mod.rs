@@ -78,7 +78,8 @@ pub async fn restore(
 ) -> Result<RestoredShadow, Error> {
     let started_at = OffsetDateTime::now_utc();
     operator.step("restoring the snapshot into a shadow");
-    let (shadow, proof) = Shadow::restore(project, programs, reader, operator, interrupt).await?;
+    let (shadow, proof) =
+        Shadow::restore(project, programs, reader, Some(project.target.user()), operator, interrupt).await?;
     if !proof.differences.is_empty() {
         return Err(super::Gate::ProofFailed(proof.differences).into());
     }
@@ -116,6 +117,7 @@ pub async fn rehearse_on(
         findings: lint_findings(request.plan),
         failure: None,
         verdict: Verdict::Fail,
+        shadow: shadow.judge(project, request.plan, manifest)?,
     };
     let after = interrupt.or(run(project, programs, &shadow, &request, &mut report, operator)).await?;
     report.verdict = verdict(&report);
@@ -222,7 +224,7 @@ impl Pass<'_> {
         tracer: Option<&Tracer>,
     ) -> Result<Vec<StatementTrace>, Error> {
         self.shadow.check(session).await?;
-        let spec = self.shadow.spec().with_user(self.role);
+        let spec = self.shadow.spec_as(self.role);
         let options = &self.project.execute;
         let context = RunContext { spec: &spec, run_id: self.run_id, journal: &[], options, tracer };
         Ok(run_step(session, step, context, &|_: &ExecuteError, _| {}).await?)

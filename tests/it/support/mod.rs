@@ -13,6 +13,7 @@ mod project;
 mod redact;
 mod rehearsed;
 mod scene;
+mod standby;
 mod store;
 mod watchdog;
 
@@ -23,4 +24,5 @@ pub use programs::{clean_command, output_of, run_with_input};
 pub use project::{Output, Project};
 pub use rehearsed::Rehearsed;
 pub use scene::Scene;
+pub use standby::Standby;
 pub use store::TestStore;

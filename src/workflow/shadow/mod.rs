@@ -1,12 +1,17 @@
-//! The shadow: a private server with a database restored from a snapshot, thrown away afterwards.
+//! The shadow: a database restored from a snapshot, on a private server or on one that was named, thrown away
+//! afterwards.
 
-use std::path::PathBuf;
+mod links;
+mod named;
+
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::migration::Plan;
 use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
 use crate::postgres::{
-    ClusterOptions, ConnectionSpec, Mark, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, archive,
-    quote_identifier, roles,
+    ClusterOptions, ConnectionSpec, Mark, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, WorkDirectory,
+    archive, keep_session, quote_identifier, roles,
 };
 use crate::snapshot::{Manifest, SnapshotReader};
 
@@ -14,15 +19,26 @@ use super::fill::{self, FillTarget};
 use super::proof::{Proof, ProofLevel};
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
+pub use links::{Bounds, OUTSIDE_LINKS, outside_links, without_outside_links};
+use named::NamedServer;
+
 /// A running shadow.
 #[derive(Debug)]
 pub struct Shadow {
-    cluster: PrivateCluster,
     maintenance: Session,
-    files: tempfile::TempDir,
+    home: Home,
     database: MarkedDatabase,
     properties: DatabaseProperties,
     scratch_count: AtomicU32,
+}
+
+/// Where it runs.
+#[derive(Debug)]
+enum Home {
+    /// A server of our own; its files lie in the server's directory.
+    Private(Box<PrivateCluster>, tempfile::TempDir),
+    /// Databases on a server that the operator named.
+    Named(Box<NamedServer>, WorkDirectory),
 }
 
 /// An empty database of the shadow, dropped by [`Shadow::drop_scratch`].
@@ -33,10 +49,6 @@ pub struct Scratch {
     database: MarkedDatabase,
 }
 
-/// Kinds of archive entries that reach out of the database: never restored into a shadow. Dropping a subscription in a
-/// copy drops the real slot, and a foreign table with its user mapping wrote into the real remote (both tried).
-pub const OUTSIDE_LINKS: &[&str] = &["SUBSCRIPTION", "USER MAPPING"];
-
 /// Production's settings that change results, brought to what a private server can start with.
 fn settings(manifest: &Manifest) -> Vec<(String, String)> {
     let mut settings: Vec<(String, String)> = manifest.server.settings.clone().into_iter().collect();
@@ -46,44 +58,53 @@ fn settings(manifest: &Manifest) -> Vec<(String, String)> {
     settings
 }
 
-/// The list of an archive's entries without [`OUTSIDE_LINKS`], for `pg_restore --use-list`.
-pub fn without_outside_links(list: &[String]) -> Vec<String> {
-    list.iter().filter(|line| outside_link(line).is_none()).cloned().collect()
-}
-
-/// What [`without_outside_links`] leaves out: `SUBSCRIPTION - name owner`.
-pub fn outside_links(list: &[String]) -> Vec<String> {
-    list.iter().filter_map(|line| outside_link(line)).map(str::to_owned).collect()
-}
-
-fn outside_link(line: &str) -> Option<&str> {
-    // "123; 6100 16490 SUBSCRIPTION - name owner"
-    let entry = line.splitn(4, ' ').nth(3).unwrap_or_default();
-    (!line.starts_with(';') && OUTSIDE_LINKS.iter().any(|outside| entry.starts_with(outside))).then_some(entry)
-}
-
 impl Shadow {
-    /// Starts a private server, fills its database from the snapshot, and proves it.
+    /// Starts a private server, or makes a database on the named one, fills it from the snapshot, and proves it.
+    ///
+    /// `role` is the one that will run migrations; none when nothing but the snapshot is looked at.
     pub async fn restore(
         project: &Project,
         programs: &Programs,
         reader: &SnapshotReader,
+        role: Option<&str>,
         operator: &dyn Operator,
         interrupt: &Interrupt,
     ) -> Result<(Self, Proof), Error> {
-        let shadow = Self::start(project, programs, reader).await?;
+        let shadow = match &project.shadow_server {
+            None => Self::start(project, programs, reader).await?,
+            Some(spec) => Self::start_named(project, spec, reader, role).await?,
+        };
         let target = FillTarget {
             spec: shadow.spec(),
             programs,
-            files: shadow.files.path(),
+            files: shadow.files(),
             jobs: project.jobs,
             outside_links: false,
         };
+        shadow.check(&shadow.maintenance).await?;
         let proof = interrupt.or(fill::fill_and_prove(&target, reader, ProofLevel::Rows, operator)).await?;
         // Only now: a database that is read-only by its settings could not be filled.
         let session = shadow.spec().connect("safe-migrate shadow").await?;
         database::copy_properties(&session, &shadow.database.name, &shadow.properties).await?;
         Ok((shadow, proof))
+    }
+
+    async fn start_named(
+        project: &Project,
+        spec: &ConnectionSpec,
+        reader: &SnapshotReader,
+        role: Option<&str>,
+    ) -> Result<Self, Error> {
+        PrivateCluster::sweep_orphans(&project.shadow_dir, None).await?;
+        let (server, maintenance) = NamedServer::open(project, spec, reader, role).await?;
+        let files = WorkDirectory::create(&project.shadow_dir).map_err(|source| Error::File {
+            what: format!("cannot make a directory in {}", project.shadow_dir.display()),
+            source,
+        })?;
+        let properties = manifest_parts::properties(reader.manifest());
+        let database = server.create(&maintenance, &properties).await?;
+        let home = Home::Named(Box::new(server), files);
+        Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0) })
     }
 
     async fn start(project: &Project, programs: &Programs, reader: &SnapshotReader) -> Result<Self, Error> {
@@ -127,25 +148,58 @@ impl Shadow {
     ) -> Result<Self, Error> {
         let name = properties.name.clone();
         let database = database::create(&maintenance, &name, &properties, MarkKind::Shadow).await?;
-        Ok(Self { cluster, maintenance, files, database, properties, scratch_count: AtomicU32::new(0) })
+        let home = Home::Private(Box::new(cluster), files);
+        Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0) })
     }
 
-    /// Connection to the shadow database as the bootstrap superuser.
+    /// Connection to the shadow database, as a role that may do there what a restore needs.
     pub fn spec(&self) -> ConnectionSpec {
-        self.cluster.spec(&self.database.name)
+        self.spec_of(&self.database.name)
+    }
+
+    fn spec_of(&self, database: &str) -> ConnectionSpec {
+        match &self.home {
+            Home::Private(cluster, _) => cluster.spec(database),
+            Home::Named(server, _) => server.spec(database),
+        }
+    }
+
+    /// Connection to the shadow database as production's role.
+    pub fn spec_as(&self, role: &str) -> ConnectionSpec {
+        match &self.home {
+            Home::Private(cluster, _) => cluster.spec(&self.database.name).with_user(role),
+            Home::Named(server, _) => server.spec_as(&self.database.name, role),
+        }
     }
 
     /// Connects as production's role to the shadow, after checking its mark: from here on statements are run that
     /// must never reach production.
     pub async fn connect_as(&self, role: &str) -> Result<Session, Error> {
-        let session = self.spec().with_user(role).connect("safe-migrate rehearsal").await?;
-        self.database.check(&session).await?;
+        let session = self.spec_as(role).connect("safe-migrate rehearsal").await?;
+        self.check(&session).await?;
+        if matches!(self.home, Home::Named(..)) {
+            // On a server of others a statement of ours ends when we die.
+            keep_session(&session).await?;
+        }
         Ok(session)
     }
 
-    /// Fails unless `session` talks to the server on which the database with our mark is.
+    /// Fails unless `session` talks to the server on which the database with our mark is, and that is not production's.
     pub async fn check(&self, session: &Session) -> Result<(), Error> {
+        if let Home::Named(server, _) = &self.home {
+            server.check(session).await?;
+        }
         Ok(self.database.check(session).await?)
+    }
+
+    /// Refuses a plan that would reach out of the shadow. Otherwise what the report has to say of the shadow.
+    pub fn judge(&self, project: &Project, plan: &Plan, manifest: &Manifest) -> Result<Vec<String>, Error> {
+        let (bounds, mut said) = match &self.home {
+            Home::Private(cluster, _) => (Bounds::Private(cluster.confinement().clone()), Vec::new()),
+            Home::Named(server, _) => (Bounds::Shared, server.differences.clone()),
+        };
+        said.extend(bounds.judge(plan, manifest, project.shadow_network)?);
+        Ok(said)
     }
 
     /// Takes the mark off, before the database is dumped with its settings. The server ends with us all the same.
@@ -163,60 +217,68 @@ impl Shadow {
     /// Copies the shadow database as it is now; the copy is compared with it later. OIDs are kept by the copy.
     pub async fn keep_template(&self) -> Result<ConnectionSpec, Error> {
         self.database.check(&self.maintenance).await?;
+        if let Home::Named(server, _) = &self.home {
+            let copy = server.copy(&self.maintenance, &self.database).await?;
+            return Ok(server.spec(&copy.name));
+        }
         let name = "safe_migrate_before";
         // FILE_COPY: as fast as the disk; the server is private, so nobody else is kept waiting by its checkpoints.
         let strategy = if self.maintenance.server_version_num() >= 150_000 { " STRATEGY file_copy" } else { "" };
         let sql = format!("CREATE DATABASE {name} TEMPLATE {}{strategy}", quote_identifier(&self.database.name));
         self.maintenance.batch_execute(&sql).await.map_err(crate::postgres::DatabaseError::from)?;
-        Ok(self.cluster.spec(name))
+        Ok(self.spec_of(name))
     }
 
     /// Makes an empty database with the locale of the snapshot's.
     pub async fn scratch_database(&self) -> Result<Scratch, Error> {
         let number = self.scratch_count.fetch_add(1, Ordering::Relaxed);
-        let name = format!("safe_migrate_scratch_{number}");
-        let database = database::create(&self.maintenance, &name, &self.properties, MarkKind::Shadow).await?;
-        Ok(Scratch { spec: self.cluster.spec(&name), database })
+        let database = match &self.home {
+            Home::Private(..) => {
+                let name = format!("safe_migrate_scratch_{number}");
+                database::create(&self.maintenance, &name, &self.properties, MarkKind::Shadow).await?
+            }
+            Home::Named(server, _) => server.scratch(&self.maintenance, number, &self.properties).await?,
+        };
+        Ok(Scratch { spec: self.spec_of(&database.name), database })
     }
 
     /// Drops a scratch database.
     pub async fn drop_scratch(&self, scratch: Scratch) -> Result<(), Error> {
-        Ok(database::drop_marked(&self.maintenance, &scratch.spec, &scratch.database).await?)
+        match &self.home {
+            Home::Private(..) => Ok(database::drop_marked(&self.maintenance, &scratch.spec, &scratch.database).await?),
+            Home::Named(server, _) => server.drop_database(&self.maintenance, &scratch.database).await,
+        }
     }
 
     /// Writes a file that lives as long as the shadow.
     pub fn write_file(&self, name: &str, content: &[u8]) -> Result<PathBuf, Error> {
-        fill::write_file(self.files.path(), name, content)
+        fill::write_file(self.files(), name, content)
     }
 
-    /// Directory of the private server.
-    pub fn dir(&self) -> &std::path::Path {
-        self.cluster.dir()
+    fn files(&self) -> &Path {
+        match &self.home {
+            Home::Private(_, files) => files.path(),
+            Home::Named(_, files) => files.path(),
+        }
     }
 
-    /// Stops the server and removes its files.
+    /// A directory of its own, gone with it.
+    pub fn dir(&self) -> &Path {
+        match &self.home {
+            Home::Private(cluster, _) => cluster.dir(),
+            Home::Named(_, files) => files.path(),
+        }
+    }
+
+    /// Removes it: the private server with its files, or the databases on the named one.
     pub async fn stop(self) -> Result<(), Error> {
-        drop(self.maintenance);
-        Ok(self.cluster.stop().await?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outside_links_are_left_out() {
-        let list: Vec<String> = [
-            "; Archive created at …",
-            "221; 1259 16493 TABLE public t postgres",
-            "3435; 6100 16500 SUBSCRIPTION - sub postgres",
-            "3436; 1418 16501 USER MAPPING - USER MAPPING a SERVER b postgres",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        let left_out = ["SUBSCRIPTION - sub postgres", "USER MAPPING - USER MAPPING a SERVER b postgres"];
-        assert_eq!(outside_links(&list), left_out);
-        assert_eq!(without_outside_links(&list), ["; Archive created at …", "221; 1259 16493 TABLE public t postgres"]);
+        let Self { maintenance, home, .. } = self;
+        match home {
+            Home::Private(cluster, files) => {
+                drop((maintenance, files));
+                Ok(cluster.stop().await?)
+            }
+            Home::Named(server, _files) => server.remove(&maintenance).await,
+        }
     }
 }
