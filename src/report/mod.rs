@@ -2,5 +2,6 @@
 
 mod format;
 pub mod rehearsal;
+mod rehearsal_effect;
 
 pub use format::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};
