@@ -39,6 +39,22 @@ pub(super) fn read_directory(dir: &Path, default_app: &str) -> Result<Vec<Migrat
     Ok(migrations)
 }
 
+/// The SQL files in the folders of checks: of each app, and of `dir` itself.
+pub(super) fn check_files(dir: &Path) -> Result<Vec<PathBuf>, MigrationError> {
+    let mut files = Vec::new();
+    for folder in list(dir)?.folders {
+        if file_name(&folder) == CHECKS {
+            files.extend(list(&folder)?.sql_files);
+            continue;
+        }
+        let checks = folder.join(CHECKS);
+        if checks.is_dir() {
+            files.extend(list(&checks)?.sql_files);
+        }
+    }
+    Ok(files)
+}
+
 fn read_app(dir: &Path, app: &str) -> Result<Vec<Migration>, MigrationError> {
     let listing = list(dir)?;
     for folder in listing.folders.iter().filter(|folder| file_name(folder) != CHECKS) {

@@ -4,6 +4,7 @@
 //! ([`MigrationSet::load`]), which knows the order, compares itself with the ledger ([`MigrationSet::check`]) and makes
 //! a [`Plan`]. The ledger's side comes in as [`AppliedMigration`] rows.
 
+mod check;
 mod checksum;
 mod error;
 mod file;
@@ -20,6 +21,7 @@ mod set;
 mod splitter;
 mod target;
 
+pub use check::{Check, load_checks};
 pub use checksum::Checksum;
 pub use error::{MigrationError, PlanError};
 pub use file::{Allow, Migration, Section};

@@ -1,61 +1,201 @@
-//! What a plan did to the rows: tables, columns and counts before and after, matched by OID.
+//! Tables as a rehearsal sees them, and the signs by which it knows that a migration touched their rows.
 //!
-//! A copy made by `CREATE DATABASE … TEMPLATE` keeps the OIDs, so a renamed table is still the same table.
+//! A copy made by `CREATE DATABASE … TEMPLATE` keeps OIDs and attribute numbers, so a renamed table is still the same
+//! table, and a renamed column the same column.
+//!
+//! # Why the signs are sound
+//! Only our own session writes to the shadow. Rows of a table change by INSERT, UPDATE, DELETE, MERGE or COPY, which the
+//! server counts per table (also what is rolled back, and what a foreign key cascades to), or by TRUNCATE and rewrites,
+//! which give the table a new file. The counters of a session reach the others at once after
+//! `pg_stat_force_next_flush()` (15 and later); where that is missing, or `track_counts` is off, every table counts as
+//! touched. What a table shows of unchanged rows also changes with its columns, so these are signs too.
 
 use std::collections::BTreeMap;
 
 use super::{DatabaseError, Session, qualified, quote_identifier};
 
-/// A table with its columns and its number of rows.
+/// All tables of a database by OID.
+pub type Tables = BTreeMap<u32, Table>;
+
+/// A table or partitioned table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableContents {
-    /// `schema.table`, unquoted, for messages.
+pub struct Table {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
     pub name: String,
-    /// Quoted `schema.table`.
-    pub quoted: String,
+    /// Whether its rows lie in partitions.
+    pub partitioned: bool,
     /// Live columns by attribute number.
-    pub columns: BTreeMap<i16, String>,
-    /// Rows.
-    pub rows: u64,
+    pub columns: BTreeMap<i16, Column>,
+    /// Attribute numbers of its primary key, or of another key without nulls; empty when it has none.
+    pub key: Vec<i16>,
+    /// The file its rows lie in.
+    pub filenode: Option<u32>,
+    /// Rows ever inserted, updated and deleted; none when the server does not count.
+    pub written: Option<i64>,
 }
 
-/// Reads tables and partitioned tables of a database with their exact row counts, without the ledger's.
-pub async fn read(session: &Session) -> Result<BTreeMap<u32, TableContents>, DatabaseError> {
-    let rows = session
-        .query(
-            "SELECT c.oid, n.nspname::text, c.relname::text,
-                    coalesce(array_agg(a.attnum ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}'),
-                    coalesce(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}')
-               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-              WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-                AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'safe_migrate')
-              GROUP BY 1, 2, 3",
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Type with modifier, as SQL under an empty search path.
+    pub type_sql: String,
+    /// OIDs of type and collation, and the modifier.
+    pub type_id: String,
+    /// The value that rows older than the column show, when it was added without a rewrite.
+    pub missing: Option<String>,
+}
+
+impl Table {
+    /// `schema.table` without quotes, for messages and as a key.
+    pub fn display(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// What follows `FROM` to read its rows: its own, or those of its partitions.
+    pub fn from_sql(&self) -> String {
+        let only = if self.partitioned { "" } else { "ONLY " };
+        format!("{only}{}", qualified(&self.schema, &self.name))
+    }
+
+    /// Whether rows may have been written between two states of the same table.
+    pub fn was_written(&self, later: &Table) -> bool {
+        self.filenode != later.filenode || self.written.is_none() || self.written != later.written
+    }
+
+    /// Whether rows may show other values in a later state of the same table. Columns that are new do not count.
+    pub fn was_touched(&self, later: &Table) -> bool {
+        self.was_written(later)
+            || self.columns.iter().any(|(number, column)| column.was_touched(later.columns.get(number)))
+    }
+
+    /// The attribute number of a column by name.
+    pub fn number_of(&self, name: &str) -> Option<i16> {
+        self.columns.iter().find(|(_, column)| column.name == name).map(|(number, _)| *number)
+    }
+}
+
+impl Column {
+    /// Whether it is gone or of another type later; a new name is no change.
+    pub fn was_touched(&self, later: Option<&Column>) -> bool {
+        later.is_none_or(|later| later.type_id != self.type_id)
+    }
+}
+
+/// Makes what `session` counted visible to other sessions. False when the server does not count for it.
+pub async fn flush_counters(session: &Session) -> Result<bool, DatabaseError> {
+    if session.server_version_num() < 150_000 {
+        return Ok(false);
+    }
+    // Sent when the server waits for the next statement, which is before it says that this one is done.
+    let row = session
+        .query_one(
+            "SELECT pg_catalog.current_setting('track_counts')::bool, pg_catalog.pg_stat_force_next_flush()",
             &[],
         )
         .await?;
-    let mut tables = BTreeMap::new();
-    for row in rows {
-        let (oid, schema, name): (u32, String, String) = (row.get(0), row.get(1), row.get(2));
-        let (numbers, names): (Vec<i16>, Vec<String>) = (row.get(3), row.get(4));
-        let quoted = qualified(&schema, &name);
-        let count: i64 = session.query_one(&format!("SELECT count(*) FROM ONLY {quoted}"), &[]).await?.get(0);
-        tables.insert(
-            oid,
-            TableContents {
-                name: format!("{schema}.{name}"),
-                quoted,
-                columns: numbers.into_iter().zip(names).collect(),
-                rows: u64::try_from(count).unwrap_or_default(),
-            },
-        );
+    Ok(row.get(0))
+}
+
+/// Reads the tables of a database, without the ledger's; no row of them is read.
+pub async fn read(session: &Session, counted: bool) -> Result<Tables, DatabaseError> {
+    let rows = session.query(TABLES, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), table(row, counted))).collect())
+}
+
+const TABLES: &str = "
+    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind = 'p', pg_catalog.pg_relation_filenode(c.oid),
+           pg_catalog.pg_stat_get_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_tuples_updated(c.oid)
+             + pg_catalog.pg_stat_get_tuples_deleted(c.oid),
+           a.numbers, a.names, a.types, a.ids, a.missing,
+           (SELECT pg_catalog.array_agg(u.number ORDER BY u.place)
+              FROM (SELECT * FROM pg_catalog.pg_index i
+                     WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                       AND i.indexprs IS NULL AND NOT EXISTS
+                           (SELECT FROM pg_catalog.pg_attribute k WHERE k.attrelid = c.oid AND NOT k.attnotnull
+                               AND k.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+                     ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1) i,
+                   LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY u (number, place)
+             WHERE u.place <= i.indnkeyatts)
+      FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+           LATERAL (SELECT pg_catalog.array_agg(a.attnum ORDER BY a.attnum) AS numbers,
+                           pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) AS names,
+                           pg_catalog.array_agg(pg_catalog.format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS types,
+                           pg_catalog.array_agg(pg_catalog.concat_ws(' ', a.atttypid, a.atttypmod, a.attcollation)
+                                                ORDER BY a.attnum) AS ids,
+                           pg_catalog.array_agg(a.attmissingval::text ORDER BY a.attnum) AS missing
+                      FROM pg_catalog.pg_attribute a
+                     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) a
+     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+       AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'safe_migrate')";
+
+fn table(row: &tokio_postgres::Row, counted: bool) -> Table {
+    let numbers: Option<Vec<i16>> = row.get(6);
+    let texts = |place: usize| row.get::<_, Option<Vec<String>>>(place).unwrap_or_default();
+    let missing: Vec<Option<String>> = row.get::<_, Option<Vec<Option<String>>>>(10).unwrap_or_default();
+    let properties = texts(7).into_iter().zip(texts(8)).zip(texts(9)).zip(missing);
+    let columns = properties.map(|(((name, type_sql), type_id), missing)| Column { name, type_sql, type_id, missing });
+    let written: Option<i64> = row.get(5);
+    Table {
+        schema: row.get(1),
+        name: row.get(2),
+        partitioned: row.get(3),
+        columns: numbers.unwrap_or_default().into_iter().zip(columns).collect(),
+        key: row.get::<_, Option<Vec<i16>>>(11).unwrap_or_default(),
+        filenode: row.get(4),
+        written: written.filter(|_| counted),
     }
-    Ok(tables)
+}
+
+/// Counts the rows of a table.
+pub async fn rows(session: &Session, table: &Table) -> Result<u64, DatabaseError> {
+    count(session, &format!("SELECT pg_catalog.count(*) FROM {}", table.from_sql())).await
 }
 
 /// Counts the values of a column that are not null.
-pub async fn values(session: &Session, table: &TableContents, column: &str) -> Result<u64, DatabaseError> {
-    let sql = format!("SELECT count({}) FROM ONLY {}", quote_identifier(column), table.quoted);
-    let count: i64 = session.query_one(&sql, &[]).await?.get(0);
+pub async fn values(session: &Session, table: &Table, column: &str) -> Result<u64, DatabaseError> {
+    let column = quote_identifier(column);
+    count(session, &format!("SELECT pg_catalog.count({column}) FROM {}", table.from_sql())).await
+}
+
+async fn count(session: &Session, sql: &str) -> Result<u64, DatabaseError> {
+    let count: i64 = session.query_one(sql, &[]).await?.get(0);
     Ok(u64::try_from(count).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(filenode: u32, written: Option<i64>, columns: &[(i16, &str, &str)]) -> Table {
+        let column = |(number, name, id): &(i16, &str, &str)| {
+            let column = Column { name: (*name).into(), type_sql: String::new(), type_id: (*id).into(), missing: None };
+            (*number, column)
+        };
+        Table {
+            schema: "public".into(),
+            name: "t".into(),
+            partitioned: false,
+            columns: columns.iter().map(column).collect(),
+            key: vec![],
+            filenode: Some(filenode),
+            written,
+        }
+    }
+
+    #[test]
+    fn each_sign_counts_and_a_new_name_or_column_does_not() {
+        let start = state(1, Some(5), &[(1, "a", "23"), (2, "b", "25")]);
+        assert!(!start.was_touched(&state(1, Some(5), &[(1, "x", "23"), (2, "b", "25"), (3, "c", "25")])));
+        assert!(start.was_touched(&state(2, Some(5), &[(1, "a", "23"), (2, "b", "25")])), "a new file");
+        assert!(start.was_touched(&state(1, Some(6), &[(1, "a", "23"), (2, "b", "25")])), "a row was written");
+        assert!(start.was_touched(&state(1, Some(5), &[(1, "a", "23"), (3, "b", "25")])), "a column is gone");
+        assert!(start.was_touched(&state(1, Some(5), &[(1, "a", "20"), (2, "b", "25")])), "another type");
+        let unknown = state(1, None, &[(1, "a", "23")]);
+        assert!(unknown.was_touched(&unknown.clone()), "what is not counted may have been written");
+    }
 }

@@ -3,5 +3,6 @@
 pub mod effects;
 mod format;
 pub mod rehearsal;
+mod rehearsal_effect;
 
 pub use format::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::effects::{EffectsReport, StepEffectsReport};
+use super::rehearsal_effect::{write_samples, write_values, write_ways_back};
 use super::{format_count, format_duration};
+
+pub use super::rehearsal_effect::{CheckReport, CheckResult, Loss, MigrationWayBack, Reversibility, ValueChange};
 
 /// What a rehearsal measured and found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,10 +40,22 @@ pub struct RehearsalReport {
     pub steps: Vec<StepReport>,
     /// Tables whose number of rows changed.
     pub row_changes: Vec<RowChange>,
+    /// Columns whose values changed in rows that are still there.
+    #[serde(default)]
+    pub value_changes: Vec<ValueChange>,
     /// Data that the plan loses.
     pub losses: Vec<Loss>,
+    /// The tables whose rows were compared: those that the plan touched.
+    #[serde(default)]
+    pub compared: Vec<String>,
     /// Whether the way back was tried, and what came of it.
     pub way_back: WayBack,
+    /// The same for each migration, in the order of the plan.
+    #[serde(default)]
+    pub ways_back: Vec<MigrationWayBack>,
+    /// The checks, before and after.
+    #[serde(default)]
+    pub checks: Vec<CheckReport>,
     /// Remarks that do not stop the run.
     pub findings: Vec<String>,
     /// What stopped the rehearsal; none when it went through.
@@ -105,17 +120,6 @@ pub struct RowChange {
     pub after: u64,
 }
 
-/// Data that is gone afterwards.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Loss {
-    /// `schema.table` or `schema.table.column`.
-    pub object: String,
-    /// Rows, or values that were not null.
-    pub amount: u64,
-    /// In words.
-    pub what: String,
-}
-
 /// Whether the plan can be undone by its own sections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", content = "why", rename_all = "snake_case")]
@@ -163,9 +167,32 @@ impl RehearsalReport {
             let (before, after) = (format_count(change.before), format_count(change.after));
             let _ = writeln!(text, "  rows of {}: {before} before, {after} after", change.table);
         }
+        write_values(text, &self.value_changes);
         for loss in &self.losses {
             let _ = writeln!(text, "  DATA LOSS: {}", loss.what);
+            write_samples(text, &loss.samples);
         }
+        if self.ways_back.is_empty() {
+            self.write_way_back(text);
+        } else {
+            write_ways_back(text, &self.ways_back);
+        }
+        for check in &self.checks {
+            if let Some(remark) = check.remark() {
+                let _ = writeln!(text, "  {remark}");
+                write_samples(text, &check.after.samples);
+            }
+        }
+        for remark in &self.shadow {
+            let _ = writeln!(text, "  shadow: {remark}");
+        }
+        for finding in &self.findings {
+            let _ = writeln!(text, "  finding: {finding}");
+        }
+    }
+
+    /// Of a report that was stored before each migration had its own verdict.
+    fn write_way_back(&self, text: &mut String) {
         match &self.way_back {
             WayBack::Reversible => text.push_str("  reversible: down and up again were run, and all is as before\n"),
             WayBack::Differs(differences) => {
@@ -178,12 +205,19 @@ impl RehearsalReport {
             }
             WayBack::NotTried => {}
         }
-        for remark in &self.shadow {
-            let _ = writeln!(text, "  shadow: {remark}");
+    }
+
+    /// This report without any value of production's rows, as it is stored.
+    pub fn without_samples(&self) -> RehearsalReport {
+        let mut report = self.clone();
+        report.value_changes.iter_mut().for_each(|change| change.samples.clear());
+        report.losses.iter_mut().for_each(|loss| loss.samples.clear());
+        report.ways_back.iter_mut().flat_map(|way| &mut way.losses).for_each(|loss| loss.samples.clear());
+        for check in &mut report.checks {
+            check.before.samples.clear();
+            check.after.samples.clear();
         }
-        for finding in &self.findings {
-            let _ = writeln!(text, "  finding: {finding}");
-        }
+        report
     }
 
     /// The losses in words, one line each.
@@ -205,6 +239,23 @@ pub fn shorten(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the first version stored it: what came later is empty.
+    #[test]
+    fn a_report_stored_before_the_verdicts_reads_back() {
+        let stored = serde_json::json!({
+            "schema": 1, "id": "20261122T135823Z-7f3a9c", "source": "shop", "snapshot": "20261122T135000Z-7f3a9d",
+            "direction": "apply", "plan_hash": "ab", "starting_fingerprint": null, "server_major": 15,
+            "started_at": "2026-11-22T13:58:23Z", "finished_at": "2026-11-22T13:58:24Z", "steps": [],
+            "row_changes": [{"table": "public.dish", "before": 2, "after": 0}],
+            "losses": [{"object": "public.dish", "amount": 2, "what": "table public.dish is gone with 2 rows"}],
+            "way_back": {"result": "irreversible", "why": "menu/0003 has no down section"},
+            "findings": [], "failure": null, "verdict": "pass_with_findings"
+        });
+        let report: RehearsalReport = serde_json::from_value(stored).unwrap();
+        assert!(report.ways_back.is_empty() && report.checks.is_empty());
+        assert!(report.to_text().contains("not reversible: menu/0003 has no down section"));
+    }
 
     #[test]
     fn a_long_statement_is_shortened() {

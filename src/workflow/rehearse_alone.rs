@@ -13,12 +13,12 @@ use super::{Error, Interrupt, Operator, Project, Selection, State};
 
 /// Restores a snapshot and rehearses on it what is pending by its own ledger. None: there is nothing to do.
 ///
-/// The shadow of the rehearsal still runs; the caller stops it.
+/// With `samples` the report holds examples of values. The shadow of the rehearsal still runs; the caller stops it.
 pub async fn rehearse_alone(
     project: &Project,
     store: &Store,
     snapshot: &SnapshotId,
-    selection: &Selection,
+    (selection, samples): (&Selection, bool),
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<Option<Rehearsal>, Error> {
@@ -43,7 +43,7 @@ pub async fn rehearse_alone(
         restored.shadow.stop().await?;
         return Ok(None);
     }
-    let request = RehearsalRequest { reader: &reader, plan: &plan, role: project.target.user() };
+    let request = RehearsalRequest { reader: &reader, plan: &plan, role: project.target.user(), samples };
     Ok(Some(rehearse::rehearse_on(project, store, &programs, restored, request, operator, interrupt).await?))
 }
 

@@ -163,7 +163,8 @@ fn data_loss_needs_the_hash_of_the_plan() {
       menu/0001_initial                                       [DURATION]
       rows of public.dish: 2 before, 0 after
       DATA LOSS: table public.dish is gone with 2 rows
-      not reversible as it should be: public.dish had 2 rows before and has 0 after
+      way back of menu/0002_name: reversible
+      way back of menu/0001_initial: reversible with loss: 2 rows of public.dish are not back
       finding: migrations/menu/0002_name.sql:4: drops the column name with its values [drop-column]
       finding: migrations/menu/0001_initial.sql:4: drops the table dish with all its rows [drop-table]
     error: the plan loses data:

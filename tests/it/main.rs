@@ -32,6 +32,8 @@ mod promise_06_restore_destroys_nothing;
 mod promise_07_one_run_at_a_time;
 mod promise_08_killed_at_any_instant;
 mod promise_09_secrets;
+mod rehearse_back;
+mod rehearse_data;
 mod rehearse_never_production;
 mod rehearse_shadow;
 mod rehearse_trace;

@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Rehearse the way back down to TARGET (a migration, or `zero`)
     #[arg(long, requires = "target")]
     pub(crate) rollback: bool,
+    /// Show examples of rows and values that are lost or changed; they are printed and never stored
+    #[arg(long)]
+    pub(crate) samples: bool,
     /// Leave the copy running and say how to connect to it
     #[arg(long)]
     pub(crate) keep_shadow: bool,
@@ -55,7 +58,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         RehearsalSnapshot::Id(id) => context.unless_interrupted(named(context, &project, id)).await?,
     };
     let wish = context.interrupt.wish();
-    let Some(rehearsal) = rehearse_alone(&project, &store, &id, &selection, &context.operator, wish).await? else {
+    let Some(rehearsal) =
+        rehearse_alone(&project, &store, &id, (&selection, args.samples), &context.operator, wish).await?
+    else {
         let state = if args.rollback { "nothing of that is applied" } else { "nothing is pending" };
         let text = format!("nothing to do: in snapshot {id} {state}\n");
         context.operator.step("the ledger in the snapshot counts; `--snapshot new` rehearses on the present state");

@@ -6,7 +6,7 @@ mod verify;
 
 use std::time::Duration;
 
-use crate::migration::{Direction, Plan};
+use crate::migration::{Check, Direction, Plan, load_checks};
 use crate::postgres::{RunLock, RunRecord, Session, catalog, keep_session};
 use crate::report::format_things;
 use crate::report::rehearsal::RehearsalReport;
@@ -97,6 +97,8 @@ struct Prepared {
     lock: RunLock,
     state: State,
     plan: Plan,
+    /// Checks, as they were when the plan was made.
+    checks: Vec<Check>,
     /// Raw schema of production when the plan was made.
     before: SchemaReading,
     /// Rows written to production, by its own counters, when the plan was made.
@@ -166,8 +168,9 @@ async fn prepare(
     let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
     let accepted_drift = gates::refuse_drift(project, &state, &before, request.accept_drift.as_deref(), operator)?;
     show_plan(&plan, operator);
+    let checks = load_checks(&project.migrations_dir)?;
     let rows_written = catalog::rows_written(&session).await?;
-    Ok(Some(Prepared { server, session, lock, state, plan, before, rows_written, accepted_drift }))
+    Ok(Some(Prepared { server, session, lock, state, plan, checks, before, rows_written, accepted_drift }))
 }
 
 fn show_plan(plan: &Plan, operator: &dyn Operator) {
@@ -232,7 +235,7 @@ impl Run<'_> {
         };
         let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
         let role = self.project.target.user();
-        let request = RehearsalRequest { reader: &reader, plan: &self.prepared.plan, role };
+        let request = RehearsalRequest { reader: &reader, plan: &self.prepared.plan, role, samples: false };
         let programs = &self.prepared.server.programs;
         rehearse::rehearse(self.project, self.store, programs, request, self.operator, self.interrupt).await
     }

@@ -1,10 +1,12 @@
-//! After the last commit: is production's schema the rehearsed one?
+//! After the last commit: is production's schema the rehearsed one, and do the checks hold?
 
+use crate::migration::Check;
 use crate::postgres::RunRecord;
+use crate::report::rehearsal::CheckReport;
 use crate::schema::Schema;
 
 use super::super::Error;
-use super::super::rehearse::Rehearsal;
+use super::super::rehearse::{Rehearsal, checks};
 use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::Run;
@@ -20,6 +22,7 @@ impl Run<'_> {
         let now = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await?;
         record.fingerprint_after = Some(super::super::json("the fingerprint", &now.record)?);
         let mut findings = new_invalid_indexes(&before.schema, &now.schema);
+        findings.extend(self.failed_checks(rehearsal).await?);
         let Some((rehearsal, rehearsed)) = rehearsal.and_then(|one| Some((one, one.after.as_ref()?))) else {
             return conclude("not compared: nothing was rehearsed".to_owned(), findings, record);
         };
@@ -28,6 +31,27 @@ impl Run<'_> {
         }
         findings.extend(self.compare_normal(rehearsal).await?);
         conclude("schema equal to the rehearsed one (normal form)".to_owned(), findings, record)
+    }
+
+    /// Runs the checks on production, read-only. One that returned rows before the plan already is only said; what it
+    /// returned before is known from the rehearsal.
+    async fn failed_checks(&self, rehearsal: Option<&Rehearsal>) -> Result<Vec<String>, Error> {
+        if self.prepared.checks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let session = self.project.target.connect("safe-migrate checks").await?;
+        let after = checks::run(&session, &self.prepared.checks, &self.project.execute, false).await;
+        let before = |check: &Check| {
+            let rehearsed = rehearsal.and_then(|one| one.report.checks.iter().find(|report| report.file == check.name));
+            rehearsed.map(|report| report.before.clone()).unwrap_or_default()
+        };
+        let before = self.prepared.checks.iter().map(before).collect();
+        let reports = checks::paired(&self.prepared.checks, before, after);
+        let broken = checks::broken(&reports, self.prepared.plan.direction);
+        for remark in reports.iter().filter_map(CheckReport::remark).filter(|remark| !broken.contains(remark)) {
+            self.operator.warn(&remark);
+        }
+        Ok(broken)
     }
 
     /// Both schemas after one round trip. The shadow has run the plan again after the way back, which the rehearsal

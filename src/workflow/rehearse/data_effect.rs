@@ -1,90 +1,116 @@
-//! What a plan did to the rows of the shadow, compared with the copy made before it.
+//! What a plan did to the rows of the shadow, compared with the copy made before it. Only tables that it touched are read.
 
-use std::collections::BTreeMap;
+use crate::postgres::DatabaseError;
+use crate::postgres::contents::{self, Table, Tables};
+use crate::report::format_things;
+use crate::report::rehearsal::{Loss, RowChange, ValueChange};
 
-use crate::postgres::contents::{self, TableContents};
-use crate::postgres::{ConnectionSpec, Session};
-use crate::report::format_count;
-use crate::report::rehearsal::{Loss, RowChange};
-
-use super::super::Error;
+use super::table_comparison::{Comparer, TableEffect};
 
 /// Tables before and after, and what is gone.
 #[derive(Debug, Default)]
 pub struct DataEffect {
     /// Tables whose number of rows changed.
     pub row_changes: Vec<RowChange>,
+    /// Columns whose values changed.
+    pub value_changes: Vec<ValueChange>,
     /// Data that is gone.
     pub losses: Vec<Loss>,
+    /// Tables that were read.
+    pub compared: Vec<String>,
 }
 
 /// Compares the shadow with the copy.
-pub async fn measure(before: &ConnectionSpec, after: &Session) -> Result<DataEffect, Error> {
-    let before = before.connect("safe-migrate rehearsal before").await?;
-    let old = contents::read(&before).await?;
-    let new = contents::read(after).await?;
+pub async fn measure(comparer: &Comparer<'_>, before: &Tables, after: &Tables) -> Result<DataEffect, DatabaseError> {
     let mut effect = DataEffect::default();
-    for (oid, table) in &old {
-        match new.get(oid) {
-            None => effect.table_gone(table),
-            Some(now) => effect.table_changed(&before, table, now).await?,
+    let mut taken = Vec::new();
+    for (oid, old) in before.iter().filter(|(_, table)| !table.partitioned) {
+        let (now, same) = successor(*oid, old, before, after);
+        match now {
+            Some((_, new)) if same && !old.was_touched(new) => continue,
+            Some((number, new)) => {
+                taken.push(number);
+                effect.changed(comparer.compare(old, old, new, same).await?);
+            }
+            None => effect.gone(old.display(), contents::rows(comparer.template, old).await?),
         }
+        effect.compared.push(old.display());
     }
+    for (oid, table) in after {
+        if table.partitioned || before.contains_key(oid) || taken.contains(oid) {
+            continue;
+        }
+        let rows = contents::rows(comparer.shadow, table).await?;
+        effect.rows(table.display(), 0, rows);
+        effect.compared.push(table.display());
+    }
+    effect.row_changes.sort_by(|left, right| left.table.cmp(&right.table));
+    effect.compared.sort();
     Ok(effect)
 }
 
-/// Tables whose number of rows is not what it was, in words.
-pub fn count_differences(old: &BTreeMap<u32, TableContents>, new: &BTreeMap<u32, TableContents>) -> Vec<String> {
-    let counts = |tables: &BTreeMap<u32, TableContents>| -> BTreeMap<String, u64> {
-        tables.values().map(|table| (table.name.clone(), table.rows)).collect()
-    };
-    let (old, new) = (counts(old), counts(new));
-    old.iter()
-        .filter(|(name, rows)| new.get(*name).is_some_and(|now| now != *rows))
-        .map(|(name, rows)| {
-            format!("{name} had {} rows before and has {} after", format_count(*rows), format_count(new[name]))
-        })
-        .collect()
+/// The table itself, or a new one that took its name, and whether it is the same.
+pub fn successor<'a>(oid: u32, names: &Table, before: &Tables, after: &'a Tables) -> (Option<(u32, &'a Table)>, bool) {
+    if let Some(same) = after.get(&oid) {
+        return (Some((oid, same)), true);
+    }
+    let heir = after.iter().find(|(number, table)| {
+        !before.contains_key(number) && table.schema == names.schema && table.name == names.name
+    });
+    (heir.map(|(number, table)| (*number, table)), false)
+}
+
+/// `1 row of t is gone`, `2 rows of t are gone`.
+pub fn things_are(count: u64, thing: &str, of: &str, what: &str) -> String {
+    let verb = if count == 1 { "is" } else { "are" };
+    format!("{} of {of} {verb} {what}", format_things(count, thing))
 }
 
 impl DataEffect {
-    fn table_gone(&mut self, table: &TableContents) {
-        if table.rows == 0 {
-            return;
+    fn rows(&mut self, table: String, before: u64, after: u64) {
+        if before != after {
+            self.row_changes.push(RowChange { table, before, after });
         }
-        self.row_changes.push(RowChange { table: table.name.clone(), before: table.rows, after: 0 });
-        self.losses.push(Loss {
-            object: table.name.clone(),
-            amount: table.rows,
-            what: format!("table {} is gone with {} rows", table.name, format_count(table.rows)),
-        });
     }
 
-    async fn table_changed(&mut self, before: &Session, old: &TableContents, new: &TableContents) -> Result<(), Error> {
-        if old.rows != new.rows {
-            self.row_changes.push(RowChange { table: old.name.clone(), before: old.rows, after: new.rows });
+    fn lost(&mut self, object: String, amount: u64, what: String, samples: Vec<String>) {
+        if amount > 0 {
+            self.losses.push(Loss { object, amount, what, samples });
         }
-        if new.rows < old.rows {
-            let amount = old.rows - new.rows;
-            self.losses.push(Loss {
-                object: old.name.clone(),
-                amount,
-                what: format!("{} rows of {} are gone", format_count(amount), old.name),
-            });
+    }
+
+    fn gone(&mut self, table: String, rows: u64) {
+        self.rows(table.clone(), rows, 0);
+        let what = format!("table {table} is gone with {}", format_things(rows, "row"));
+        self.lost(table, rows, what, Vec::new());
+    }
+
+    fn changed(&mut self, effect: TableEffect) {
+        let table = effect.table;
+        if let Some((before, after)) = effect.rows {
+            self.rows(table.clone(), before, after);
         }
-        for (number, column) in &old.columns {
-            if new.columns.contains_key(number) {
-                continue;
-            }
-            let amount = contents::values(before, old, column).await?;
-            if amount > 0 {
-                self.losses.push(Loss {
-                    object: format!("{}.{column}", old.name),
-                    amount,
-                    what: format!("column {}.{column} is gone with {} values", old.name, format_count(amount)),
-                });
-            }
+        let what = things_are(effect.gone, "row", &table, "gone");
+        self.lost(table.clone(), effect.gone, what, effect.gone_samples);
+        for (column, values) in effect.dropped {
+            let object = format!("{table}.{column}");
+            let what = format!("column {object} is gone with {}", format_things(values, "value"));
+            self.lost(object, values, what, Vec::new());
         }
-        Ok(())
+        for change in effect.values {
+            self.value_change(change);
+        }
+    }
+
+    /// An UPDATE to other values is what a migration is for; nulls in their place and another type's are losses.
+    fn value_change(&mut self, change: ValueChange) {
+        let column = change.column.clone();
+        let what = format!("{} of {column} became null", format_things(change.emptied, "value"));
+        self.lost(column.clone(), change.emptied, what, change.samples.clone());
+        if change.other_type {
+            let what = format!("{} of {column} changed with its type", format_things(change.changed, "value"));
+            self.lost(column, change.changed, what, change.samples.clone());
+        }
+        self.value_changes.push(change);
     }
 }

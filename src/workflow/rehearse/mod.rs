@@ -1,22 +1,28 @@
 //! Rehearses a plan on a shadow restored from a snapshot, and tries the way back.
 
+pub(super) mod checks;
 mod data_effect;
 mod receipt;
+mod row_verdict;
 mod step_report;
+mod table_comparison;
+mod watch;
+mod way_back;
 
 use time::OffsetDateTime;
 
 use crate::migration::{Direction, Plan, PlanStep};
-use crate::postgres::{
-    ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, contents, ledger, run_step,
-};
-use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
+use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, ledger, run_step};
+use crate::report::rehearsal::{CheckReport, RehearsalReport, Verdict, WayBack};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::{ObjectKey, Store};
 
 use super::schema_reading::{SchemaReading, read_raw};
 use super::shadow::Shadow;
 use super::{Error, Interrupt, Operator, Project, Unit};
+use table_comparison::Comparer;
+use watch::Watch;
+use way_back::Trial;
 
 pub use receipt::{Receipt, RehearsalEvidence};
 use step_report::step_report;
@@ -43,6 +49,8 @@ pub struct RehearsalRequest<'a> {
     pub plan: &'a Plan,
     /// Role that runs the migrations, production's.
     pub role: &'a str,
+    /// Whether the report in memory holds examples of values; the stored one never does.
+    pub samples: bool,
 }
 
 /// A snapshot restored into a shadow and proven, before anything is run on it.
@@ -112,14 +120,18 @@ pub async fn rehearse_on(
         finished_at: started_at,
         steps: Vec::new(),
         row_changes: Vec::new(),
+        value_changes: Vec::new(),
         losses: Vec::new(),
+        compared: Vec::new(),
         way_back: WayBack::NotTried,
+        ways_back: Vec::new(),
+        checks: Vec::new(),
         findings: lint_findings(request.plan),
         failure: None,
         verdict: Verdict::Fail,
         shadow: shadow.judge(project, request.plan, manifest)?,
     };
-    let after = interrupt.or(run(project, programs, &shadow, &request, &mut report, operator)).await?;
+    let after = interrupt.or(run(project, programs, (&shadow, &before), &request, &mut report, operator)).await?;
     report.verdict = verdict(&report);
     report.finished_at = OffsetDateTime::now_utc();
     publish(store, &report).await?;
@@ -150,7 +162,7 @@ fn lint_findings(plan: &Plan) -> Vec<String> {
 
 async fn publish(store: &Store, report: &RehearsalReport) -> Result<(), Error> {
     let key = ObjectKey::new(format!("rehearsals/{}/report.json", report.id))?;
-    let body = serde_json::to_vec_pretty(report)
+    let body = serde_json::to_vec_pretty(&report.without_samples())
         .map_err(|source| Error::Json { what: "cannot write the rehearsal's report".to_owned(), source })?;
     Ok(store.put(&key, body.into()).await?)
 }
@@ -159,39 +171,92 @@ async fn publish(store: &Store, report: &RehearsalReport) -> Result<(), Error> {
 async fn run(
     project: &Project,
     programs: &Programs,
-    shadow: &Shadow,
+    (shadow, before): (&Shadow, &SchemaReading),
     request: &RehearsalRequest<'_>,
     report: &mut RehearsalReport,
     operator: &dyn Operator,
 ) -> Result<Option<SchemaReading>, Error> {
+    let checks = crate::migration::load_checks(&project.migrations_dir)?;
     let template = shadow.keep_template().await?;
     let session = shadow.connect_as(request.role).await?;
+    let checked = checks::run(&session, &checks, &project.execute, request.samples).await;
     ledger::ensure(&session).await?;
-    let tracer = Tracer::new(shadow.spec().connect("safe-migrate rehearsal trace").await?).await?;
-    operator.begin("rehearsing", Some(request.plan.steps.len() as u64), Unit::Items);
-    let pass = Pass { project, shadow, role: request.role, run_id: &report.id.clone() };
-    for step in &request.plan.steps {
-        match pass.step(&session, step, Some(&tracer)).await {
+    let mut watch = Watch::start(&template, &shadow.spec(), &session, may_be_counted(request.plan)).await?;
+    let pass = Pass { project, programs, shadow, role: request.role, run_id: &report.id.clone() };
+    if !there(&pass, request.plan, &session, &mut watch, report, operator).await? {
+        return Ok(None);
+    }
+    let after = read_raw(programs, &shadow.spec(), &project.fingerprint_ignore).await?;
+    let samples = if request.samples { SAMPLES } else { 0 };
+    measure(&watch, samples, report).await?;
+    let rechecked = checks::run(&session, &checks, &project.execute, request.samples).await;
+    report.checks = checks::paired(&checks, checked, rechecked);
+    operator.step("trying the way back");
+    let trial =
+        Trial { pass: &pass, watch: &watch, session: &session, plan: request.plan, schemas: (before, &after), samples };
+    report.ways_back = trial.run().await?;
+    report.way_back = way_back::of_plan(&report.ways_back);
+    report.findings.extend(invalid_indexes_finding(&after));
+    report.findings.extend(warnings(&report.checks, request.plan.direction));
+    let broken = checks::broken(&report.checks, request.plan.direction);
+    report.failure = (!broken.is_empty()).then(|| broken.join("; "));
+    Ok(Some(after))
+}
+
+/// Examples of each kind that `--samples` shows.
+const SAMPLES: usize = 3;
+
+/// Whether the counters of the server tell which tables the plan touches: a superuser's migration can switch them off.
+fn may_be_counted(plan: &Plan) -> bool {
+    let sections = plan.steps.iter().flat_map(|step| step.migration.down.iter().chain([&step.migration.up]));
+    !sections.flat_map(|section| &section.statements).any(|statement| {
+        let text = statement.text.to_ascii_lowercase();
+        text.contains("track_counts") || text.contains("pg_stat_reset")
+    })
+}
+
+/// Runs the plan; false when a migration failed.
+async fn there(
+    pass: &Pass<'_>,
+    plan: &Plan,
+    session: &Session,
+    watch: &mut Watch,
+    report: &mut RehearsalReport,
+    operator: &dyn Operator,
+) -> Result<bool, Error> {
+    let tracer = Tracer::new(pass.shadow.spec().connect("safe-migrate rehearsal trace").await?).await?;
+    operator.begin("rehearsing", Some(plan.steps.len() as u64), Unit::Items);
+    for (index, step) in plan.steps.iter().enumerate() {
+        match pass.step(session, step, Some(&tracer)).await {
             Ok(statements) => report.steps.push(step_report(step, &statements, tracer.take())),
             Err(error) => {
                 report.failure = Some(failure(step, &error));
                 operator.finish("stopped");
-                return Ok(None);
+                return Ok(false);
             }
         }
+        watch.step_done(session, index + 1 == plan.steps.len()).await?;
         operator.advance(1);
     }
     operator.finish("done");
-    let after = read_raw(programs, &shadow.spec(), &project.fingerprint_ignore).await?;
-    let admin = shadow.spec().connect("safe-migrate rehearsal after").await?;
-    let effect = data_effect::measure(&template, &admin).await?;
-    (report.row_changes, report.losses) = (effect.row_changes, effect.losses);
-    operator.step("trying the way back");
-    report.way_back = way_back(programs, &pass, request.plan, (&template, &session), &after).await?;
-    if let Some(finding) = invalid_indexes_finding(&after) {
-        report.findings.push(finding);
+    Ok(true)
+}
+
+/// What the plan did to the data.
+async fn measure(watch: &Watch, samples: usize, report: &mut RehearsalReport) -> Result<(), Error> {
+    let comparer = Comparer { template: &watch.template, shadow: &watch.shadow, samples };
+    if let [before, .., after] = watch.moments.as_slice() {
+        let effect = data_effect::measure(&comparer, &before.tables, &after.tables).await?;
+        (report.row_changes, report.value_changes) = (effect.row_changes, effect.value_changes);
+        (report.losses, report.compared) = (effect.losses, effect.compared);
     }
-    Ok(Some(after))
+    Ok(())
+}
+
+/// Checks that returned rows before the plan already.
+fn warnings(checks: &[CheckReport], direction: Direction) -> Vec<String> {
+    let broken = checks::broken(checks, direction);
+    checks.iter().filter_map(CheckReport::remark).filter(|remark| !broken.contains(remark)).collect()
 }
 
 /// What failed; a statement's error names the file already.
@@ -210,6 +275,7 @@ fn invalid_indexes_finding(after: &SchemaReading) -> Option<String> {
 /// One pass over steps on the shadow, as production's role.
 struct Pass<'a> {
     project: &'a Project,
+    programs: &'a Programs,
     shadow: &'a Shadow,
     role: &'a str,
     run_id: &'a str,
@@ -229,57 +295,4 @@ impl Pass<'_> {
         let context = RunContext { spec: &spec, run_id: self.run_id, journal: &[], options, tracer };
         Ok(run_step(session, step, context, &|_: &ExecuteError, _| {}).await?)
     }
-
-    async fn steps(&self, session: &Session, steps: &[PlanStep]) -> Result<(), (String, Error)> {
-        for step in steps {
-            self.step(session, step, None).await.map_err(|error| (step.migration.id.to_string(), error))?;
-        }
-        Ok(())
-    }
-}
-
-/// The plan's steps undone, in reverse order.
-fn reversed(plan: &Plan) -> Vec<PlanStep> {
-    let opposite = match plan.direction {
-        Direction::Apply => Direction::Rollback,
-        Direction::Rollback => Direction::Apply,
-    };
-    plan.steps.iter().rev().map(|step| PlanStep { migration: step.migration.clone(), direction: opposite }).collect()
-}
-
-/// Down and up again: is everything as it was, and is the second pass equal to the first?
-async fn way_back(
-    programs: &Programs,
-    pass: &Pass<'_>,
-    plan: &Plan,
-    (template, session): (&crate::postgres::ConnectionSpec, &Session),
-    after: &SchemaReading,
-) -> Result<WayBack, Error> {
-    if let Some(step) = plan.steps.iter().find(|step| step.migration.down.is_none()) {
-        return Ok(WayBack::Irreversible(format!("{} has no down section", step.migration.id)));
-    }
-    if let Err((migration, error)) = pass.steps(session, &reversed(plan)).await {
-        return Ok(WayBack::Irreversible(format!("undoing {migration} failed: {error}")));
-    }
-    let ignore = &pass.project.fingerprint_ignore;
-    let mut differences = Vec::new();
-    let old = template.connect("safe-migrate rehearsal before").await?;
-    let admin = pass.shadow.spec().connect("safe-migrate rehearsal back").await?;
-    differences.extend(data_effect::count_differences(&contents::read(&old).await?, &contents::read(&admin).await?));
-    let start = read_raw(programs, template, ignore).await?;
-    let back = read_raw(programs, &pass.shadow.spec(), ignore).await?;
-    let schema = start.schema.difference(&back.schema);
-    if !schema.is_empty() {
-        differences.push(format!("the schema is not as before (- before, + after going back):\n{schema}"));
-    }
-    if let Err((migration, error)) = pass.steps(session, &plan.steps).await {
-        differences.push(format!("running {migration} a second time failed: {error}"));
-        return Ok(WayBack::Differs(differences));
-    }
-    let again = read_raw(programs, &pass.shadow.spec(), ignore).await?;
-    let second = after.schema.difference(&again.schema);
-    if !second.is_empty() {
-        differences.push(format!("the second pass built another schema (- first, + second):\n{second}"));
-    }
-    Ok(if differences.is_empty() { WayBack::Reversible } else { WayBack::Differs(differences) })
 }
