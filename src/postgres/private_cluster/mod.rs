@@ -45,6 +45,8 @@ pub struct ClusterOptions {
     pub settings: Vec<(String, String)>,
     /// The user of the operating system that runs it when this process is root; default `postgres`.
     pub run_as: Option<String>,
+    /// Whether it is kept to itself, where the system lets it: no network, no other server's socket, no shell.
+    pub confine: bool,
 }
 
 /// A running server of our own.
@@ -62,7 +64,7 @@ impl PrivateCluster {
         options.programs.check_has_server()?;
         let account = account::choose(options.run_as.as_deref())?;
         let dir = create_directory(&options.parent_dir)?;
-        let server = Server::new(options.programs, account, dir);
+        let server = Server::new(options.programs, account, dir, options.confine);
         // From here on dropping it cleans up.
         let mut cluster = Self { server, superuser: options.superuser, watchdog: None, removed: false };
         cluster.claim_directory()?;

@@ -19,6 +19,8 @@ pub(crate) fn options(parent_dir: &Path) -> ClusterOptions {
         parent_dir: parent_dir.to_owned(),
         settings: Vec::new(),
         run_as: None,
+        // The tests of connections reach it over TCP.
+        confine: false,
     }
 }
 

@@ -92,6 +92,7 @@ async fn start(
         superuser: identity.bootstrap_role.clone(),
         parent_dir: project.shadow_dir.clone(),
         run_as: None,
+        confine: true,
         settings: identity.settings.clone().into_iter().collect(),
     })
     .await

@@ -115,6 +115,7 @@ impl Shadow {
             superuser: manifest.bootstrap_role.clone(),
             parent_dir: project.shadow_dir.clone(),
             run_as: None,
+            confine: true,
             settings: settings(manifest),
         };
         let cluster = PrivateCluster::start(options).await?;
