@@ -38,6 +38,7 @@ fn a_syntax_error_is_found_by_the_rehearsal() {
       on snapshot [ID] of test
       menu/0001_initial                                       [DURATION]
       menu/0002_name                                          [DURATION]
+        ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       failed: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
     error: the rehearsal failed: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
     production: unchanged
@@ -110,6 +111,7 @@ fn a_script_must_confirm() {
       on snapshot [ID] of test
       menu/0001_initial                                       [DURATION]
       menu/0002_name                                          [DURATION]
+        ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       reversible: down and up again were run, and all is as before
     error: this needs a confirmation, and there is no terminal to ask on
     production: unchanged
@@ -160,7 +162,9 @@ fn data_loss_needs_the_hash_of_the_plan() {
     rehearsal [ID]: pass with findings
       on snapshot [ID] of test
       menu/0002_name                                          [DURATION]
+        ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       menu/0001_initial                                       [DURATION]
+        ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       rows of public.dish: 2 before, 0 after
       DATA LOSS: table public.dish is gone with 2 rows
       way back of menu/0002_name: reversible
