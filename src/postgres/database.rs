@@ -114,7 +114,7 @@ pub async fn data_directory(session: &Session) -> Result<Option<String>, Databas
 /// Creates an empty database with the locale of `like` and the given mark. `session` is on another database.
 ///
 /// It accepts no connections until it has its mark: what a kill in between leaves is told from everybody else's
-/// databases by that, and by holding nothing ([`drop_unmarked`]).
+/// databases by that, and by holding nothing (`drop_unmarked`).
 pub async fn create(
     session: &Session,
     name: &str,
