@@ -36,8 +36,11 @@ impl Job<'_> {
         };
         self.operator.step(&format!("filling \"{}\" from snapshot {}", self.plan.fills, self.plan.snapshot));
         let filling = fill::fill_and_prove(&target, self.reader, self.request.proof, self.operator);
-        let both = async { tokio::try_join!(filling, self.plain_schema(files.path(), properties)) };
+        let scratch = self.scratch(properties).await?;
+        let plain = self.project.database(&scratch.name);
+        let both = async { tokio::try_join!(filling, self.read_plain(&plain, files.path())) };
         let (mut proof, plain) = interrupt.or(both).await?;
+        database::drop_marked(&self.server.maintenance, &self.project.target, &scratch).await?;
         let restored = read_raw(&self.server.programs, &target.spec, &[]).await?;
         proof::prove_schema(&restored, &plain, &mut proof);
         if !proof.differences.is_empty() {
@@ -55,22 +58,22 @@ impl Job<'_> {
         Ok(proof)
     }
 
-    /// The schema that plain `pg_restore` makes of the same archive, without rows, in a scratch database beside.
-    async fn plain_schema(&self, files: &Path, properties: &DatabaseProperties) -> Result<SchemaReading, Error> {
-        let archive_file =
-            fill::write_file(files, "plain.dump", &self.reader.get_blob(&self.reader.manifest().schema).await?)?;
+    /// A database beside, for the schema that plain `pg_restore` makes of the same archive.
+    ///
+    /// It is made before anything runs beside it: a `CREATE DATABASE` that is given up half-way ends by itself later, and
+    /// would leave what no clean-up has seen.
+    async fn scratch(&self, properties: &DatabaseProperties) -> Result<MarkedDatabase, Error> {
         // Its name begins like that of a restored database, so that what drops the one drops the other, if we die here.
         let tail = hex::encode(rand::random::<[u8; 4]>());
         let name = format!("{}{tail}", database::restored_prefix(&self.plan.belongs_to));
-        let session = self.project.maintenance_session().await?;
-        let scratch = database::create(&session, &name, properties, MarkKind::Unfinished).await?;
-        let reading = self.read_plain(&self.project.database(&name), &archive_file).await;
-        database::drop_marked(&session, &self.project.target, &scratch).await?;
-        reading
+        Ok(database::create(&self.server.maintenance, &name, properties, MarkKind::Unfinished).await?)
     }
 
-    async fn read_plain(&self, scratch: &ConnectionSpec, archive_file: &Path) -> Result<SchemaReading, Error> {
+    /// Restores the archive there, without rows, and reads the schema.
+    async fn read_plain(&self, scratch: &ConnectionSpec, files: &Path) -> Result<SchemaReading, Error> {
         let programs = &self.server.programs;
+        let bytes = self.reader.get_blob(&self.reader.manifest().schema).await?;
+        let archive_file = &fill::write_file(files, "plain.dump", &bytes)?;
         for section in [Section::PreData, Section::PostData] {
             archive::restore(programs, scratch, archive_file, Some(section), None, Tablespaces::Default, 1).await?;
         }
