@@ -12,7 +12,7 @@ use crate::postgres::{ConnectionSpec, Session, catalog, copy, prepare_copy_sessi
 use crate::report::format_things;
 use crate::snapshot::{Manifest, RowSetHash};
 
-use super::super::streaming_threads::StreamingThreads;
+use super::super::streaming_threads::{StreamingThreads, streaming};
 use super::super::{Error, Operator, Unit, manifest_parts};
 use super::ProofLevel;
 
@@ -187,10 +187,12 @@ async fn read_one(session: &Session, work: &Work, table: &ReadBack, range: copy:
     while let Some(row) = rows.try_next().await? {
         hash.add_row(&row);
         if hash.rows.is_multiple_of(4096) {
+            streaming(true);
             // Nobody listens any more only when the proof was given up.
             let _ = work.rows.send(4096);
         }
     }
+    streaming(false);
     let _ = work.rows.send(hash.rows % 4096);
     Ok(hash)
 }

@@ -12,7 +12,7 @@ use crate::postgres::{ConnectionSpec, DatabaseError, ExportedSnapshot, Session, 
 use crate::report::format_things;
 use crate::snapshot::{PackedSegment, RangeKey, SnapshotWriter, TableData, TablePacker, segments_by_table};
 
-use super::super::streaming_threads::StreamingThreads;
+use super::super::streaming_threads::{StreamingThreads, streaming};
 use super::super::{Error, Operator, Project, Unit, manifest_parts};
 use super::pace::Pace;
 use super::preflight::Preflight;
@@ -181,12 +181,14 @@ async fn copy_range(
         packer.push_row(&row).await?;
         unreported += row.len() as u64;
         if unreported > 1 << 20 {
+            streaming(true);
             // Nobody listens any more only when the snapshot was given up.
             let _ = source.copied.send(unreported);
             source.pace.take(unreported).await;
             unreported = 0;
         }
     }
+    streaming(false);
     let _ = source.copied.send(unreported);
     source.pace.take(unreported).await;
     Ok(())
