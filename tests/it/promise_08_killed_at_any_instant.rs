@@ -1,10 +1,9 @@
 //! P8: a kill at any instant leaves production in a state that the ledger knows, and blocks nothing.
 
-use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, Version};
+use crate::support::{Scene, ShadowDirectory, Version};
 
 fn slow(seconds: u32) -> String {
     format!(
@@ -71,34 +70,19 @@ fn promise_08_killed_between_two_migrations_is_no_drift() {
     scene.run(3, &["apply", "--yes"]);
 }
 
-/// Processes whose arguments or working directory name this directory.
-fn processes_in(directory: &Path) -> Vec<String> {
-    let name = directory.to_str().unwrap();
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let path = entry.unwrap().path();
-        let arguments = String::from_utf8_lossy(&std::fs::read(path.join("cmdline")).ok()?).replace('\0', " ");
-        let at = std::fs::read_link(path.join("cwd")).ok().is_some_and(|at| at.starts_with(directory));
-        (arguments.contains(name) || at).then_some(arguments)
-    });
-    processes.collect()
-}
-
 #[test]
 fn promise_08_killed_in_a_rehearsal_leaves_no_shadow() {
     let scene = Scene::empty(Version::V15);
-    let shadow = tempfile::Builder::new().prefix("test-shadow-").tempdir().unwrap();
-    std::fs::set_permissions(shadow.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
-    scene.project.configure(&text.replace("[shadow]\n", &format!("[shadow]\ndir = \"{}\"\n", shadow.path().display())));
+    let shadow = ShadowDirectory::of(&scene.project);
     scene.project.write_migration("app", "0001_slow", &slow(300));
     let mut run = scene.project.command(&["apply", "--yes"]).spawn().unwrap();
-    let is_asleep = || processes_in(shadow.path()).len() > 1 && sleeps(&scene);
+    let is_asleep = || shadow.processes().len() > 1 && sleeps(&scene);
     wait_for("the rehearsal", &mut run, is_asleep);
     run.kill().unwrap();
     run.wait().unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !processes_in(shadow.path()).is_empty() {
-        assert!(Instant::now() < deadline, "still there: {:?}", processes_in(shadow.path()));
+    while !shadow.processes().is_empty() {
+        assert!(Instant::now() < deadline, "still there: {:?}", shadow.processes());
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(scene.applied(), Vec::<String>::new());
@@ -106,8 +90,7 @@ fn promise_08_killed_in_a_rehearsal_leaves_no_shadow() {
     scene.project.write_migration("app", "0001_slow", &slow(0));
     scene.run(0, &["apply", "--yes"]);
     assert_eq!(scene.applied(), ["app/0001_slow"]);
-    let left: Vec<_> = std::fs::read_dir(shadow.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert!(shadow.files().is_empty(), "{:?}", shadow.files());
 }
 
 /// Whether the shadow has got as far as the migration: it is in the list of processes, as PostgreSQL titles them.

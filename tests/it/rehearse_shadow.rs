@@ -1,46 +1,11 @@
 //! The shadow reaches nothing outside itself, and nothing of it is left, whatever happens.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, TestCluster, Version};
-
-/// A scene whose shadows lie in a directory of their own.
-fn scene_with_directory(scene: Scene) -> (Scene, tempfile::TempDir) {
-    let shadow = tempfile::Builder::new().prefix("test-shadow-").tempdir().unwrap();
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(shadow.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
-    scene.project.configure(&text.replace("[shadow]\n", &format!("[shadow]\ndir = \"{}\"\n", shadow.path().display())));
-    (scene, shadow)
-}
-
-fn files_in(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
-}
-
-fn processes_naming(text: &str) -> Vec<String> {
-    let entries = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let arguments = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
-        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
-        arguments.contains(text).then_some(arguments)
-    });
-    entries.collect()
-}
-
-#[track_caller]
-fn nothing_is_left(directory: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let path = directory.to_str().unwrap();
-    while !(files_in(directory).is_empty() && processes_naming(path).is_empty()) {
-        let left = (files_in(directory), processes_naming(path));
-        assert!(Instant::now() < deadline, "left: {left:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use crate::support::{Scene, ShadowDirectory, TestCluster, Version};
 
 /// Whether this machine lets a private server be cut off from the network (DESIGN section 10).
 fn can_be_confined() -> bool {
@@ -55,7 +20,8 @@ fn what_leads_outside_is_not_reached(version: Version) {
     let away = Arc::new(TestCluster::start(version, &[]));
     let there = away.database();
     let cluster = Arc::new(TestCluster::start(version, &[]));
-    let (scene, shadow) = scene_with_directory(Scene::on(&cluster));
+    let scene = Scene::on(&cluster);
+    let shadow = ShadowDirectory::of(&scene.project);
     there.sql("CREATE TABLE dish (id int PRIMARY KEY, name text); CREATE TABLE log (t text); INSERT INTO dish VALUES (1, 'real')");
     there.sql("CREATE PUBLICATION p FOR TABLE dish; SELECT pg_create_logical_replication_slot('feed', 'pgoutput')");
     let (port, name, socket) = (away.port(), there.name(), away.directory().display());
@@ -114,7 +80,7 @@ TRUNCATE tried;
         "{}",
         output.stdout
     );
-    nothing_is_left(shadow.path());
+    shadow.must_become_empty();
 
     let control =
         text.lines().filter(|line| line.starts_with("SELECT call('dblink over")).collect::<Vec<_>>().join("\n");
@@ -217,7 +183,8 @@ fn rounds(short: u32, long: u32) -> u32 {
 /// Kills at even distances over the whole of a rehearsal, so that each phase is met: start, fill, proof, plan, way
 /// back, clean-up.
 fn a_killed_rehearsal_leaves_nothing(version: Version, kills: u32) {
-    let (scene, shadow) = scene_with_directory(Scene::empty(version));
+    let scene = Scene::empty(version);
+    let shadow = ShadowDirectory::of(&scene.project);
     scene.database.sql("CREATE TABLE big AS SELECT i AS id, md5(i::text) AS b FROM generate_series(1, 30000) i");
     scene.database.sql("ALTER TABLE big ADD PRIMARY KEY (id); CREATE INDEX ON big (b)");
     let text = "-- migrate:up\nALTER TABLE big ALTER id TYPE bigint;\nSELECT pg_sleep(0.2);\n-- migrate:down\nALTER TABLE big ALTER id TYPE int;\n";
@@ -227,7 +194,7 @@ fn a_killed_rehearsal_leaves_nothing(version: Version, kills: u32) {
     let begun = Instant::now();
     scene.run(0, &arguments);
     let whole = begun.elapsed();
-    nothing_is_left(shadow.path());
+    shadow.must_become_empty();
     let before = scene.database.dump();
     let signals = [rustix::process::Signal::KILL, rustix::process::Signal::TERM, rustix::process::Signal::INT];
     let mut ended_first = 0;
@@ -245,20 +212,14 @@ fn a_killed_rehearsal_leaves_nothing(version: Version, kills: u32) {
         if signal != signals[0] {
             assert!(matches!(status.code(), Some(0 | 130)), "{status}");
             // Asked to, it cleans up itself.
-            assert_eq!(files_in(shadow.path()), Vec::<String>::new(), "round {round}, {signal:?}");
+            assert_eq!(shadow.files(), Vec::<PathBuf>::new(), "round {round}, {signal:?}");
         }
         // The next command, whichever, finds nothing in its way and leaves nothing.
         if round % 3 == 0 {
             scene.run(0, &arguments);
-            let path = shadow.path().to_str().unwrap();
-            assert!(
-                files_in(shadow.path()).is_empty(),
-                "round {round}: {:?}, {:?}",
-                files_in(shadow.path()),
-                processes_naming(path)
-            );
+            assert!(shadow.files().is_empty(), "round {round}: {:?}, {:?}", shadow.files(), shadow.processes());
         }
-        nothing_is_left(shadow.path());
+        shadow.must_become_empty();
     }
     assert!(ended_first < kills / 2, "{ended_first} of {kills} ended before they were killed");
     assert_eq!(scene.database.dump(), before);

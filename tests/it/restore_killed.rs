@@ -1,9 +1,9 @@
 //! Restores and swaps killed with SIGKILL at random moments (P6, P8). `SAFE_MIGRATE_LONG=1` for the long form.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, Version};
+use crate::support::{Scene, ShadowDirectory, Version};
 
 fn rounds(short: u32, long: u32) -> u32 {
     if std::env::var_os("SAFE_MIGRATE_LONG").is_some() { long } else { short }
@@ -15,20 +15,6 @@ fn state(scene: &Scene) -> String {
         "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM big t
          UNION ALL SELECT count(*), sum(hashtextextended(t::text, 0)) FROM child t",
     )
-}
-
-fn files_in(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
-}
-
-fn processes_naming(text: &str) -> Vec<String> {
-    let entries = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let arguments = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
-        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
-        arguments.contains(text).then_some(arguments)
-    });
-    entries.collect()
 }
 
 /// Runs until it ends or for so long, then kills it. Whether it had ended by itself.
@@ -53,9 +39,7 @@ fn kept(scene: &Scene) -> Vec<String> {
 
 fn a_killed_restore_harms_nothing(version: Version, kills: u32) {
     let scene = Scene::empty(version);
-    let shadow = tempfile::Builder::new().prefix("test-shadow-").tempdir().unwrap();
-    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
-    scene.project.configure(&text.replace("[shadow]\n", &format!("[shadow]\ndir = \"{}\"\n", shadow.path().display())));
+    let shadow = ShadowDirectory::of(&scene.project);
     scene.database.sql(
         "CREATE TABLE big (id serial PRIMARY KEY, b text, c numeric);
          INSERT INTO big (b, c) SELECT md5(i::text), i / 7.0 FROM generate_series(1, 60000) i;
@@ -109,17 +93,12 @@ fn a_killed_restore_harms_nothing(version: Version, kills: u32) {
         if waits.is_some() {
             scene.run(0, &arguments); // sweeps, as the next restore does
         }
-        assert_eq!(files_in(shadow.path()), Vec::<String>::new(), "round {round}");
+        assert_eq!(shadow.files(), Vec::<PathBuf>::new(), "round {round}");
         for old in kept(&scene) {
             scene.cluster().sql("postgres", &format!("DROP DATABASE {old}"));
         }
     }
-    let path = shadow.path().to_str().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !processes_naming(path).is_empty() {
-        assert!(Instant::now() < deadline, "still there: {:?}", processes_naming(path));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    shadow.must_become_empty();
     eprintln!(
         "{version:?}: {killed} killed, {swapped} of them after the swap; {finished} ended first; one takes {whole:?}"
     );

@@ -29,7 +29,7 @@ mod whole;
 use std::time::Duration;
 
 use crate::postgres::recovery::{self, Relation};
-use crate::postgres::{RunLock, Session, catalog, database, keep_session, prepare_copy_session, roles};
+use crate::postgres::{RunLock, Session, WorkDirectory, catalog, database, keep_session, prepare_copy_session, roles};
 use crate::snapshot::{Manifest, SnapshotReader};
 use crate::store::Store;
 
@@ -81,9 +81,8 @@ pub async fn recover(
     let reader = SnapshotReader::open(&store, &request.snapshot).await?;
     let ground = Ground::take(project, store, reader.manifest(), operator, interrupt).await?;
     restore::check_archive_version(&ground.server, reader.manifest())?;
-    let files = tempfile::Builder::new()
-        .prefix("safe-migrate-")
-        .tempdir_in(&project.shadow_dir)
+    restore::sweep(project, operator).await;
+    let files = WorkDirectory::create(&project.shadow_dir)
         .map_err(|source| Error::File { what: "cannot make a temporary directory".to_owned(), source })?;
     let archive = Archive::read(&ground.server, &reader, files.path()).await?;
     let (schema, name) = find::table(&archive.entries, &request.table)?;

@@ -107,7 +107,7 @@ pub async fn restore(
 }
 
 /// Directories that killed runs left hold schemas; they are removed as far as that is possible.
-async fn sweep(project: &Project, operator: &dyn Operator) {
+pub(super) async fn sweep(project: &Project, operator: &dyn Operator) {
     if let Err(error) = PrivateCluster::sweep_orphans(&project.shadow_dir, None).await {
         operator.warn(&format!("a directory that a killed run left was not removed: {error}"));
     }

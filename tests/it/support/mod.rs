@@ -7,6 +7,7 @@
 
 mod cluster;
 mod database;
+mod leftovers;
 mod oracle;
 mod programs;
 mod project;
@@ -19,6 +20,7 @@ mod watchdog;
 
 pub use cluster::{TestCluster, Version};
 pub use database::{TestDatabase, TestRole};
+pub use leftovers::ShadowDirectory;
 pub use oracle::{Contents, dump_and_restore};
 pub use programs::{clean_command, output_of, run_with_input};
 pub use project::{Output, Project};
