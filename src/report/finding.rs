@@ -1,0 +1,53 @@
+//! One remark of lint or rehearsal, as reports show it.
+
+use serde::{Deserialize, Serialize};
+
+/// One remark on a plan, with where it comes from and what a policy makes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingReport {
+    /// What sort of remark, such as `drop-table`; what `-- allow:` and `[policy]` name.
+    pub code: String,
+    /// What the policy makes of it.
+    pub level: FindingLevel,
+    /// Whether it was read in the text or measured on the rows.
+    pub evidence: Evidence,
+    /// `app/NNNN_name`; none when it is about the plan or a check.
+    #[serde(default)]
+    pub migration: Option<String>,
+    /// The migration's file, relative to the project where it can be; none as above.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// The line in the file, 1-based; none as above.
+    #[serde(default)]
+    pub line: Option<u32>,
+    /// What was found, in one sentence. It carries no row values.
+    pub message: String,
+    /// What to do instead, in one sentence or a few lines of SQL.
+    #[serde(default)]
+    pub remedy: Option<String>,
+    /// The reason given in the file's `-- allow: code why` line, if that accepts it.
+    #[serde(default)]
+    pub allowed: Option<String>,
+}
+
+/// What a policy makes of a finding, the mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingLevel {
+    /// Worth knowing.
+    Note,
+    /// To be read before going on.
+    Warn,
+    /// Stops the run.
+    Deny,
+}
+
+/// How a finding is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// Read in the text of a statement.
+    Static,
+    /// Measured by a rehearsal on the rows of a snapshot.
+    Measured,
+}
