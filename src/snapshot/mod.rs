@@ -28,7 +28,7 @@ mod row_set_hash;
 mod sample;
 mod sealed;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verified;
 mod verify;
 mod writer;

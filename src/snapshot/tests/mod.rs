@@ -69,7 +69,7 @@ pub(super) fn sample_row(table: usize, number: usize) -> Vec<u8> {
     format!("{number}\trow {number} of table {table}\t\\N\n").into_bytes()
 }
 
-pub(super) fn sample_manifest() -> Manifest {
+pub(crate) fn sample_manifest() -> Manifest {
     let table = |name: &str| TableData {
         schema: "menu".to_owned(),
         name: name.to_owned(),

@@ -1,18 +1,22 @@
 //! Fills an empty database from a snapshot: schema, rows, sequences, large objects, then indexes and constraints.
 
+mod builds;
 mod rows;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::postgres::not_carried::missing_tablespaces;
 use crate::postgres::{
-    ArchiveEntry, ConnectionSpec, Programs, Section, Tablespaces, archive, archive_entries, catalog, maintenance,
+    ConnectionSpec, Programs, Section, Tablespaces, archive, archive_entries, catalog, maintenance,
     prepare_copy_session, statistics, subscription,
 };
-use crate::snapshot::{Manifest, SnapshotReader, TableData};
+use crate::snapshot::{Manifest, SnapshotReader};
 
+use builds::name;
 use rows::WhenFull;
 
 use super::proof::{self, Proof, ProofLevel};
@@ -78,11 +82,11 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     archive::restore(programs, spec, &schema, Some(Section::PreData), Some(&list), tablespaces, 1).await?;
 
     let busy = maintenance::connection(spec, &session, target.jobs + 1).await?;
-    let builds = builds(manifest, archive_entries::entries(programs, &schema, Some(&list), tablespaces).await?);
     let independent = statistics::independent(&session).await?;
     let analyze = manifest.tables.iter().map(|table| independent.contains(&name(table))).collect();
-    let partitioned = partitioned(manifest, statistics::partitioned(&session).await?);
-    let when_full = WhenFull { builds, analyze, partitioned };
+    let trees = builds::trees(manifest, statistics::partitioned(&session).await?);
+    let entries = archive_entries::entries(programs, &schema, Some(&list), tablespaces).await?;
+    let when_full = WhenFull { builds: builds::builds(manifest, &trees, entries), analyze, trees };
     let done = rows::load(&busy, target.jobs, reader, when_full, operator).await?;
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
@@ -111,61 +115,6 @@ async fn finish(
         operator.warn(&format!("the planner has no statistics of every table, run VACUUM ANALYZE: {error}"));
     }
     Ok(())
-}
-
-fn name(table: &TableData) -> (String, String) {
-    (table.schema.clone(), table.name.clone())
-}
-
-/// What an index or a constraint must not wait for: all that post-data makes comes in the archive's own order.
-const POST_DATA: &[&str] = &["INDEX", "CONSTRAINT", "INDEX ATTACH", "STATISTICS", "RULE", "MATERIALIZED VIEW DATA"];
-
-/// The indexes and the constraints over indexes of each table that is loaded on its own, as the manifest counts them.
-///
-/// Only what depends on that table and on what pre-data made is taken; the rest comes when all rows are there.
-fn builds(manifest: &Manifest, entries: Vec<ArchiveEntry>) -> BTreeMap<usize, Vec<ArchiveEntry>> {
-    let own = |table: &TableData| table.hash_partition_root.is_none() && !table.segments.is_empty();
-    let numbers: BTreeMap<(&str, &str), usize> = (manifest.tables.iter().enumerate())
-        .filter(|(_, table)| own(table))
-        .map(|(number, table)| ((table.schema.as_str(), table.name.as_str()), number))
-        .collect();
-    let number = |entry: &ArchiveEntry| {
-        let name = (entry.schema.as_deref().unwrap_or_default(), entry.name.as_str());
-        (entry.kind == "TABLE").then(|| Some((entry.id, *numbers.get(&name)?)))?
-    };
-    let tables: BTreeMap<u32, usize> = entries.iter().filter_map(number).collect();
-    let later: BTreeSet<u32> =
-        entries.iter().filter(|entry| POST_DATA.contains(&entry.kind.as_str())).map(|entry| entry.id).collect();
-    let mut builds: BTreeMap<usize, Vec<ArchiveEntry>> = BTreeMap::new();
-    for entry in entries {
-        let early = ["INDEX", "CONSTRAINT"].contains(&entry.kind.as_str())
-            && !entry.sql.is_empty()
-            && !entry.needs.iter().any(|id| later.contains(id));
-        let table = entry.needs.iter().find_map(|id| tables.get(id));
-        if let Some(table) = table.filter(|_| early) {
-            builds.entry(*table).or_default().push(entry);
-        }
-    }
-    builds
-}
-
-/// The partitioned tables whose rows are all in tables that are loaded on their own.
-fn partitioned(
-    manifest: &Manifest,
-    trees: Vec<(statistics::Name, Vec<statistics::Name>)>,
-) -> Vec<(statistics::Name, BTreeSet<usize>)> {
-    let numbers: BTreeMap<statistics::Name, usize> = (manifest.tables.iter().enumerate())
-        .filter(|(_, table)| !table.segments.is_empty())
-        .map(|(number, table)| (name(table), number))
-        .collect();
-    let alone = |number: &usize| manifest.tables[*number].hash_partition_root.is_none();
-    let with_rows =
-        |leaves: Vec<statistics::Name>| leaves.iter().filter_map(|leaf| numbers.get(leaf).copied()).collect();
-    trees
-        .into_iter()
-        .map(|(root, leaves)| (root, with_rows(leaves)))
-        .filter(|(_, leaves): &(_, BTreeSet<usize>)| !leaves.is_empty() && leaves.iter().all(alone))
-        .collect()
 }
 
 /// A list of contents without these entries: `3564; 2606 16440 CONSTRAINT public …`.

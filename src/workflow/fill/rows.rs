@@ -1,6 +1,5 @@
 //! Loads the rows with several workers and, as soon as a table is full, vacuums it and builds its indexes.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use crate::snapshot::{ChunkAhead, SnapshotReader, TableData};
 
 use super::super::streaming_threads::StreamingThreads;
 use super::super::{Error, Operator, Unit, manifest_parts};
+use super::builds::{Build, Tree};
 use super::schedule::{Load, Schedule, Task};
 
 /// What the workers share.
@@ -27,7 +27,7 @@ struct Work {
     analyze: Vec<bool>,
     /// Tables that a vacuum and its statistics were not refused for.
     vacuumed: Mutex<Vec<usize>>,
-    partitioned: Vec<statistics::Name>,
+    trees: Vec<Tree>,
     analyzed: Mutex<Vec<usize>>,
     loaded: UnboundedSender<u64>,
 }
@@ -47,11 +47,11 @@ pub(super) struct Done {
 #[derive(Debug, Default)]
 pub(super) struct WhenFull {
     /// Indexes and constraints of tables that are loaded on their own.
-    pub(super) builds: BTreeMap<usize, Vec<ArchiveEntry>>,
+    pub(super) builds: Vec<Build>,
     /// Whether a table may be analyzed at once.
     pub(super) analyze: Vec<bool>,
-    /// Partitioned tables, with those of their partitions that have rows, all of them loaded on their own.
-    pub(super) partitioned: Vec<(statistics::Name, BTreeSet<usize>)>,
+    /// Partitioned tables whose partitions are all loaded on their own.
+    pub(super) trees: Vec<Tree>,
 }
 
 /// Loads every row.
@@ -65,16 +65,15 @@ pub(super) async fn load(
     let manifest = reader.manifest();
     operator.begin("loading rows", Some(manifest.totals.raw_bytes), Unit::Bytes);
     let (loaded, mut progress) = unbounded_channel();
-    let WhenFull { builds, analyze, partitioned } = when_full;
-    let (partitioned, partitions): (Vec<_>, Vec<_>) = partitioned.into_iter().unzip();
+    let WhenFull { builds, analyze, trees } = when_full;
     let work = Arc::new(Work {
         spec: spec.clone(),
         reader: reader.clone(),
-        schedule: Schedule::new(manifest, builds, partitions),
+        schedule: Schedule::new(manifest, builds, &trees),
         made: Mutex::default(),
         analyze,
         vacuumed: Mutex::default(),
-        partitioned,
+        trees,
         analyzed: Mutex::default(),
         loaded,
     });
@@ -95,7 +94,7 @@ pub(super) async fn load(
         format_things(manifest.totals.rows, "row"),
         format_things(manifest.tables.len() as u64, "table")
     ));
-    let analyzed = taken(&work.analyzed).into_iter().map(|whole| work.partitioned[whole].clone()).collect();
+    let analyzed = taken(&work.analyzed).into_iter().map(|whole| work.trees[whole].name.clone()).collect();
     Ok(Done { entries: taken(&work.made), vacuumed: taken(&work.vacuumed), analyzed })
 }
 
@@ -113,10 +112,10 @@ async fn worker(work: Arc<Work>, may_load: bool) -> Result<(), Error> {
                 vacuum(&work, &session, table).await?;
                 work.schedule.done(&task);
             }
-            Task::Build(ref entry) => {
-                build(&work, &session, entry).await?;
-                work.schedule.done(&task);
-            }
+            Task::Build(ref one) => match build(&work, &session, &one.entry).await? {
+                true => work.schedule.done(&task),
+                false => work.schedule.left(&task),
+            },
             Task::Analyze(whole) => {
                 analyze(&work, &session, whole).await?;
                 work.schedule.done(&task);
@@ -161,7 +160,7 @@ async fn vacuum(work: &Work, session: &Session, number: usize) -> Result<(), Err
 }
 
 async fn analyze(work: &Work, session: &Session, whole: usize) -> Result<(), Error> {
-    match statistics::analyze(session, &work.partitioned[whole]).await {
+    match statistics::analyze(session, &work.trees[whole].name).await {
         Ok(()) => work.analyzed.lock().unwrap_or_else(PoisonError::into_inner).push(whole),
         Err(error) => unless_lost(error)?,
     }
@@ -169,13 +168,13 @@ async fn analyze(work: &Work, session: &Session, whole: usize) -> Result<(), Err
 }
 
 /// An index that cannot be made yet, because a function in it reads another table, is left to `pg_restore`, which comes
-/// when all rows are there and says what is wrong with any other.
-async fn build(work: &Work, session: &Session, entry: &ArchiveEntry) -> Result<(), Error> {
+/// when all rows are there and says what is wrong with any other. Whether it was made.
+async fn build(work: &Work, session: &Session, entry: &ArchiveEntry) -> Result<bool, Error> {
     match archive_entries::make(session, entry).await {
         Ok(()) => work.made.lock().unwrap_or_else(PoisonError::into_inner).push(entry.id),
-        Err(error) => unless_lost(error)?,
+        Err(error) => return unless_lost(error).map(|()| false),
     }
-    Ok(())
+    Ok(true)
 }
 
 fn unless_lost(error: DatabaseError) -> Result<(), Error> {

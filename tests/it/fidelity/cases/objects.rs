@@ -95,7 +95,7 @@ pub const OBJECTS: &[Case] = &[
     case(
         "comments",
         "CREATE TABLE t (a int CONSTRAINT c CHECK (a > 0)); COMMENT ON SCHEMA comments IS E'it''s\\n\\\\a \"comment\"'; COMMENT ON TABLE t IS '-- Name: x; Type: TABLE; Schema: -; Owner: z';
-         COMMENT ON COLUMN t.a IS 'ünï'; COMMENT ON CONSTRAINT c ON t IS 'c'; CREATE INDEX i ON t (a); COMMENT ON INDEX i IS E'tab\\t'; CREATE TYPE e AS ENUM ('x'); COMMENT ON TYPE e IS 'e';
+         COMMENT ON COLUMN t.a IS 'ünï'; COMMENT ON CONSTRAINT c ON t IS 'c'; CREATE INDEX i ON t (a); COMMENT ON INDEX i IS E'tab\\t'; INSERT INTO t (a) VALUES (1); CREATE TYPE e AS ENUM ('x'); COMMENT ON TYPE e IS 'e';
          CREATE DOMAIN d AS int CONSTRAINT dc CHECK (VALUE > 0); COMMENT ON CONSTRAINT dc ON DOMAIN d IS 'dc'; CREATE SEQUENCE s; COMMENT ON SEQUENCE s IS 's'; COMMENT ON DATABASE {database} IS E'the ''database''\\n\\\\';",
     ),
     case(
