@@ -34,6 +34,7 @@ mod promise_08_killed_at_any_instant;
 mod promise_09_secrets;
 mod rehearse_back;
 mod rehearse_cache;
+mod rehearse_cache_killed;
 mod rehearse_data;
 mod rehearse_never_production;
 mod rehearse_shadow;

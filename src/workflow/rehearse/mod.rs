@@ -4,6 +4,7 @@ pub(super) mod checks;
 mod data_effect;
 mod phases;
 mod receipt;
+mod restored;
 mod row_verdict;
 mod step_report;
 mod table_comparison;
@@ -19,7 +20,7 @@ use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::{ObjectKey, Store};
 
 use super::schema_reading::{SchemaReading, read_raw};
-use super::shadow::{Kept, Shadow};
+use super::shadow::Shadow;
 use super::{Error, Interrupt, Operator, Project, Unit};
 use table_comparison::Comparer;
 use watch::Watch;
@@ -27,6 +28,7 @@ use way_back::Trial;
 
 use phases::Stopwatch;
 pub use receipt::{Receipt, RehearsalEvidence};
+pub use restored::{RestoredShadow, restore};
 use step_report::step_report;
 
 /// A rehearsal that ended, with its shadow still running.
@@ -55,18 +57,6 @@ pub struct RehearsalRequest<'a> {
     pub samples: bool,
 }
 
-/// A snapshot restored into a shadow and proven, before anything is run on it.
-#[derive(Debug)]
-pub struct RestoredShadow {
-    /// The shadow.
-    pub shadow: Shadow,
-    /// Its schema.
-    pub before: SchemaReading,
-    started_at: OffsetDateTime,
-    restored_at: Option<OffsetDateTime>,
-    stopwatch: Stopwatch,
-}
-
 /// Restores the shadow, proves it, runs the plan, measures, and tries the way back.
 pub async fn rehearse(
     project: &Project,
@@ -79,51 +69,6 @@ pub async fn rehearse(
     // The snapshot of a run is a new one: nothing is kept of it yet, and keeping it would only take time.
     let restored = restore(project, programs, request.reader, None, operator, interrupt).await?;
     rehearse_on(project, store, programs, restored, request, operator, interrupt).await
-}
-
-/// Restores the snapshot into a shadow and proves that the one is the other; or copies the shadow that was kept of it.
-pub async fn restore(
-    project: &Project,
-    programs: &Programs,
-    reader: &SnapshotReader,
-    kept: Option<&Kept>,
-    operator: &dyn Operator,
-    interrupt: &Interrupt,
-) -> Result<RestoredShadow, Error> {
-    let started_at = OffsetDateTime::now_utc();
-    let mut stopwatch = Stopwatch::start();
-    let copied = match kept {
-        Some(kept) => kept.start(project, programs, reader, operator, interrupt).await?,
-        None => None,
-    };
-    let (shadow, restored_at) = match copied {
-        Some((shadow, proven_at)) => (shadow, Some(proven_at)),
-        None => (restore_anew(project, programs, reader, operator, interrupt).await?, None),
-    };
-    stopwatch.phase(if restored_at.is_some() { "copy from cache" } else { "restore" });
-    let shadow = match kept.filter(|_| restored_at.is_none()) {
-        Some(kept) => {
-            let shadow = kept.keep(shadow, reader, operator, interrupt).await?;
-            stopwatch.phase("keep");
-            shadow
-        }
-        None => shadow,
-    };
-    let before = read_raw(programs, &shadow.spec(), &project.fingerprint_ignore).await?;
-    Ok(RestoredShadow { shadow, before, started_at, restored_at, stopwatch })
-}
-
-async fn restore_anew(
-    project: &Project,
-    programs: &Programs,
-    reader: &SnapshotReader,
-    operator: &dyn Operator,
-    interrupt: &Interrupt,
-) -> Result<Shadow, Error> {
-    operator.step("restoring the snapshot into a shadow");
-    let (shadow, proof) =
-        Shadow::restore(project, programs, reader, Some(project.target.user()), operator, interrupt).await?;
-    if proof.differences.is_empty() { Ok(shadow) } else { Err(super::Gate::ProofFailed(proof.differences).into()) }
 }
 
 /// Runs the plan on the shadow, measures, and tries the way back.
