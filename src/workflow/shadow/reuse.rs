@@ -102,6 +102,12 @@ impl Kept {
         operator: &dyn Operator,
         interrupt: &Interrupt,
     ) -> Result<Shadow, Error> {
+        // Asked first: stopping a server for nothing takes a second.
+        let bytes = database::size(&shadow.maintenance, &shadow.database.name).await?.unwrap_or_default();
+        if let Err(error) = self.cache.check_room(bytes) {
+            operator.step(&format!("the restored shadow is not kept for the next rehearsal: {error}"));
+            return Ok(shadow);
+        }
         let Shadow { maintenance, home, .. } = shadow;
         let Home::Private(mut cluster, files) = home else {
             return Err(Error::ShadowRefused {

@@ -125,17 +125,24 @@ impl ShadowCache {
         in_a_thread(move |stop| cache.write(origin, &stopped, stop)).await
     }
 
+    /// Fails when there is no room for so many bytes, whatever is removed, or the place is not ours alone.
+    pub fn check_room(&self, bytes: u64) -> Result<(), CacheError> {
+        if self.dir.symlink_metadata().is_ok() {
+            self.check_private()?;
+        }
+        let allowed = self.allowed()?;
+        if bytes > allowed { Err(CacheError::TooLarge { bytes, allowed }) } else { Ok(()) }
+    }
+
     fn write(&self, origin: Origin, stopped: &StoppedCluster, stop: &AtomicBool) -> Result<(), CacheError> {
         let listing = Listing::read(&stopped.data, |path| stopped.is_needless(path))?;
         match std::fs::DirBuilder::new().mode(0o700).create(&self.dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => self.check_private()?,
         }
-        let (bytes, allowed) = (listing.bytes(), self.allowed()?);
-        if bytes > allowed {
-            return Err(CacheError::TooLarge { bytes, allowed });
-        }
-        self.shrink(allowed - bytes)?;
+        let bytes = listing.bytes();
+        self.check_room(bytes)?;
+        self.shrink(self.allowed()?.saturating_sub(bytes))?;
         let unfinished = WorkDirectory::named(&self.dir, UNFINISHED)?;
         let made = unfinished.path().join("entry");
         std::fs::DirBuilder::new().mode(0o700).create(&made)?;
@@ -207,7 +214,8 @@ impl ShadowCache {
 
     /// Bytes that all entries may have: the limit, and never more than half of what would be free without them.
     fn allowed(&self) -> Result<u64, CacheError> {
-        let kept: u64 = self.entries()?.iter().map(|(_, bytes)| bytes).sum();
+        let entries = if self.dir.exists() { self.entries()? } else { Vec::new() };
+        let kept: u64 = entries.iter().map(|(_, bytes)| bytes).sum();
         Ok(self.limit.min(free_bytes(&self.dir)?.saturating_add(kept) / 2))
     }
 
