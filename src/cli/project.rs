@@ -85,6 +85,7 @@ impl Context {
         let config = &self.config;
         Ok(Project {
             shadow_server: self.shadow_server()?,
+            shadow_max_cache: config.shadow.max_cache,
             shadow_network: config.shadow.allow_network,
             maintenance_database: config.database.maintenance.clone(),
             source: config.source_name(target.database()).to_string(),

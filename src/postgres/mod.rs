@@ -47,7 +47,7 @@ pub use connection::{
 };
 pub use identifier::{Identifier, qualified, quote_identifier, quote_literal};
 pub use mark::{Mark, MarkError, MarkKind};
-pub use private_cluster::{ClusterError, ClusterOptions, Confinement, PrivateCluster, WorkDirectory};
+pub use private_cluster::{ClusterError, ClusterOptions, Confinement, PrivateCluster, StoppedCluster, WorkDirectory};
 pub use programs::{ProgramError, ProgramVersion, Programs};
 
 pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};

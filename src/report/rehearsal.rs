@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::effects::{EffectsReport, StepEffectsReport};
 use super::rehearsal_effect::{write_samples, write_values, write_ways_back};
-use super::{format_count, format_duration};
+use super::{format_count, format_duration, format_time};
 
 pub use super::rehearsal_effect::{CheckReport, CheckResult, Loss, MigrationWayBack, Reversibility, ValueChange};
 
@@ -65,6 +65,22 @@ pub struct RehearsalReport {
     /// What the shadow was kept from, and what it lacked of production.
     #[serde(default)]
     pub shadow: Vec<String>,
+    /// When the shadow was restored and proven, if it came from the cache; none: it was restored for this rehearsal.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<OffsetDateTime>,
+    /// Where the time went, in order.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
+}
+
+/// A part of a rehearsal's time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// `restore` (with the proof) or `copy from cache`; `keep` (for the next rehearsal); `schema`; `copy` (of the database
+    /// before the plan); `preparation`; `migrations`; `comparison`; `way back`.
+    pub name: String,
+    /// Wall time, milliseconds.
+    pub milliseconds: f64,
 }
 
 /// The conclusion of a rehearsal.
@@ -145,6 +161,10 @@ impl RehearsalReport {
         };
         let _ = writeln!(text, "rehearsal {}: {verdict}", self.id);
         let _ = writeln!(text, "  on snapshot {} of {}", self.snapshot, self.source);
+        if let Some(restored_at) = self.restored_at {
+            let time = format_time(restored_at);
+            let _ = writeln!(text, "  from the cache: restored and proven {time}; its files are as they were then");
+        }
         for step in &self.steps {
             let _ = writeln!(text, "  {:<50} {:>9}", step.migration, milliseconds(step.milliseconds));
             for statement in step.statements.iter().filter(|statement| statement.milliseconds >= 100.0) {

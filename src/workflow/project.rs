@@ -9,6 +9,7 @@ use crate::postgres::{
 use crate::store::{Store, StoreSettings};
 
 use super::Error;
+use super::shadow::ShadowCache;
 
 /// The configured project, as the command line read it from the file, the flags and the environment.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Project {
     pub bin_dir: Option<PathBuf>,
     /// Directory in which the shadow is made.
     pub shadow_dir: PathBuf,
+    /// Bytes of restored shadows that are kept there for the next rehearsal; 0: none.
+    pub shadow_max_cache: u64,
     /// Server on which shadows are made instead of a private one.
     pub shadow_server: Option<ConnectionSpec>,
     /// Whether a shadow that cannot be cut off from the network is used all the same.
@@ -102,6 +105,22 @@ impl Project {
     /// Finds the programs of one major version.
     pub fn programs(&self, major: u32) -> Result<Programs, Error> {
         Ok(Programs::find(major, self.bin_dir.as_deref(), &self.environment)?)
+    }
+
+    /// Where restored shadows are kept. None: they are not, or they are databases on a named server, which others use too:
+    /// there, filling its disk and stopping it are not ours to do.
+    pub fn shadow_cache(&self) -> Option<ShadowCache> {
+        let kept = self.shadow_server.is_none() && self.shadow_max_cache > 0;
+        kept.then(|| ShadowCache::new(&self.shadow_dir, self.shadow_max_cache, self.jobs))
+    }
+
+    /// Removes what was kept of a snapshot that is deleted, whatever the configuration says of a cache now. What stays, an
+    /// entry in use, goes as any other one does.
+    pub fn shadow_cache_forget(&self, snapshot: &str) {
+        let cache = ShadowCache::new(&self.shadow_dir, 0, 1);
+        if let Err(error) = cache.forget(snapshot) {
+            tracing::warn!(dir = %cache.dir().display(), %error, "the cached shadow of a snapshot was not removed");
+        }
     }
 
     /// Refuses a pooler between us and the server: its sessions are not ours, so a lock taken in one proves nothing.

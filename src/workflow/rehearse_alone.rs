@@ -9,6 +9,7 @@ use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
 use super::rehearse::{self, Rehearsal, RehearsalRequest};
+use super::shadow::Kept;
 use super::{Error, Interrupt, Operator, Project, Selection, State};
 
 /// Restores a snapshot and rehearses on it what is pending by its own ledger. None: there is nothing to do.
@@ -33,7 +34,8 @@ pub async fn rehearse_alone(
     ));
     refuse_missing_role(project, &reader).await?;
     let programs = project.programs(manifest.server.version_num / 10_000)?;
-    let restored = rehearse::restore(project, &programs, &reader, operator, interrupt).await?;
+    let kept = Kept::of(project, &programs, manifest)?;
+    let restored = rehearse::restore(project, &programs, &reader, kept.as_ref(), operator, interrupt).await?;
     let session = restored.shadow.spec().connect("safe-migrate rehearsal").await?;
     let state = State::read(project, &session).await?;
     drop(session);

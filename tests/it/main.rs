@@ -33,6 +33,8 @@ mod promise_07_one_run_at_a_time;
 mod promise_08_killed_at_any_instant;
 mod promise_09_secrets;
 mod rehearse_back;
+mod rehearse_cache;
+mod rehearse_cache_killed;
 mod rehearse_data;
 mod rehearse_never_production;
 mod rehearse_shadow;

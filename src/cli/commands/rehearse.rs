@@ -45,12 +45,18 @@ pub(crate) struct Args {
     /// Leave the copy running and say how to connect to it
     #[arg(long)]
     pub(crate) keep_shadow: bool,
+    /// Restore the snapshot although a restored copy of it is kept, and keep none
+    #[arg(long)]
+    pub(crate) no_cache: bool,
     #[command(flatten)]
     pub(crate) taking: SnapshotOptions,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
-    let project = context.project()?;
+    let mut project = context.project()?;
+    if args.no_cache {
+        project.shadow_max_cache = 0;
+    }
     let selection = selection(args.app.as_deref(), args.target.as_deref(), args.rollback);
     let (store, id) = match &args.snapshot {
         RehearsalSnapshot::New => taken(context, &project).await?,

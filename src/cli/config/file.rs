@@ -68,6 +68,8 @@ pub(super) struct ShadowSection {
     pub(super) allow_network: Option<bool>,
     pub(super) bin_dir: Option<PathBuf>,
     pub(super) dir: Option<PathBuf>,
+    #[serde(deserialize_with = "quantity::size")]
+    pub(super) max_cache: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -214,6 +216,7 @@ mod tests {
             allow_network = true
             bin_dir = "bin"
             dir = "tmp"
+            max_cache = "10GB"
             [snapshot]
             jobs = 4
             compression = 1

@@ -103,6 +103,8 @@ pub(crate) struct ShadowConfig {
     pub(crate) bin_dir: Option<PathBuf>,
     /// Where private servers are made; `None`: the system's temporary directory.
     pub(crate) dir: Option<PathBuf>,
+    /// Bytes of restored shadows kept there for the next rehearsal; 0: none.
+    pub(crate) max_cache: u64,
 }
 
 /// `[apply]`.
@@ -262,6 +264,7 @@ fn shadow(directory: &Path, section: ShadowSection) -> ShadowConfig {
         allow_network: section.allow_network.unwrap_or(false),
         bin_dir: section.bin_dir.map(|path| directory.join(path)),
         dir: section.dir.map(|path| directory.join(path)),
+        max_cache: section.max_cache.unwrap_or(10_000_000_000),
     }
 }
 

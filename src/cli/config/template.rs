@@ -65,6 +65,9 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # Rehearsals run in a private PostgreSQL of production's version, made in `dir` and removed afterwards.
 #bin_dir = "/usr/lib/postgresql/17/bin"
 #dir = "/var/tmp"
+# Restored copies of production are kept in `dir` up to this size, so that the next `rehearse` on the same snapshot does not
+# restore again; "0": none is kept.
+#max_cache = "10GB"
 # A server for shadows instead of a private one, of the same version and with production's roles, never production's own.
 #url = "postgres://safe_migrate@shadow.example/postgres"
 # Where neither is cut off from the network: rehearse all the same, although dblink or foreign tables are in use.

@@ -85,6 +85,12 @@ pub enum ClusterError {
         /// What the last attempt said.
         source: ConnectionError,
     },
+    /// It did not end as a server does whose files are complete.
+    #[error("the private server did not shut down cleanly ({state})")]
+    NotCleanlyStopped {
+        /// What `pg_controldata` says.
+        state: String,
+    },
     /// A setting's name is not one.
     #[error("`{name}` is not the name of a server setting")]
     InvalidSetting {
@@ -109,6 +115,7 @@ impl ClusterError {
             Self::Initdb { .. } | Self::Exited { .. } => {
                 "see the lines above; often the disk or the shared memory is full"
             }
+            Self::NotCleanlyStopped { .. } => "the machine may be overloaded; `--no-cache` goes without stopping it",
             Self::NotReady { .. } => "the machine may be overloaded; try again",
             Self::InvalidSetting { .. } => return None,
         };

@@ -5,6 +5,7 @@
 
 mod account;
 mod confinement;
+mod copied;
 mod error;
 mod orphan;
 mod process;
@@ -15,6 +16,7 @@ mod watchdog;
 mod work_directory;
 
 pub use confinement::Confinement;
+pub use copied::StoppedCluster;
 pub use error::ClusterError;
 pub use work_directory::WorkDirectory;
 
@@ -61,6 +63,16 @@ pub struct PrivateCluster {
 impl PrivateCluster {
     /// Makes a cluster and starts its server. Takes about two seconds; nothing is left when it fails.
     pub async fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
+        let settings = options.settings.clone();
+        let mut cluster = Self::prepare(options)?;
+        cluster.server.init(&cluster.superuser).await?;
+        cluster.server.configure(&settings, true)?;
+        cluster.launch("postgres").await?;
+        Ok(cluster)
+    }
+
+    /// Makes its directory, watched; neither data nor a server yet.
+    fn prepare(options: ClusterOptions) -> Result<Self, ClusterError> {
         options.programs.check_has_server()?;
         let account = account::choose(options.run_as.as_deref())?;
         let dir = create_directory(&options.parent_dir)?;
@@ -68,9 +80,6 @@ impl PrivateCluster {
         // From here on dropping it cleans up.
         let mut cluster = Self { server, superuser: options.superuser, watchdog: None, removed: false };
         cluster.claim_directory()?;
-        cluster.server.init(&cluster.superuser).await?;
-        cluster.server.configure(&options.settings, true)?;
-        cluster.launch().await?;
         Ok(cluster)
     }
 
@@ -89,8 +98,9 @@ impl PrivateCluster {
         Ok(())
     }
 
-    async fn launch(&mut self) -> Result<(), ClusterError> {
-        let spec = self.spec("postgres");
+    /// Starts the server and waits until a connection to this database is accepted.
+    async fn launch(&mut self, database: &str) -> Result<(), ClusterError> {
+        let spec = self.spec(database);
         self.server.launch(&spec).await
     }
 
@@ -123,7 +133,7 @@ impl PrivateCluster {
     pub async fn restart_with(&mut self, settings: &[(String, String)]) -> Result<(), ClusterError> {
         self.server.configure(settings, false)?;
         self.server.stop_cleanly().await;
-        self.launch().await
+        self.launch("postgres").await
     }
 
     /// Ends the server and removes its directory.

@@ -6,7 +6,8 @@ use crate::postgres::database::{self, DatabaseProperties};
 use crate::postgres::{
     ClusterError, ClusterOptions, Confinement, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, catalog,
 };
-use crate::report::format_duration;
+use crate::report::{format_bytes, format_duration, format_things};
+use crate::workflow::shadow::ShadowCache;
 use crate::workflow::{Operator, Project};
 
 use super::check::{Check, explain};
@@ -17,6 +18,7 @@ const PROGRAMS: &str = "server programs";
 const SHADOW: &str = "shadow";
 const EXTENSIONS: &str = "extensions";
 const LOCALE: &str = "locale";
+const CACHE: &str = "shadow cache";
 /// A database of the private server; the target's name may be taken there.
 const PROBE: &str = "safe_migrate_doctor";
 
@@ -43,7 +45,26 @@ pub(super) async fn checks(project: &Project, reached: &Reached, operator: &dyn 
     // The restored database and the copy that it is compared with.
     let needed = reached.database_bytes().map(|bytes| bytes.saturating_mul(2));
     checks.push(space::check("shadow space", &project.shadow_dir, needed, "name a larger disk in [shadow] dir"));
+    checks.extend(project.shadow_cache().map(|cache| kept(&cache)));
     checks
+}
+
+/// What is kept of earlier rehearsals: production's rows lie there.
+fn kept(cache: &ShadowCache) -> Check {
+    let (place, most) = (cache.dir().display(), format_bytes(cache.limit()));
+    match cache.entries() {
+        Ok(entries) => {
+            let bytes = format_bytes(entries.iter().map(|(_, bytes)| bytes).sum());
+            let shadows = format_things(entries.len() as u64, "restored shadow");
+            Check::ok(CACHE, format!("{shadows} with {bytes} of at most {most} in {place}"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Check::ok(CACHE, format!("empty; at most {most} in {place}"))
+        }
+        Err(error) => {
+            Check::warn(CACHE, format!("{place} cannot be read: {error}"), "remove it, or name another [shadow] dir")
+        }
+    }
 }
 
 fn none_tried<const N: usize>(names: [&'static str; N], missing: &str) -> [Check; N] {

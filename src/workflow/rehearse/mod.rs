@@ -2,7 +2,9 @@
 
 pub(super) mod checks;
 mod data_effect;
+mod phases;
 mod receipt;
+mod restored;
 mod row_verdict;
 mod step_report;
 mod table_comparison;
@@ -24,7 +26,9 @@ use table_comparison::Comparer;
 use watch::Watch;
 use way_back::Trial;
 
+use phases::Stopwatch;
 pub use receipt::{Receipt, RehearsalEvidence};
+pub use restored::{RestoredShadow, restore};
 use step_report::step_report;
 
 /// A rehearsal that ended, with its shadow still running.
@@ -53,16 +57,6 @@ pub struct RehearsalRequest<'a> {
     pub samples: bool,
 }
 
-/// A snapshot restored into a shadow and proven, before anything is run on it.
-#[derive(Debug)]
-pub struct RestoredShadow {
-    /// The shadow.
-    pub shadow: Shadow,
-    /// Its schema.
-    pub before: SchemaReading,
-    started_at: OffsetDateTime,
-}
-
 /// Restores the shadow, proves it, runs the plan, measures, and tries the way back.
 pub async fn rehearse(
     project: &Project,
@@ -72,27 +66,9 @@ pub async fn rehearse(
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<Rehearsal, Error> {
-    let restored = restore(project, programs, request.reader, operator, interrupt).await?;
+    // The snapshot of a run is a new one: nothing is kept of it yet, and keeping it would only take time.
+    let restored = restore(project, programs, request.reader, None, operator, interrupt).await?;
     rehearse_on(project, store, programs, restored, request, operator, interrupt).await
-}
-
-/// Restores the snapshot into a shadow and proves that the one is the other.
-pub async fn restore(
-    project: &Project,
-    programs: &Programs,
-    reader: &SnapshotReader,
-    operator: &dyn Operator,
-    interrupt: &Interrupt,
-) -> Result<RestoredShadow, Error> {
-    let started_at = OffsetDateTime::now_utc();
-    operator.step("restoring the snapshot into a shadow");
-    let (shadow, proof) =
-        Shadow::restore(project, programs, reader, Some(project.target.user()), operator, interrupt).await?;
-    if !proof.differences.is_empty() {
-        return Err(super::Gate::ProofFailed(proof.differences).into());
-    }
-    let before = read_raw(programs, &shadow.spec(), &project.fingerprint_ignore).await?;
-    Ok(RestoredShadow { shadow, before, started_at })
 }
 
 /// Runs the plan on the shadow, measures, and tries the way back.
@@ -105,7 +81,7 @@ pub async fn rehearse_on(
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<Rehearsal, Error> {
-    let RestoredShadow { shadow, before, started_at } = restored;
+    let RestoredShadow { shadow, before, started_at, restored_at, mut stopwatch } = restored;
     let manifest = request.reader.manifest();
     let mut report = RehearsalReport {
         schema: 1,
@@ -130,8 +106,12 @@ pub async fn rehearse_on(
         failure: None,
         verdict: Verdict::Fail,
         shadow: shadow.judge(project, request.plan, manifest)?,
+        restored_at,
+        phases: Vec::new(),
     };
-    let after = interrupt.or(run(project, programs, (&shadow, &before), &request, &mut report, operator)).await?;
+    let measured = (&mut report, &mut stopwatch);
+    let after = interrupt.or(run(project, programs, (&shadow, &before), &request, measured, operator)).await?;
+    report.phases = stopwatch.phases;
     report.verdict = verdict(&report);
     report.finished_at = OffsetDateTime::now_utc();
     publish(store, &report).await?;
@@ -173,17 +153,22 @@ async fn run(
     programs: &Programs,
     (shadow, before): (&Shadow, &SchemaReading),
     request: &RehearsalRequest<'_>,
-    report: &mut RehearsalReport,
+    (report, stopwatch): (&mut RehearsalReport, &mut Stopwatch),
     operator: &dyn Operator,
 ) -> Result<Option<SchemaReading>, Error> {
     let checks = crate::migration::load_checks(&project.migrations_dir)?;
+    stopwatch.phase("schema");
     let template = shadow.keep_template().await?;
+    stopwatch.phase("copy");
     let session = shadow.connect_as(request.role).await?;
     let checked = checks::run(&session, &checks, &project.execute, request.samples).await;
     ledger::ensure(&session).await?;
     let mut watch = Watch::start(&template, &shadow.spec(), &session, may_be_counted(request.plan)).await?;
     let pass = Pass { project, programs, shadow, role: request.role, run_id: &report.id.clone() };
-    if !there(&pass, request.plan, &session, &mut watch, report, operator).await? {
+    stopwatch.phase("preparation");
+    let went_through = there(&pass, request.plan, &session, &mut watch, report, operator).await?;
+    stopwatch.phase("migrations");
+    if !went_through {
         return Ok(None);
     }
     let after = read_raw(programs, &shadow.spec(), &project.fingerprint_ignore).await?;
@@ -191,10 +176,12 @@ async fn run(
     measure(&watch, samples, report).await?;
     let rechecked = checks::run(&session, &checks, &project.execute, request.samples).await;
     report.checks = checks::paired(&checks, checked, rechecked);
+    stopwatch.phase("comparison");
     operator.step("trying the way back");
     let trial =
         Trial { pass: &pass, watch: &watch, session: &session, plan: request.plan, schemas: (before, &after), samples };
     report.ways_back = trial.run().await?;
+    stopwatch.phase("way back");
     report.way_back = way_back::of_plan(&report.ways_back);
     report.findings.extend(invalid_indexes_finding(&after));
     report.findings.extend(warnings(&report.checks, request.plan.direction));

@@ -1,8 +1,10 @@
 //! The shadow: a database restored from a snapshot, on a private server or on one that was named, thrown away
 //! afterwards.
 
+mod cache;
 mod links;
 mod named;
+mod reuse;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +21,10 @@ use super::fill::{self, FillTarget};
 use super::proof::{Proof, ProofLevel};
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
+pub use cache::ShadowCache;
 pub use links::{Bounds, OUTSIDE_LINKS, outside_links, without_outside_links};
+pub use reuse::Kept;
+
 use named::NamedServer;
 
 /// A running shadow.
@@ -56,6 +61,26 @@ fn settings(manifest: &Manifest) -> Vec<(String, String)> {
         settings.push(("max_wal_senders".to_owned(), "0".to_owned()));
     }
     settings
+}
+
+fn cluster_options(project: &Project, programs: &Programs, manifest: &Manifest) -> ClusterOptions {
+    ClusterOptions {
+        programs: programs.clone(),
+        superuser: manifest.bootstrap_role.clone(),
+        parent_dir: project.shadow_dir.clone(),
+        run_as: None,
+        confine: true,
+        settings: settings(manifest),
+    }
+}
+
+/// In the server's directory: whatever becomes of us, its watchdog removes them too.
+fn files_in(cluster: &PrivateCluster) -> Result<tempfile::TempDir, Error> {
+    let made = tempfile::Builder::new().prefix("files-").tempdir_in(cluster.dir());
+    made.map_err(|source| Error::File {
+        what: format!("cannot make a directory in {}", cluster.dir().display()),
+        source,
+    })
 }
 
 impl Shadow {
@@ -110,19 +135,8 @@ impl Shadow {
     async fn start(project: &Project, programs: &Programs, reader: &SnapshotReader) -> Result<Self, Error> {
         PrivateCluster::sweep_orphans(&project.shadow_dir, None).await?;
         let manifest = reader.manifest();
-        let options = ClusterOptions {
-            programs: programs.clone(),
-            superuser: manifest.bootstrap_role.clone(),
-            parent_dir: project.shadow_dir.clone(),
-            run_as: None,
-            confine: true,
-            settings: settings(manifest),
-        };
-        let cluster = PrivateCluster::start(options).await?;
-        // In the server's directory: whatever becomes of us, its watchdog removes them too.
-        let files = tempfile::Builder::new().prefix("files-").tempdir_in(cluster.dir()).map_err(|source| {
-            Error::File { what: format!("cannot make a directory in {}", cluster.dir().display()), source }
-        })?;
+        let cluster = PrivateCluster::start(cluster_options(project, programs, manifest)).await?;
+        let files = files_in(&cluster)?;
         let maintenance = cluster.spec("postgres").connect("safe-migrate shadow").await?;
         let script = String::from_utf8_lossy(&reader.get_blob(&manifest.roles).await?).into_owned();
         let script = roles::script_for_missing(&script, &roles::names(&maintenance).await?);

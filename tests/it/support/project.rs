@@ -42,10 +42,11 @@ impl Project {
     }
 
     /// A configuration that names this database (as the source `test`) and this store, whose keys are in the environment.
+    /// No shadow is kept: what a test leaves in the temporary directory would be a mistake.
     pub fn new(database: &TestDatabase, store: &TestStore) -> Project {
         let mut project = Project::empty();
         project.configure(&format!(
-            "[database]\nurl = \"{}\"\nsource = \"test\"\n\n[migrations]\ndir = \"migrations\"\n\n[shadow]\nbin_dir = \"{}\"\n\n{}",
+            "[database]\nurl = \"{}\"\nsource = \"test\"\n\n[migrations]\ndir = \"migrations\"\n\n[shadow]\nbin_dir = \"{}\"\nmax_cache = \"0\"\n\n{}",
             database.url(),
             database.cluster().bin_dir().display(),
             store.toml()

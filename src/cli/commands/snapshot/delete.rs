@@ -40,6 +40,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         Confirmation::CannotAsk => return Err(Error::from(Gate::CannotAsk).into()),
     }
     snapshot::delete(&store, &id).await.map_err(Error::from)?;
+    // Its rows are not kept on this machine either.
+    project.shadow_cache_forget(&id.to_string());
     let text = format!("deleted snapshot {id}; its chunks stay in the store until a later prune\n");
     Ok(Outcome::new(text, json!({ "snapshot": id, "store": store.location() })))
 }
