@@ -252,7 +252,8 @@ fn findings_or_sentences<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V
     Ok(Vec::<Stored>::deserialize(deserializer)?.into_iter().map(of).collect())
 }
 
-pub(super) fn milliseconds(milliseconds: f64) -> String {
+/// Milliseconds as people read them.
+pub fn milliseconds(milliseconds: f64) -> String {
     format_duration(std::time::Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }
 

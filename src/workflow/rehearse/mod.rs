@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, ledger, run_step};
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
+use crate::report::{FindingLevel, FindingReport};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::{ObjectKey, Store};
 
@@ -127,7 +128,7 @@ pub async fn rehearse_on(
         way_back: WayBack::NotTried,
         ways_back: Vec::new(),
         checks: Vec::new(),
-        findings: findings::of_text(request.plan),
+        findings: super::findings::of_text(request.plan, &project.policy),
         failure: None,
         verdict: Verdict::Fail,
         shadow: shadow.judge(project, request.plan, manifest)?,
@@ -149,7 +150,7 @@ fn direction_name(direction: Direction) -> &'static str {
 fn verdict(report: &RehearsalReport) -> Verdict {
     if report.failure.is_some() {
         Verdict::Fail
-    } else if report.findings.iter().all(|finding| finding.allowed.is_some())
+    } else if report.findings.iter().all(is_settled)
         && report.losses.is_empty()
         && report.way_back == WayBack::Reversible
     {
@@ -157,6 +158,11 @@ fn verdict(report: &RehearsalReport) -> Verdict {
     } else {
         Verdict::PassWithFindings
     }
+}
+
+/// Whether nobody need read it before going on.
+fn is_settled(finding: &FindingReport) -> bool {
+    finding.allowed.is_some() || finding.level == FindingLevel::Note
 }
 
 async fn publish(store: &Store, report: &RehearsalReport) -> Result<(), Error> {
@@ -195,7 +201,10 @@ async fn run(
         Trial { pass: &pass, watch: &watch, session: &session, plan: request.plan, schemas: (before, &after), samples };
     report.ways_back = trial.run().await?;
     report.way_back = way_back::of_plan(&report.ways_back);
-    report.findings.extend(findings::of_whole(&after, &report.checks, request.plan.direction));
+    report.findings = findings::judged(request.plan, report, &project.policy);
+    let direction = request.plan.direction;
+    let whole = findings::of_whole(request.plan, &project.policy, &after, &report.checks, direction);
+    report.findings.extend(whole);
     let broken = checks::broken(&report.checks, request.plan.direction);
     report.failure = (!broken.is_empty()).then(|| broken.join("; "));
     Ok(Some(after))
