@@ -51,8 +51,8 @@ pub fn lint_files(migrations: &MigrationSet, wanted: impl Fn(&Migration) -> bool
         history.new_tables.clear();
         let found = of_section(migration, &migration.up, statements, &mut history);
         if wanted(migration) {
-            findings.extend(found);
             findings.extend(of_migration(migration));
+            findings.extend(found);
         }
     }
     findings
@@ -69,10 +69,10 @@ pub fn lint_plan(plan: &Plan) -> Vec<Finding> {
     steps.iter().flat_map(|(_, _, section)| section).for_each(|one| history.learn_indexes(one));
     let mut findings = Vec::new();
     for (migration, section, statements) in &steps {
-        findings.extend(of_section(migration, section, statements, &mut history));
         if plan.direction == Direction::Apply {
             findings.extend(of_migration(migration));
         }
+        findings.extend(of_section(migration, section, statements, &mut history));
     }
     findings
 }

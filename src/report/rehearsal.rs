@@ -187,7 +187,9 @@ impl RehearsalReport {
         for remark in &self.shadow {
             let _ = writeln!(text, "  shadow: {remark}");
         }
-        for finding in &self.findings {
+        // Lost data and the way back have their lines above.
+        let said = |finding: &&FindingReport| matches!(finding.code.as_str(), "data-loss" | "irreversible");
+        for finding in self.findings.iter().filter(|finding| !said(finding)) {
             let _ = writeln!(text, "  {}", finding.to_line());
         }
     }

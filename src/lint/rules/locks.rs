@@ -89,6 +89,10 @@ fn index_not_concurrent(place: &Place<'_>) -> Vec<Hit> {
     if index.concurrently_token().is_some() || on.only_token().is_some() || !place.is_old(&table) {
         return Vec::new();
     }
+    // Behind a stronger lock, the other rule says what is worse.
+    if !statements_after_access_exclusive(place).is_empty() {
+        return Vec::new();
+    }
     vec![place.hit(index.syntax(), &table, format!("writes to {table} wait until the index is built"))]
 }
 

@@ -38,9 +38,9 @@ pub(in super::super) fn violations(
             continue;
         }
         let lines_down = text.get(*start..at).map_or(0, |before| before.matches('\n').count() as u32);
-        let message = violation.message.split_whitespace().collect::<Vec<_>>().join(" ");
-        let message = message.trim_end_matches('.').to_owned();
-        found.push((*rule, index, Hit { message, lines_down, objects: table.into_iter().collect() }));
+        let objects = table.into_iter().collect();
+        // squawk's own sentences are long, and its advice is for a tool without a rehearsal.
+        found.push((*rule, index, Hit { message: rule.title.to_owned(), lines_down, objects }));
     }
     found
 }

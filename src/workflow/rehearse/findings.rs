@@ -246,7 +246,12 @@ impl Measured<'_> {
         let said = |id: &str| statics.iter().any(|one| one.code == "missing-down" && one.migration.to_string() == id);
         let new = stuck.filter(|way| !said(&way.migration));
         new.filter_map(|way| {
-            let why = way.why.first().and_then(|why| why.lines().next()).unwrap_or("it cannot be undone");
+            let why = way
+                .why
+                .first()
+                .and_then(|why| why.lines().next())
+                .unwrap_or("it cannot be undone")
+                .trim_end_matches(':');
             self.finding("irreversible", Some((&way.migration, None)), why)
         })
         .collect()
