@@ -76,6 +76,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
         Gate::RehearsalFailed(_) => "rehearsal-failed",
         Gate::DataLoss { .. } => "data-loss",
+        Gate::Policy(_) => "policy",
         Gate::NotConfirmed => "not-confirmed",
         Gate::CannotAsk => "no-confirmation",
         Gate::NameNotTyped(_) => "name-not-typed",
@@ -130,6 +131,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::DataLoss { plan_hash, .. } => {
             return vec![format!("if that is meant, say so: --accept-data-loss {plan_hash}")];
         }
+        Gate::Policy(_) => return policy_hints(),
         Gate::NotConfirmed => return Vec::new(),
         Gate::NameNotTyped(name) => return vec![format!("in a script: --confirm-name {name}")],
         Gate::CannotAsk => "give --yes to confirm in a script",
@@ -140,6 +142,14 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::SnapshotChoice(_) => "take a new one with --snapshot new",
     };
     vec![hint.to_owned()]
+}
+
+/// How to pass a denied finding on purpose.
+pub(crate) fn policy_hints() -> Vec<String> {
+    vec![
+        "to accept one: write `-- allow: CODE why` above `-- migrate:up` of its file".to_owned(),
+        "to accept all of a kind: CODE = \"warn\" in [policy] of safe-migrate.toml, or raise the budget".to_owned(),
+    ]
 }
 
 fn merge_hint(conflict: &Conflict) -> String {

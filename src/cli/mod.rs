@@ -1,6 +1,7 @@
 //! The command line: the only layer that prints, prompts or reads the environment.
 
 mod arguments;
+mod changed_files;
 mod commands;
 mod config;
 mod context;

@@ -106,6 +106,7 @@ impl Context {
                 statement_timeout: config.apply.statement_timeout,
                 retries: config.apply.retries,
             },
+            policy: config.policy.clone(),
             fingerprint_ignore: config.fingerprint_ignore.clone(),
             environment: self.process_environment(),
             actor: Actor { user: self.environment.user(), host: self.environment.host() },

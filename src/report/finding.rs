@@ -30,6 +30,45 @@ pub struct FindingReport {
     pub allowed: Option<String>,
 }
 
+impl FindingReport {
+    /// `warn: file:line: message [code, measured]`, and the reason for which it is accepted.
+    pub fn to_line(&self) -> String {
+        let level = match (&self.allowed, self.level) {
+            (Some(_), _) => "allowed",
+            (None, level) => level.name(),
+        };
+        let place = match (&self.file, self.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            (Some(file), None) => format!("{file}: "),
+            (None, _) => String::new(),
+        };
+        // A sentence of an earlier version carries its code itself.
+        let code = match (self.code.as_str(), self.evidence) {
+            ("finding", _) => String::new(),
+            (code, Evidence::Static) => format!(" [{code}]"),
+            (code, Evidence::Measured) => format!(" [{code}, measured]"),
+        };
+        let why = self.allowed.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{level}: {place}{}{code}{why}", self.message)
+    }
+
+    /// Whether it stops a run: it is denied, and the file does not accept it.
+    pub fn is_denied(&self) -> bool {
+        self.level == FindingLevel::Deny && self.allowed.is_none()
+    }
+}
+
+impl FindingLevel {
+    /// As `[policy]` writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FindingLevel::Note => "note",
+            FindingLevel::Warn => "warn",
+            FindingLevel::Deny => "deny",
+        }
+    }
+}
+
 /// What a policy makes of a finding, the mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
 use super::effects::{EffectsReport, StepEffectsReport};
 use super::rehearsal_effect::{write_samples, write_values, write_ways_back};
-use super::{format_count, format_duration, format_time};
+use super::{Evidence, FindingLevel, FindingReport, format_count, format_duration, format_time};
 
 pub use super::rehearsal_effect::{CheckReport, CheckResult, Loss, MigrationWayBack, Reversibility, ValueChange};
 
@@ -56,8 +56,9 @@ pub struct RehearsalReport {
     /// The checks, before and after.
     #[serde(default)]
     pub checks: Vec<CheckReport>,
-    /// Remarks that do not stop the run.
-    pub findings: Vec<String>,
+    /// Remarks of lint and of what was measured.
+    #[serde(deserialize_with = "findings_or_sentences")]
+    pub findings: Vec<FindingReport>,
     /// What stopped the rehearsal; none when it went through.
     pub failure: Option<String>,
     /// The conclusion.
@@ -206,8 +207,10 @@ impl RehearsalReport {
         for remark in &self.shadow {
             let _ = writeln!(text, "  shadow: {remark}");
         }
-        for finding in &self.findings {
-            let _ = writeln!(text, "  finding: {finding}");
+        // Lost data and the way back have their lines above.
+        let said = |finding: &&FindingReport| matches!(finding.code.as_str(), "data-loss" | "irreversible");
+        for finding in self.findings.iter().filter(|finding| !said(finding)) {
+            let _ = writeln!(text, "  {}", finding.to_line());
         }
     }
 
@@ -246,7 +249,33 @@ impl RehearsalReport {
     }
 }
 
-pub(super) fn milliseconds(milliseconds: f64) -> String {
+/// Findings; earlier versions stored each as one sentence.
+fn findings_or_sentences<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<FindingReport>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Finding(FindingReport),
+        Sentence(String),
+    }
+    let of = |stored| match stored {
+        Stored::Finding(finding) => finding,
+        Stored::Sentence(message) => FindingReport {
+            code: "finding".to_owned(),
+            level: FindingLevel::Warn,
+            evidence: Evidence::Static,
+            migration: None,
+            file: None,
+            line: None,
+            message,
+            remedy: None,
+            allowed: None,
+        },
+    };
+    Ok(Vec::<Stored>::deserialize(deserializer)?.into_iter().map(of).collect())
+}
+
+/// Milliseconds as people read them.
+pub fn milliseconds(milliseconds: f64) -> String {
     format_duration(std::time::Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }
 
@@ -270,11 +299,12 @@ mod tests {
             "row_changes": [{"table": "public.dish", "before": 2, "after": 0}],
             "losses": [{"object": "public.dish", "amount": 2, "what": "table public.dish is gone with 2 rows"}],
             "way_back": {"result": "irreversible", "why": "menu/0003 has no down section"},
-            "findings": [], "failure": null, "verdict": "pass_with_findings"
+            "findings": ["m.sql:3: drops the table a [drop-table]"], "failure": null, "verdict": "pass_with_findings"
         });
         let report: RehearsalReport = serde_json::from_value(stored).unwrap();
         assert!(report.ways_back.is_empty() && report.checks.is_empty());
         assert!(report.to_text().contains("not reversible: menu/0003 has no down section"));
+        assert!(report.to_text().contains("warn: m.sql:3: drops the table a [drop-table]"), "{}", report.to_text());
     }
 
     #[test]

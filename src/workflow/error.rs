@@ -53,6 +53,9 @@ pub enum Gate {
         /// Hash of the plan, to be given back.
         plan_hash: String,
     },
+    /// Findings that the policy denies.
+    #[error("the policy denies:{}", lines(.0))]
+    Policy(Vec<String>),
     /// The operator said no.
     #[error("not confirmed")]
     NotConfirmed,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::lint::Policy;
 use crate::postgres::{
     ConnectionError, ConnectionSpec, Environment, ExecuteOptions, Programs, ServerIdentity, Session, is_behind_pooler,
 };
@@ -48,6 +49,8 @@ pub struct Project {
     pub ask_above: Option<u64>,
     /// Limits of each migration.
     pub execute: ExecuteOptions,
+    /// What findings count for, and how much a run may cost.
+    pub policy: Policy,
     /// Objects left out of fingerprints, as `schema.name` patterns.
     pub fingerprint_ignore: Vec<String>,
     /// What the command line read from the process environment.

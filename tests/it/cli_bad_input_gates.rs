@@ -169,8 +169,7 @@ fn data_loss_needs_the_hash_of_the_plan() {
       DATA LOSS: table public.dish is gone with 2 rows
       way back of menu/0002_name: reversible
       way back of menu/0001_initial: reversible with loss: 2 rows of public.dish are not back
-      finding: migrations/menu/0002_name.sql:4: drops the column name with its values [drop-column]
-      finding: migrations/menu/0001_initial.sql:4: drops the table dish with all its rows [drop-table]
+      deny: migrations/menu/0001_initial.sql:4: drops the table dish with all its rows: table public.dish is gone with 2 rows [drop-table, measured]
     error: the plan loses data:
       table public.dish is gone with 2 rows
     production: unchanged

@@ -187,6 +187,7 @@ fn rehearse_data_shows_values_under_samples_only_and_stores_none() {
         2
       way back of kitchen/0001_step: reversible with loss: 1 value of public.dish.name is not as before
         1: isombe -> iso
+      warn: migrations/kitchen/0001_step.sql:3: another type writes the table anew, unless the old values are valid in it as they are: rewrote public.dish, [SIZE], under ACCESS EXCLUSIVE for [DURATION] [changing-column-type, measured]
     --- stderr
     warning: [PROJECT]/safe-migrate.toml holds a password; keep it in a passfile, in PGPASSWORD or behind [database] password_command
     ");

@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod history;
 mod init;
+mod lint;
 mod plan;
 mod rehearse;
 mod restore;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     Status(status::Args),
     Plan(plan::Args),
+    Lint(lint::Args),
     #[command(subcommand)]
     Snapshot(snapshot::Command),
     Rehearse(rehearse::Args),
@@ -50,6 +52,7 @@ impl Command {
             Command::Doctor(_) => "doctor",
             Command::Status(_) => "status",
             Command::Plan(_) => "plan",
+            Command::Lint(_) => "lint",
             Command::Snapshot(command) => command.name(),
             Command::Rehearse(_) => "rehearse",
             Command::Apply(_) => "apply",
@@ -88,6 +91,7 @@ impl Command {
             Command::Doctor(args) => doctor::run(context, args).await,
             Command::Status(args) => status::run(context, args).await,
             Command::Plan(args) => plan::run(context, args).await,
+            Command::Lint(args) => lint::run(context, args).await,
             Command::Snapshot(command) => command.run(context).await,
             Command::Rehearse(args) => rehearse::run(context, args).await,
             Command::Apply(args) => apply::run(context, args).await,

@@ -8,12 +8,13 @@ use super::snapshot::named;
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
+use crate::cli::failure::policy_hints;
 use crate::cli::output::{Outcome, write_data, write_note};
 use crate::postgres::{ConnectionSpec, Host};
 use crate::report::rehearsal::{RehearsalReport, Verdict};
 use crate::snapshot::{Reason, SnapshotId};
 use crate::store::Store;
-use crate::workflow::{Operator, Project, rehearse_alone, take_snapshot};
+use crate::workflow::{Operator, Project, denied, rehearse_alone, take_snapshot};
 
 /// Run the pending migrations on a copy of production
 ///
@@ -100,7 +101,14 @@ async fn taken(context: &Context, project: &Project) -> Result<(Store, SnapshotI
 fn concluded(report: &RehearsalReport, text: String) -> Result<Outcome, CliError> {
     let outcome = Outcome::new(text, json!({ "snapshot": report.snapshot, "rehearsal": report }));
     if report.verdict != Verdict::Fail {
-        return Ok(outcome);
+        let denied = denied(&report.findings);
+        if denied.is_empty() {
+            return Ok(outcome);
+        }
+        let lines: String = denied.iter().map(|finding| format!("\n  {}", finding.to_line())).collect();
+        let error =
+            CliError::new(ErrorKind::Gate, "policy", format!("the policy denies:{lines}")).production("unchanged");
+        return Err(policy_hints().into_iter().fold(error, CliError::hint).with_findings(outcome));
     }
     let why = report.failure.as_deref().unwrap_or("it did not go through");
     Err(CliError::new(ErrorKind::Gate, "rehearsal-failed", format!("the rehearsal failed: {why}"))

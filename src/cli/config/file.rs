@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use super::policy::PolicySection;
 use super::quantity;
 use crate::cli::error::CliError;
 use crate::cli::redact::redact;
@@ -22,6 +23,7 @@ pub(super) struct ConfigFile {
     pub(super) apply: ApplySection,
     pub(super) limits: LimitsSection,
     pub(super) fingerprint: FingerprintSection,
+    pub(super) policy: PolicySection,
 }
 
 #[derive(Debug, Default, Deserialize)]

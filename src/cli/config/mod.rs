@@ -1,6 +1,7 @@
 //! The configuration: flags over environment over `safe-migrate.toml` over defaults, merged into plain values.
 
 mod file;
+mod policy;
 mod quantity;
 mod search;
 mod snapshot;
@@ -20,6 +21,7 @@ use super::arguments::GlobalArguments;
 use super::environment::Environment;
 use super::error::CliError;
 use super::redact::strip_password;
+use crate::lint::Policy;
 
 /// Where the default store lies, below the directory of the configuration file.
 pub(crate) const DEFAULT_STORE: &str = ".safe-migrate/store";
@@ -47,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) apply: ApplyConfig,
     /// A snapshot estimated above this many bytes asks first.
     pub(crate) ask_above: u64,
+    /// What findings count for, and how much a run may cost.
+    pub(crate) policy: Policy,
     /// Schema entries that the fingerprint leaves out, such as `partman.*`.
     pub(crate) fingerprint_ignore: Vec<String>,
     /// What the operator should know about the configuration.
@@ -175,6 +179,7 @@ impl Config {
             snapshot: SnapshotConfig::merge(flags, file.snapshot)?,
             apply: apply(file.apply),
             ask_above: file.limits.ask_above.unwrap_or(100_000_000_000),
+            policy: file.policy.0,
             fingerprint_ignore: file.fingerprint.ignore,
             file: path,
             directory,

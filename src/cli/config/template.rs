@@ -93,6 +93,16 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # A snapshot estimated above this asks first; with --yes it is refused.
 #ask_above = "100GB"
 
+[policy]
+# What a finding counts for: off, note, warn or deny; `safe-migrate lint --rules` lists the codes.
+#rename-column = "deny"
+# Budgets of a rehearsal: how long reads or writes may wait for one lock, and the largest table written anew.
+#max_blocking_lock = "2s"
+#max_rewrite = "1GB"
+# Measured loss of data, and migrations that cannot be undone.
+#data_loss = "deny"
+#irreversible = "warn"
+
 [fingerprint]
 # Schema entries that come and go by themselves and are no drift.
 #ignore = ["partman.*"]

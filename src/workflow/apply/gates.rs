@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::lint::Level;
 use crate::migration::Direction;
 use crate::postgres::{Ledger, catalog};
 use crate::report::{format_duration, format_things};
 use crate::schema::FingerprintRecord;
 use crate::snapshot::{self, SnapshotId, SnapshotReader};
 
+use super::super::findings;
 use super::super::rehearse::{Rehearsal, RehearsalEvidence};
 use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
 use super::super::shadow::OUTSIDE_LINKS;
@@ -141,7 +143,23 @@ impl Run<'_> {
         if losses.is_empty() || given {
             return Ok(());
         }
+        if self.project.policy.level("data-loss") < Level::Deny {
+            let losses: String = losses.iter().map(|loss| format!("\n{loss}")).collect();
+            self.operator.warn(&format!("the plan loses data, and data_loss in [policy] lets it:{losses}"));
+            return Ok(());
+        }
         Err(Gate::DataLoss { losses, plan_hash: hash.short().to_owned() }.into())
+    }
+
+    /// Stops at the findings that the policy denies.
+    pub(super) fn refuse_denied(&self, rehearsal: Option<&Rehearsal>) -> Result<(), Error> {
+        let findings = match rehearsal {
+            Some(rehearsal) => rehearsal.report.findings.clone(),
+            // Not measured: what the text shows must do.
+            None => findings::of_text(&self.prepared.plan, &self.project.policy),
+        };
+        let lines: Vec<String> = findings::denied(&findings).iter().map(|finding| finding.to_line()).collect();
+        if lines.is_empty() { Ok(()) } else { Err(Gate::Policy(lines).into()) }
     }
 
     /// Says how much was written since the snapshot: a restore would lose it.

@@ -251,6 +251,7 @@ impl Run<'_> {
             self.refuse_other_start(rehearsal).await?;
         }
         self.refuse_data_loss(&evidence.rehearsal)?;
+        self.refuse_denied(rehearsal)?;
         self.name_the_gap().await?;
         self.confirm(&evidence.snapshot)?;
         self.interrupt.check()?;

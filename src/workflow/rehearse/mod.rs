@@ -2,6 +2,7 @@
 
 pub(super) mod checks;
 mod data_effect;
+mod findings;
 mod phases;
 mod receipt;
 mod restored;
@@ -15,7 +16,8 @@ use time::OffsetDateTime;
 
 use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, ledger, run_step};
-use crate::report::rehearsal::{CheckReport, RehearsalReport, Verdict, WayBack};
+use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
+use crate::report::{FindingLevel, FindingReport};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::{ObjectKey, Store};
 
@@ -102,7 +104,7 @@ pub async fn rehearse_on(
         way_back: WayBack::NotTried,
         ways_back: Vec::new(),
         checks: Vec::new(),
-        findings: lint_findings(request.plan),
+        findings: super::findings::of_text(request.plan, &project.policy),
         failure: None,
         verdict: Verdict::Fail,
         shadow: shadow.judge(project, request.plan, manifest)?,
@@ -128,16 +130,19 @@ fn direction_name(direction: Direction) -> &'static str {
 fn verdict(report: &RehearsalReport) -> Verdict {
     if report.failure.is_some() {
         Verdict::Fail
-    } else if report.findings.is_empty() && report.losses.is_empty() && report.way_back == WayBack::Reversible {
+    } else if report.findings.iter().all(is_settled)
+        && report.losses.is_empty()
+        && report.way_back == WayBack::Reversible
+    {
         Verdict::Pass
     } else {
         Verdict::PassWithFindings
     }
 }
 
-fn lint_findings(plan: &Plan) -> Vec<String> {
-    let findings = crate::lint::data_loss(plan);
-    findings.iter().filter(|finding| finding.allowed.is_none()).map(ToString::to_string).collect()
+/// Whether nobody need read it before going on.
+fn is_settled(finding: &FindingReport) -> bool {
+    finding.allowed.is_some() || finding.level == FindingLevel::Note
 }
 
 async fn publish(store: &Store, report: &RehearsalReport) -> Result<(), Error> {
@@ -183,8 +188,10 @@ async fn run(
     report.ways_back = trial.run().await?;
     stopwatch.phase("way back");
     report.way_back = way_back::of_plan(&report.ways_back);
-    report.findings.extend(invalid_indexes_finding(&after));
-    report.findings.extend(warnings(&report.checks, request.plan.direction));
+    report.findings = findings::judged(request.plan, report, &project.policy);
+    let direction = request.plan.direction;
+    let whole = findings::of_whole(request.plan, &project.policy, &after, &report.checks, direction);
+    report.findings.extend(whole);
     let broken = checks::broken(&report.checks, request.plan.direction);
     report.failure = (!broken.is_empty()).then(|| broken.join("; "));
     Ok(Some(after))
@@ -240,23 +247,12 @@ async fn measure(watch: &Watch, samples: usize, report: &mut RehearsalReport) ->
     Ok(())
 }
 
-/// Checks that returned rows before the plan already.
-fn warnings(checks: &[CheckReport], direction: Direction) -> Vec<String> {
-    let broken = checks::broken(checks, direction);
-    checks.iter().filter_map(CheckReport::remark).filter(|remark| !broken.contains(remark)).collect()
-}
-
 /// What failed; a statement's error names the file already.
 fn failure(step: &PlanStep, error: &Error) -> String {
     match error {
         Error::Execute(ExecuteError::Statement { .. } | ExecuteError::Step { .. }) => error.to_string(),
         _ => format!("{}: {error}", step.migration.id),
     }
-}
-
-fn invalid_indexes_finding(after: &SchemaReading) -> Option<String> {
-    let invalid = after.schema.invalid_indexes();
-    (!invalid.is_empty()).then(|| format!("invalid indexes afterwards: {}", invalid.join(", ")))
 }
 
 /// One pass over steps on the shadow, as production's role.

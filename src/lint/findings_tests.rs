@@ -1,0 +1,68 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::lint::{Level, Policy};
+
+fn migration(id: &str, text: &str) -> Migration {
+    let id: MigrationId = id.parse().unwrap();
+    Migration::parse(id.clone(), PathBuf::from(format!("{}.sql", id.name)), text.as_bytes()).unwrap()
+}
+
+fn set(migrations: &[(&str, &str)]) -> MigrationSet {
+    let up = |text: &str| match text.contains("-- migrate:up") {
+        true => text.to_owned(),
+        false => format!("-- migrate:up\n{text}\n-- migrate:down\nSELECT 1;\n"),
+    };
+    MigrationSet::new(migrations.iter().map(|(id, text)| migration(id, &up(text))).collect()).unwrap()
+}
+
+fn codes(findings: &[Finding]) -> Vec<(&'static str, u32)> {
+    let is_on = |finding: &&Finding| Policy::default().level(finding.code) > Level::Off;
+    findings.iter().filter(is_on).map(|finding| (finding.code, finding.line)).collect()
+}
+
+#[test]
+fn findings_carry_file_line_and_the_accepted_reason() {
+    let text = "-- allow: drop-table unused since 2.0\n-- migrate:up\nDROP TABLE a;\n\nALTER TABLE b\n  ADD c int,\n  DROP COLUMN d;\n";
+    let plan = set(&[("menu/0001_x", text)]).plan_apply(&[], None, None).unwrap();
+    let found: Vec<_> = data_loss(&plan).into_iter().map(|f| (f.code, f.line, f.allowed)).collect();
+    assert_eq!(found, [("drop-table", 3, Some("unused since 2.0".to_owned())), ("drop-column", 7, None)]);
+}
+
+#[test]
+fn a_table_of_the_same_plan_is_new_and_one_of_an_earlier_file_is_not() {
+    let set = set(&[
+        ("menu/0001_x", "CREATE TABLE dish (id bigint, name text);\nCREATE INDEX ON dish (id);"),
+        ("menu/0002_y", "CREATE INDEX ON dish (name);\nALTER TABLE dish ADD UNIQUE (name);"),
+    ]);
+    let plan = set.plan_apply(&[], None, None).unwrap();
+    assert_eq!(codes(&lint_plan(&plan)), []);
+    let found = codes(&lint_files(&set, |_| true));
+    assert_eq!(found, [("index-not-concurrent", 2), ("disallowed-unique-constraint", 3)]);
+}
+
+#[test]
+fn an_index_or_a_checked_constraint_of_another_file_counts() {
+    let set = set(&[
+        ("menu/0001_x", "ALTER TABLE dish ADD CONSTRAINT fk FOREIGN KEY (menu_id) REFERENCES menu NOT VALID;"),
+        ("menu/0002_y", "-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON dish (menu_id DESC);"),
+        ("menu/0003_c", "ALTER TABLE dish ADD CONSTRAINT c CHECK ((name IS NOT NULL)) NOT VALID;"),
+        ("menu/0004_v", "ALTER TABLE dish VALIDATE CONSTRAINT c;"),
+        ("menu/0005_n", "ALTER TABLE dish ALTER name SET NOT NULL;"),
+    ]);
+    assert_eq!(codes(&lint_files(&set, |migration| migration.id.name != "0002_y")), []);
+    let unchecked = self::set(&[
+        ("menu/0003_c", "ALTER TABLE dish ADD CONSTRAINT c CHECK (name IS NOT NULL) NOT VALID;"),
+        ("menu/0005_n", "ALTER TABLE dish ALTER name SET NOT NULL;"),
+    ]);
+    assert_eq!(codes(&lint_files(&unchecked, |_| true)), [("set-not-null", 2)]);
+}
+
+#[test]
+fn squawks_findings_have_the_line_of_the_file() {
+    let set =
+        set(&[("menu/0001_x", "SELECT 1;\n\n-- a remark\nALTER TABLE dish\n  ADD e text,\n  ALTER id TYPE bigint;")]);
+    let found = lint_files(&set, |_| true);
+    assert_eq!(codes(&found), [("changing-column-type", 7)]);
+    assert_eq!(found.iter().find(|one| one.line == 7).unwrap().statement_line, 5);
+}

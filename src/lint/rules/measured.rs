@@ -1,0 +1,77 @@
+//! What only a rehearsal finds.
+
+use super::super::level::Level;
+use super::{Check, Rule, Subject};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "data-loss",
+        title: "rows or values are gone afterwards, which the text does not show",
+        remedy: "keep a copy of what is removed, or accept it with --accept-data-loss HASH when the run asks",
+        bad: "DO $$ BEGIN EXECUTE 'ALTER TABLE dish DROP COLUMN name'; END $$;",
+        good: "CREATE TABLE dish_name AS SELECT id, name FROM dish;",
+        level: Level::Deny,
+        subject: Subject::Loss,
+        check: Check::Rehearsal,
+    },
+    Rule {
+        code: "rewrite",
+        title: "a table is written anew, which the text does not show",
+        remedy: "add a new column, fill it in small parts, and switch over",
+        bad: "DO $$ BEGIN EXECUTE 'ALTER TABLE dish ALTER id TYPE bigint'; END $$;",
+        good: "ALTER TABLE dish ADD COLUMN big_id bigint;",
+        level: Level::Warn,
+        subject: Subject::Rows,
+        check: Check::Rehearsal,
+    },
+    Rule {
+        code: "full-scan",
+        title: "a table is read whole while others wait for it, which the text does not show",
+        remedy: "add constraints as NOT VALID and validate them in a later migration; build indexes CONCURRENTLY",
+        bad: "DO $$ BEGIN EXECUTE 'ALTER TABLE dish ADD CHECK (id > 0)'; END $$;",
+        good: "ALTER TABLE dish ADD CONSTRAINT dish_id_check CHECK (id > 0) NOT VALID;",
+        level: Level::Warn,
+        subject: Subject::Rows,
+        check: Check::Rehearsal,
+    },
+    Rule {
+        code: "blocking-lock",
+        title: "reads or writes of the application wait for a long time",
+        remedy: "split the migration, so that the statement with the lock is alone and short",
+        bad: "ALTER TABLE dish ADD COLUMN note text; SELECT pg_sleep(5);",
+        good: "ALTER TABLE dish ADD COLUMN note text;",
+        level: Level::Warn,
+        subject: Subject::Rows,
+        check: Check::Rehearsal,
+    },
+    Rule {
+        code: "irreversible",
+        title: "the down section does not lead back",
+        remedy: "correct `-- migrate:down`, or plan to restore the snapshot instead",
+        bad: "-- migrate:up\nALTER TABLE dish ADD COLUMN note text;\n-- migrate:down\nSELECT 1;\n",
+        good: "-- migrate:up\nALTER TABLE dish ADD COLUMN note text;\n-- migrate:down\nALTER TABLE dish DROP COLUMN note;\n",
+        level: Level::Warn,
+        subject: Subject::Text,
+        check: Check::Rehearsal,
+    },
+    Rule {
+        code: "invalid-index",
+        title: "an index is invalid afterwards",
+        remedy: "drop it and build it again",
+        bad: "CREATE INDEX waiting ON ONLY parted (id);",
+        good: "CREATE INDEX CONCURRENTLY dish_name ON dish (name);",
+        level: Level::Warn,
+        subject: Subject::Text,
+        check: Check::Rehearsal,
+    },
+    Rule {
+        code: "check",
+        title: "a check of migrations/APP/checks returned rows before the plan already",
+        remedy: "correct the rows, or the check",
+        bad: "SELECT id FROM dish WHERE price < 0;",
+        good: "SELECT id FROM dish WHERE false;",
+        level: Level::Warn,
+        subject: Subject::Text,
+        check: Check::Rehearsal,
+    },
+];

@@ -1,0 +1,62 @@
+//! Running squawk's rules on a section.
+
+use squawk_linter::{Linter, LinterSettings};
+use squawk_syntax::SourceFile;
+use squawk_syntax::ast::{self, AstNode};
+
+use super::super::parsed::{Parsed, last_name};
+use super::{Check, Hit, Rule, Subject, rules};
+use crate::lint::history::History;
+use crate::migration::Section;
+
+/// What squawk finds in a section: the rule, which statement, and what.
+///
+/// The statements are laid out on the lines on which they stand in the file, so that squawk sees the section whole: some
+/// of its rules look at the statements before.
+pub(in super::super) fn violations(
+    section: &Section,
+    parsed: &[Parsed<'_>],
+    history: &History,
+) -> Vec<(&'static Rule, usize, Hit)> {
+    let (text, starts) = laid_out(parsed);
+    let wanted: Vec<(&'static Rule, squawk_linter::Rule)> = rules()
+        .filter_map(|rule| match rule.check {
+            Check::Squawk(squawk) => Some((rule, squawk)),
+            _ => None,
+        })
+        .collect();
+    let mut linter = Linter::from(wanted.iter().map(|(_, squawk)| *squawk));
+    linter.settings = LinterSettings { assume_in_transaction: section.transaction, ..LinterSettings::default() };
+    let mut found = Vec::new();
+    for violation in linter.lint(&SourceFile::parse(&text), &text) {
+        let Some((rule, _)) = wanted.iter().find(|(_, squawk)| *squawk == violation.code) else { continue };
+        let at = usize::from(violation.text_range.start());
+        let index = starts.partition_point(|start| *start <= at).saturating_sub(1);
+        let (Some(one), Some(start)) = (parsed.get(index), starts.get(index)) else { continue };
+        let table = table_of(one);
+        if rule.subject == Subject::Rows && table.iter().any(|table| history.new_tables.contains(table)) {
+            continue;
+        }
+        let lines_down = text.get(*start..at).map_or(0, |before| before.matches('\n').count() as u32);
+        let objects = table.into_iter().collect();
+        // squawk's own sentences are long, and its advice is for a tool without a rehearsal.
+        found.push((*rule, index, Hit { message: rule.title.to_owned(), lines_down, objects }));
+    }
+    found
+}
+
+/// The statements as one text, and where each begins in it.
+fn laid_out(parsed: &[Parsed<'_>]) -> (String, Vec<usize>) {
+    let (mut text, mut starts) = (String::new(), Vec::new());
+    for one in parsed {
+        starts.push(text.len());
+        text.push_str(&one.statement.text);
+        text.push_str(";\n");
+    }
+    (text, starts)
+}
+
+fn table_of(parsed: &Parsed<'_>) -> Option<String> {
+    let index = parsed.first::<ast::CreateIndex>().and_then(|index| last_name(index.table_relation_name()?.syntax()));
+    index.or_else(|| parsed.altered_table().map(|(_, table)| table))
+}
