@@ -5,14 +5,17 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::effects::{EffectsReport, StepEffectsReport};
+use super::FindingReport;
+use super::effects::{EffectsReport, SizeReport, StepEffectsReport};
 use super::rehearsal_effect::{write_samples, write_values, write_ways_back};
+use super::server_words::without_values;
 use super::{format_count, format_duration};
 
 pub use super::rehearsal_effect::{CheckReport, CheckResult, Loss, MigrationWayBack, Reversibility, ValueChange};
 
 /// What a rehearsal measured and found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RehearsalReport {
     /// Version of this document.
     pub schema: u32,
@@ -32,9 +35,11 @@ pub struct RehearsalReport {
     pub server_major: u32,
     /// Start, UTC.
     #[serde(with = "time::serde::rfc3339")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub started_at: OffsetDateTime,
     /// End, UTC.
     #[serde(with = "time::serde::rfc3339")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub finished_at: OffsetDateTime,
     /// The migrations that ran, in order.
     pub steps: Vec<StepReport>,
@@ -57,18 +62,47 @@ pub struct RehearsalReport {
     #[serde(default)]
     pub checks: Vec<CheckReport>,
     /// Remarks that do not stop the run.
-    pub findings: Vec<String>,
+    pub findings: Vec<FindingReport>,
     /// What stopped the rehearsal; none when it went through.
     pub failure: Option<String>,
+    /// Where it stopped, when that was a statement of a migration.
+    #[serde(default)]
+    pub failed_at: Option<FailedAt>,
     /// The conclusion.
     pub verdict: Verdict,
     /// What the shadow was kept from, and what it lacked of production.
     #[serde(default)]
     pub shadow: Vec<String>,
+    /// Tables that the plan locked or whose size it changed: their size before and after it.
+    #[serde(default)]
+    pub tables: Vec<SizeReport>,
+    /// What production's server calls its version, such as `15.20 (Debian 15.20-1)`.
+    #[serde(default)]
+    pub server_version: String,
+    /// Version of safe-migrate.
+    #[serde(default)]
+    pub tool_version: String,
+    /// When all rows of the snapshot were read, UTC.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub snapshot_taken_at: Option<OffsetDateTime>,
+}
+
+/// The statement at which a rehearsal stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FailedAt {
+    /// `app/NNNN_name`.
+    pub migration: String,
+    /// The migration's file, relative to the project where it can be.
+    pub file: String,
+    /// The line in the file, 1-based; none when no statement failed, but the migration as a whole.
+    pub line: Option<u32>,
 }
 
 /// The conclusion of a rehearsal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing to remark.
@@ -81,6 +115,7 @@ pub enum Verdict {
 
 /// One migration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepReport {
     /// `app/NNNN_name`.
     pub migration: String,
@@ -95,6 +130,7 @@ pub struct StepReport {
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatementReport {
     /// Line in the file.
     pub line: u32,
@@ -111,6 +147,7 @@ pub struct StatementReport {
 
 /// Rows of one table before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RowChange {
     /// `schema.table`.
     pub table: String,
@@ -122,6 +159,7 @@ pub struct RowChange {
 
 /// Whether the plan can be undone by its own sections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "result", content = "why", rename_all = "snake_case")]
 pub enum WayBack {
     /// There and back again: the schema and the row counts were as before, and the second pass equal to the first.
@@ -210,12 +248,27 @@ impl RehearsalReport {
     /// This report without any value of production's rows, as it is stored.
     pub fn without_samples(&self) -> RehearsalReport {
         let mut report = self.clone();
+        report.failure = report.failure.as_deref().map(without_values);
+        report.findings.iter_mut().for_each(|finding| finding.message = without_values(&finding.message));
+        for why in report.ways_back.iter_mut().flat_map(|way| &mut way.why) {
+            *why = without_values(why);
+        }
+        report.way_back = match report.way_back {
+            WayBack::Differs(differences) => {
+                WayBack::Differs(differences.iter().map(|why| without_values(why)).collect())
+            }
+            WayBack::Irreversible(why) => WayBack::Irreversible(without_values(&why)),
+            way_back => way_back,
+        };
         report.value_changes.iter_mut().for_each(|change| change.samples.clear());
         report.losses.iter_mut().for_each(|loss| loss.samples.clear());
         report.ways_back.iter_mut().flat_map(|way| &mut way.losses).for_each(|loss| loss.samples.clear());
         for check in &mut report.checks {
             check.before.samples.clear();
             check.after.samples.clear();
+            for result in [&mut check.before, &mut check.after] {
+                result.error = result.error.as_deref().map(without_values);
+            }
         }
         report
     }

@@ -7,6 +7,7 @@ mod history;
 mod init;
 mod plan;
 mod rehearse;
+mod rehearse_formats;
 mod restore;
 mod restore_part;
 mod restore_report;

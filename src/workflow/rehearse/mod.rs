@@ -2,6 +2,8 @@
 
 pub(super) mod checks;
 mod data_effect;
+mod findings;
+mod publish;
 mod receipt;
 mod row_verdict;
 mod step_report;
@@ -13,9 +15,9 @@ use time::OffsetDateTime;
 
 use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, ledger, run_step};
-use crate::report::rehearsal::{CheckReport, RehearsalReport, Verdict, WayBack};
+use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
 use crate::snapshot::{SnapshotId, SnapshotReader};
-use crate::store::{ObjectKey, Store};
+use crate::store::Store;
 
 use super::schema_reading::{SchemaReading, read_raw};
 use super::shadow::Shadow;
@@ -25,7 +27,7 @@ use watch::Watch;
 use way_back::Trial;
 
 pub use receipt::{Receipt, RehearsalEvidence};
-use step_report::step_report;
+use step_report::{TableSizes, step_report};
 
 /// A rehearsal that ended, with its shadow still running.
 #[derive(Debug)]
@@ -126,15 +128,20 @@ pub async fn rehearse_on(
         way_back: WayBack::NotTried,
         ways_back: Vec::new(),
         checks: Vec::new(),
-        findings: lint_findings(request.plan),
+        findings: findings::of_text(request.plan),
         failure: None,
+        failed_at: None,
         verdict: Verdict::Fail,
         shadow: shadow.judge(project, request.plan, manifest)?,
+        tables: Vec::new(),
+        server_version: manifest.server.version.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        snapshot_taken_at: Some(manifest.finished_at),
     };
     let after = interrupt.or(run(project, programs, (&shadow, &before), &request, &mut report, operator)).await?;
     report.verdict = verdict(&report);
     report.finished_at = OffsetDateTime::now_utc();
-    publish(store, &report).await?;
+    publish::publish(store, &report).await?;
     Ok(Rehearsal { report, shadow, before, after })
 }
 
@@ -153,18 +160,6 @@ fn verdict(report: &RehearsalReport) -> Verdict {
     } else {
         Verdict::PassWithFindings
     }
-}
-
-fn lint_findings(plan: &Plan) -> Vec<String> {
-    let findings = crate::lint::data_loss(plan);
-    findings.iter().filter(|finding| finding.allowed.is_none()).map(ToString::to_string).collect()
-}
-
-async fn publish(store: &Store, report: &RehearsalReport) -> Result<(), Error> {
-    let key = ObjectKey::new(format!("rehearsals/{}/report.json", report.id))?;
-    let body = serde_json::to_vec_pretty(&report.without_samples())
-        .map_err(|source| Error::Json { what: "cannot write the rehearsal's report".to_owned(), source })?;
-    Ok(store.put(&key, body.into()).await?)
 }
 
 /// Runs the plan, measures, and tries the way back; a migration's failure is a result, not an error.
@@ -196,8 +191,8 @@ async fn run(
         Trial { pass: &pass, watch: &watch, session: &session, plan: request.plan, schemas: (before, &after), samples };
     report.ways_back = trial.run().await?;
     report.way_back = way_back::of_plan(&report.ways_back);
-    report.findings.extend(invalid_indexes_finding(&after));
-    report.findings.extend(warnings(&report.checks, request.plan.direction));
+    report.findings.extend(findings::of_indexes(&after));
+    report.findings.extend(findings::of_checks(&report.checks, request.plan.direction));
     let broken = checks::broken(&report.checks, request.plan.direction);
     report.failure = (!broken.is_empty()).then(|| broken.join("; "));
     Ok(Some(after))
@@ -225,12 +220,18 @@ async fn there(
     operator: &dyn Operator,
 ) -> Result<bool, Error> {
     let tracer = Tracer::new(pass.shadow.spec().connect("safe-migrate rehearsal trace").await?).await?;
+    let mut sizes = TableSizes::default();
     operator.begin("rehearsing", Some(plan.steps.len() as u64), Unit::Items);
     for (index, step) in plan.steps.iter().enumerate() {
         match pass.step(session, step, Some(&tracer)).await {
-            Ok(statements) => report.steps.push(step_report(step, &statements, tracer.take())),
+            Ok(statements) => {
+                let effects = tracer.take();
+                report.tables = sizes.with(&effects);
+                report.steps.push(step_report(step, &statements, effects));
+            }
             Err(error) => {
-                report.failure = Some(failure(step, &error));
+                report.failure = Some(findings::failure(step, &error));
+                report.failed_at = Some(findings::failed_at(step, &error));
                 operator.finish("stopped");
                 return Ok(false);
             }
@@ -251,25 +252,6 @@ async fn measure(watch: &Watch, samples: usize, report: &mut RehearsalReport) ->
         (report.losses, report.compared) = (effect.losses, effect.compared);
     }
     Ok(())
-}
-
-/// Checks that returned rows before the plan already.
-fn warnings(checks: &[CheckReport], direction: Direction) -> Vec<String> {
-    let broken = checks::broken(checks, direction);
-    checks.iter().filter_map(CheckReport::remark).filter(|remark| !broken.contains(remark)).collect()
-}
-
-/// What failed; a statement's error names the file already.
-fn failure(step: &PlanStep, error: &Error) -> String {
-    match error {
-        Error::Execute(ExecuteError::Statement { .. } | ExecuteError::Step { .. }) => error.to_string(),
-        _ => format!("{}: {error}", step.migration.id),
-    }
-}
-
-fn invalid_indexes_finding(after: &SchemaReading) -> Option<String> {
-    let invalid = after.schema.invalid_indexes();
-    (!invalid.is_empty()).then(|| format!("invalid indexes afterwards: {}", invalid.join(", ")))
 }
 
 /// One pass over steps on the shadow, as production's role.

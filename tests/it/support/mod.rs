@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
 
+mod browser;
 mod cluster;
 mod database;
 mod leftovers;
@@ -18,6 +19,7 @@ mod standby;
 mod store;
 mod watchdog;
 
+pub use browser::Browser;
 pub use cluster::{TestCluster, Version};
 pub use database::{TestDatabase, TestRole};
 pub use leftovers::ShadowDirectory;
