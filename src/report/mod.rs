@@ -15,6 +15,7 @@ mod sarif;
 mod schema;
 mod server_words;
 mod summary;
+mod without_samples;
 
 pub use annotations::{annotations, without_commands};
 pub use finding::{Evidence, FindingLevel, FindingReport};

@@ -8,7 +8,6 @@ use time::OffsetDateTime;
 use super::FindingReport;
 use super::effects::{EffectsReport, SizeReport, StepEffectsReport};
 use super::rehearsal_effect::{write_samples, write_values, write_ways_back};
-use super::server_words::without_values;
 use super::{format_count, format_duration};
 
 pub use super::rehearsal_effect::{CheckReport, CheckResult, Loss, MigrationWayBack, Reversibility, ValueChange};
@@ -98,6 +97,9 @@ pub struct FailedAt {
     pub file: String,
     /// The line in the file, 1-based; none when no statement failed, but the migration as a whole.
     pub line: Option<u32>,
+    /// The statement's text on one line, shortened; none as above.
+    #[serde(default)]
+    pub statement: Option<String>,
 }
 
 /// The conclusion of a rehearsal.
@@ -243,34 +245,6 @@ impl RehearsalReport {
             }
             WayBack::NotTried => {}
         }
-    }
-
-    /// This report without any value of production's rows, as it is stored.
-    pub fn without_samples(&self) -> RehearsalReport {
-        let mut report = self.clone();
-        report.failure = report.failure.as_deref().map(without_values);
-        report.findings.iter_mut().for_each(|finding| finding.message = without_values(&finding.message));
-        for why in report.ways_back.iter_mut().flat_map(|way| &mut way.why) {
-            *why = without_values(why);
-        }
-        report.way_back = match report.way_back {
-            WayBack::Differs(differences) => {
-                WayBack::Differs(differences.iter().map(|why| without_values(why)).collect())
-            }
-            WayBack::Irreversible(why) => WayBack::Irreversible(without_values(&why)),
-            way_back => way_back,
-        };
-        report.value_changes.iter_mut().for_each(|change| change.samples.clear());
-        report.losses.iter_mut().for_each(|loss| loss.samples.clear());
-        report.ways_back.iter_mut().flat_map(|way| &mut way.losses).for_each(|loss| loss.samples.clear());
-        for check in &mut report.checks {
-            check.before.samples.clear();
-            check.after.samples.clear();
-            for result in [&mut check.before, &mut check.after] {
-                result.error = result.error.as_deref().map(without_values);
-            }
-        }
-        report
     }
 
     /// The losses in words, one line each.

@@ -56,7 +56,7 @@ pub(super) fn hostile() -> RehearsalReport {
     report["direction"] = json!("apply");
     report["verdict"] = json!("fail");
     report["failure"] = json!(HOSTILE);
-    report["failed_at"] = json!({ "migration": HOSTILE, "file": HOSTILE, "line": 3 });
+    report["failed_at"] = json!({ "migration": HOSTILE, "file": HOSTILE, "line": 3, "statement": HOSTILE });
     for finding in report["findings"].as_array_mut().unwrap() {
         finding["allowed"] = json!(null);
         finding["level"] = json!("warn");

@@ -92,7 +92,10 @@ pub(super) fn verdict_sentence(report: &RehearsalReport) -> String {
                 None => format!(" It stopped in {}.", at.migration),
             });
             let at = at.unwrap_or_default();
-            format!("On a copy of production the {} did not go through.{at} Do not run it.", report.direction)
+            format!(
+                "On a copy of production the {} did not go through.{at} Production was not touched.",
+                report.direction
+            )
         }
     }
 }

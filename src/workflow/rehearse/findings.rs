@@ -2,7 +2,7 @@
 
 use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::ExecuteError;
-use crate::report::rehearsal::{CheckReport, FailedAt};
+use crate::report::rehearsal::{CheckReport, FailedAt, shorten};
 use crate::report::{Evidence, FindingLevel, FindingReport};
 
 use super::super::Error;
@@ -68,6 +68,13 @@ pub fn failed_at(step: &PlanStep, error: &Error) -> FailedAt {
         Error::Execute(ExecuteError::Statement { line, .. } | ExecuteError::Step { line, .. }) => Some(*line),
         _ => None,
     };
+    let mut statements = step.section().into_iter().flat_map(|section| &section.statements);
+    let failed = statements.find(|statement| Some(statement.line) == line);
     let migration = &step.migration;
-    FailedAt { migration: migration.id.to_string(), file: migration.path.display().to_string(), line }
+    FailedAt {
+        migration: migration.id.to_string(),
+        file: migration.path.display().to_string(),
+        line,
+        statement: failed.map(|statement| shorten(&statement.text, 200)),
+    }
 }

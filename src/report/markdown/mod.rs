@@ -3,11 +3,14 @@
 //! Names come from the database and may hold anything. What is a name stands in a code span, where GitHub renders no
 //! markup and notifies nobody; in prose every sign of markup is escaped, and `@` and `#` link to nobody.
 
+mod escape;
+
 use std::fmt::Write as _;
 
 use super::rehearsal::{CheckReport, RehearsalReport, Reversibility, StepReport};
-use super::summary::{self, duration};
+use super::summary::{self, Blocked, duration};
 use super::{format_bytes, format_count, format_things, format_time};
+use escape::{block, cell, code, prose};
 
 /// Rows of a table that are shown at once; the rest is folded away.
 const SHOWN: usize = 20;
@@ -17,6 +20,9 @@ pub fn markdown(report: &RehearsalReport) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "## Rehearsal on {}: {}\n", code(&report.source), summary::verdict_word(report.verdict));
     let _ = writeln!(text, "{}", prose(&summary::verdict_sentence(report)));
+    if let Some(statement) = report.failed_at.as_ref().and_then(|at| at.statement.as_deref()) {
+        let _ = write!(text, "\n{}", block("sql", statement));
+    }
     if let Some(failure) = &report.failure {
         let _ = write!(text, "\n{}", block("", failure));
     }
@@ -40,11 +46,18 @@ fn users(text: &mut String, report: &RehearsalReport) {
     if blocked.is_empty() {
         text.push_str("Nobody waits: no table that was there before is locked against reads or writes.\n");
     }
-    let rows = blocked.iter().map(|one| {
-        [cell(one.relation), prose(one.blocks), duration(one.milliseconds), cell(&one.cause()), prose(one.mode)]
-    });
+    let rows = blocked
+        .iter()
+        .map(|one| [cell(one.relation), prose(one.blocks), duration(one.milliseconds), because(one), prose(one.mode)]);
     table(text, ["table", "who waits", "for", "because of", "lock"], rows.collect());
     let _ = writeln!(text, "\n{}", summary::ESTIMATES);
+}
+
+fn because(blocked: &Blocked<'_>) -> String {
+    match blocked.line {
+        0 => cell(blocked.migration),
+        line => format!("line {line} of {}", cell(blocked.migration)),
+    }
 }
 
 fn data(text: &mut String, report: &RehearsalReport) {
@@ -116,7 +129,7 @@ fn statements(text: &mut String, report: &RehearsalReport) {
     }
     let migrations = format_things(report.steps.len() as u64, "migration");
     let statements = format_things(count as u64, "statement");
-    let _ = writeln!(text, "\n<details><summary>{migrations}, {statements}</summary>\n");
+    let _ = writeln!(text, "\n<details><summary>{migrations}, {statements}</summary>");
     report.steps.iter().for_each(|step| step_table(text, step));
     text.push_str("\n</details>\n");
 }
@@ -187,58 +200,6 @@ fn rows_of<const N: usize>(text: &mut String, header: [&str; N], rows: &[[String
     }
 }
 
-/// Text on one line, with every sign of markup escaped. A zero-width space behind `@` and `#` keeps them from linking.
-fn prose(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in one_line(text).chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '@' | '#' => {
-                escaped.push(character);
-                escaped.push_str("&#8203;");
-            }
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => {
-                escaped.push('\\');
-                escaped.push(character);
-            }
-            _ => escaped.push(character),
-        }
-    }
-    escaped
-}
-
-/// A code span that no back-quote within it can end.
-fn code(text: &str) -> String {
-    let text = one_line(text);
-    let fence = "`".repeat(longest_run(&text) + 1);
-    let pad = if text.starts_with('`') || text.ends_with('`') || text.is_empty() { " " } else { "" };
-    format!("{fence}{pad}{text}{pad}{fence}")
-}
-
-/// A code span in a cell of a table, where a bar would end the cell even within the span.
-fn cell(text: &str) -> String {
-    code(text).replace('|', "\\|")
-}
-
-/// A block of code that no line within it can end.
-fn block(language: &str, text: &str) -> String {
-    let fence = "`".repeat(longest_run(text).max(2) + 1);
-    format!("{fence}{language}\n{}\n{fence}\n", text.trim_end())
-}
-
-fn longest_run(text: &str) -> usize {
-    text.split(|character| character != '`').map(str::len).max().unwrap_or_default()
-}
-
-/// Line breaks, control characters and turns of the direction of writing as single spaces.
-fn one_line(text: &str) -> String {
-    let turns = |character| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let spaced = text.replace(|character: char| character.is_control() || turns(character), " ");
-    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,7 +216,7 @@ mod tests {
 
         | table | who waits | for | because of | lock |
         |---|---|---|---|---|
-        | `public.orders` | reads and writes | 4.2 s | `line 3 of shop/0002_x` | ACCESS EXCLUSIVE |
+        | `public.orders` | reads and writes | 4.2 s | line 3 of `shop/0002_x` | ACCESS EXCLUSIVE |
 
         Times are estimates: they were measured on a copy, on other hardware, without other load and without waiting for disks. In production the statement also waits for its lock first, and whoever wants the table queues behind it.
 
@@ -296,7 +257,6 @@ mod tests {
         - check shop/checks/a.sql returns 1 row before already, 1 row after
 
         <details><summary>1 migration, 2 statements</summary>
-
 
         `shop/0002_x` (4.2 s)
 
@@ -341,14 +301,5 @@ mod tests {
     /// Spans here are between double back-quotes: the hostile text holds a single one.
     fn outside_of_spans(line: &str) -> String {
         line.split("``").step_by(2).collect()
-    }
-
-    #[test]
-    fn a_span_and_a_block_outlast_what_is_in_them() {
-        assert_eq!(code("a"), "`a`");
-        assert_eq!(code("`a``b"), "``` `a``b ```");
-        assert_eq!(block("", "a\n```\nb"), "````\na\n```\nb\n````\n");
-        assert_eq!(cell("a|b"), "`a\\|b`");
-        assert_eq!(prose("a_b|<c>\n@d"), "a\\_b\\|&lt;c&gt; @&#8203;d");
     }
 }
