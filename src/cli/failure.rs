@@ -58,7 +58,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::RestoreRefused(_) => (ErrorKind::Failed, "restore-refused"),
         Error::NoSuchPart { .. } => (ErrorKind::Usage, "no-such-part"),
         Error::OutputExists(_) => (ErrorKind::Usage, "output-exists"),
-        Error::File { .. } | Error::Json { .. } => (ErrorKind::Failed, "file"),
+        Error::File { .. } | Error::Json { .. } | Error::Page { .. } => (ErrorKind::Failed, "file"),
         Error::Interrupted => (ErrorKind::Interrupted, "interrupted"),
         Error::RunStopped { changed: true, .. } => (ErrorKind::ProductionChanged, "run-stopped"),
         Error::RunStopped { source, .. } => classify(source),

@@ -9,8 +9,11 @@ use super::{format_bytes, format_count};
 
 /// What one statement did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct EffectsReport {
+    /// When it started, after the begin of its migration; without the time that measuring took.
+    pub starts_at_milliseconds: f64,
     /// Locks that it was the first of its transaction to take.
     pub locks: Vec<LockReport>,
     /// Whether locks were sampled from outside, every 5 ms, so that shorter ones may be missing.
@@ -33,6 +36,7 @@ pub struct EffectsReport {
 
 /// What one migration did as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct StepEffectsReport {
     /// Locks on relations that were there before, for which the application's reads or writes wait; for each relation
@@ -44,10 +48,13 @@ pub struct StepEffectsReport {
     pub temporary_bytes: Option<u64>,
     /// Time that measuring took after its statements; in no other figure.
     pub tracing_milliseconds: f64,
+    /// From the begin to the end of the commit, without measuring; 0 when it was not measured.
+    pub elapsed_milliseconds: f64,
 }
 
 /// One lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LockReport {
     /// `schema.name`.
     pub relation: String,
@@ -57,10 +64,17 @@ pub struct LockReport {
     pub held_milliseconds: f64,
     /// What waits for it.
     pub blocks: String,
+    /// When it began, after the begin of its migration: with its statement.
+    #[serde(default)]
+    pub starts_at_milliseconds: f64,
+    /// Line of the statement that took it; 0 when it is not known.
+    #[serde(default)]
+    pub line: u32,
 }
 
 /// Sequential scans of one relation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ScanReport {
     /// `schema.name`.
     pub relation: String,
@@ -72,6 +86,7 @@ pub struct ScanReport {
 
 /// Rows written to one table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RowsReport {
     /// `schema.name`.
     pub table: String,
@@ -85,6 +100,7 @@ pub struct RowsReport {
 
 /// Size of one table with its indexes and TOAST.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SizeReport {
     /// `schema.name`.
     pub relation: String,
@@ -115,7 +131,7 @@ impl StepReport {
 }
 
 impl EffectsReport {
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> =
             self.rewritten.iter().map(|name| format!("rewrites {name}{}", self.bytes(name))).collect();
         lines.extend(self.truncated.iter().map(|name| format!("truncates {name}")));
@@ -158,6 +174,8 @@ mod tests {
             mode: "ACCESS EXCLUSIVE".to_owned(),
             held_milliseconds: 4_200.0,
             blocks: "reads and writes".to_owned(),
+            starts_at_milliseconds: 0.0,
+            line: 3,
         };
         let effects = EffectsReport {
             rewritten: vec!["public.orders".to_owned()],

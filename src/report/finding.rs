@@ -1,9 +1,12 @@
 //! One remark of lint or rehearsal, as reports show it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One remark on a plan, with where it comes from and what a policy makes of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FindingReport {
     /// What sort of remark, such as `drop-table`; what `-- allow:` and `[policy]` name.
     pub code: String,
@@ -71,6 +74,7 @@ impl FindingLevel {
 
 /// What a policy makes of a finding, the mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FindingLevel {
     /// Worth knowing.
@@ -83,10 +87,38 @@ pub enum FindingLevel {
 
 /// How a finding is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// Read in the text of a statement.
     Static,
     /// Measured by a rehearsal on the rows of a snapshot.
     Measured,
+}
+
+impl fmt::Display for FindingReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = self.place() {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{} [{}]", self.message, self.code)
+    }
+}
+
+impl FindingReport {
+    /// `file:line`; none when it is about the plan or a check.
+    pub fn place(&self) -> Option<String> {
+        let file = self.file.as_ref()?;
+        Some(self.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}")))
+    }
+}
+
+impl Evidence {
+    /// How it is known, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Evidence::Static => "read in the text",
+            Evidence::Measured => "measured on the rows",
+        }
+    }
 }

@@ -1,10 +1,25 @@
-//! Values to text, JSON and Markdown (pure).
+//! Values to text, JSON, Markdown, HTML, SARIF and annotations (pure).
 
+mod annotations;
 pub mod effects;
 mod finding;
 mod format;
+mod html;
+mod markdown;
 pub mod rehearsal;
 mod rehearsal_effect;
+#[cfg(test)]
+mod sample_report;
+mod sarif;
+#[cfg(test)]
+mod schema;
+mod server_words;
+mod summary;
+mod without_samples;
 
+pub use annotations::{annotations, without_commands};
 pub use finding::{Evidence, FindingLevel, FindingReport};
 pub use format::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};
+pub use html::page as html_page;
+pub use markdown::markdown;
+pub use sarif::sarif;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
-use super::effects::{EffectsReport, StepEffectsReport};
+use super::effects::{EffectsReport, SizeReport, StepEffectsReport};
 use super::rehearsal_effect::{write_samples, write_values, write_ways_back};
 use super::{Evidence, FindingLevel, FindingReport, format_count, format_duration, format_time};
 
@@ -13,6 +13,7 @@ pub use super::rehearsal_effect::{CheckReport, CheckResult, Loss, MigrationWayBa
 
 /// What a rehearsal measured and found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RehearsalReport {
     /// Version of this document.
     pub schema: u32,
@@ -32,9 +33,11 @@ pub struct RehearsalReport {
     pub server_major: u32,
     /// Start, UTC.
     #[serde(with = "time::serde::rfc3339")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub started_at: OffsetDateTime,
     /// End, UTC.
     #[serde(with = "time::serde::rfc3339")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub finished_at: OffsetDateTime,
     /// The migrations that ran, in order.
     pub steps: Vec<StepReport>,
@@ -61,6 +64,9 @@ pub struct RehearsalReport {
     pub findings: Vec<FindingReport>,
     /// What stopped the rehearsal; none when it went through.
     pub failure: Option<String>,
+    /// Where it stopped, when that was a statement of a migration.
+    #[serde(default)]
+    pub failed_at: Option<FailedAt>,
     /// The conclusion.
     pub verdict: Verdict,
     /// What the shadow was kept from, and what it lacked of production.
@@ -68,14 +74,29 @@ pub struct RehearsalReport {
     pub shadow: Vec<String>,
     /// When the shadow was restored and proven, if it came from the cache; none: it was restored for this rehearsal.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub restored_at: Option<OffsetDateTime>,
     /// Where the time went, in order.
     #[serde(default)]
     pub phases: Vec<Phase>,
+    /// Tables that the plan locked or whose size it changed: their size before and after it.
+    #[serde(default)]
+    pub tables: Vec<SizeReport>,
+    /// What production's server calls its version, such as `15.20 (Debian 15.20-1)`.
+    #[serde(default)]
+    pub server_version: String,
+    /// Version of safe-migrate.
+    #[serde(default)]
+    pub tool_version: String,
+    /// When all rows of the snapshot were read, UTC.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub snapshot_taken_at: Option<OffsetDateTime>,
 }
 
 /// A part of a rehearsal's time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Phase {
     /// `restore` (with the proof) or `copy from cache`; `keep` (for the next rehearsal); `schema`; `copy` (of the database
     /// before the plan); `preparation`; `migrations`; `comparison`; `way back`.
@@ -84,8 +105,24 @@ pub struct Phase {
     pub milliseconds: f64,
 }
 
+/// The statement at which a rehearsal stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FailedAt {
+    /// `app/NNNN_name`.
+    pub migration: String,
+    /// The migration's file, relative to the project where it can be.
+    pub file: String,
+    /// The line in the file, 1-based; none when no statement failed, but the migration as a whole.
+    pub line: Option<u32>,
+    /// The statement's text on one line, shortened; none as above.
+    #[serde(default)]
+    pub statement: Option<String>,
+}
+
 /// The conclusion of a rehearsal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing to remark.
@@ -98,6 +135,7 @@ pub enum Verdict {
 
 /// One migration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepReport {
     /// `app/NNNN_name`.
     pub migration: String,
@@ -112,6 +150,7 @@ pub struct StepReport {
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatementReport {
     /// Line in the file.
     pub line: u32,
@@ -128,6 +167,7 @@ pub struct StatementReport {
 
 /// Rows of one table before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RowChange {
     /// `schema.table`.
     pub table: String,
@@ -139,6 +179,7 @@ pub struct RowChange {
 
 /// Whether the plan can be undone by its own sections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "result", content = "why", rename_all = "snake_case")]
 pub enum WayBack {
     /// There and back again: the schema and the row counts were as before, and the second pass equal to the first.
@@ -228,19 +269,6 @@ impl RehearsalReport {
             }
             WayBack::NotTried => {}
         }
-    }
-
-    /// This report without any value of production's rows, as it is stored.
-    pub fn without_samples(&self) -> RehearsalReport {
-        let mut report = self.clone();
-        report.value_changes.iter_mut().for_each(|change| change.samples.clear());
-        report.losses.iter_mut().for_each(|loss| loss.samples.clear());
-        report.ways_back.iter_mut().flat_map(|way| &mut way.losses).for_each(|loss| loss.samples.clear());
-        for check in &mut report.checks {
-            check.before.samples.clear();
-            check.after.samples.clear();
-        }
-        report
     }
 
     /// The losses in words, one line each.

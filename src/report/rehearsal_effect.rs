@@ -8,6 +8,7 @@ use super::{format_count, format_things};
 
 /// Data that is gone afterwards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Loss {
     /// `schema.table` or `schema.table.column`.
     pub object: String,
@@ -22,6 +23,7 @@ pub struct Loss {
 
 /// Values of one column that are others afterwards, in rows that are still there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValueChange {
     /// `schema.table.column`, by the names before.
     pub column: String,
@@ -42,6 +44,7 @@ pub struct ValueChange {
 
 /// Whether one migration can be undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MigrationWayBack {
     /// `app/NNNN_name`.
     pub migration: String,
@@ -59,6 +62,7 @@ pub struct MigrationWayBack {
 
 /// The conclusion about one migration's way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reversibility {
     /// Schema and data were as before, and the second run built the same schema.
@@ -73,6 +77,7 @@ pub enum Reversibility {
 
 /// A check that ran before and after the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport {
     /// `app/checks/name.sql`.
     pub file: String,
@@ -84,6 +89,7 @@ pub struct CheckReport {
 
 /// What a check said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckResult {
     /// Rows that it returned; none when it could not be run.
     pub rows: Option<u64>,

@@ -209,6 +209,12 @@ pub enum Error {
         /// Why not.
         source: serde_json::Error,
     },
+    /// The page of a report could not be made from its template.
+    #[error("cannot make the page of the rehearsal's report: {source}")]
+    Page {
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The operator asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -32,7 +32,7 @@ fn rehearsal_leaves_production_alone(version: Version) {
     assert_eq!(output.status, 3, "{}{}", output.stdout, output.stderr);
     assert!(output.stderr.contains("confirm"), "{}", output.stderr);
     let reports: Vec<_> =
-        store.objects().into_iter().filter(|(key, _)| key.starts_with("rehearsals/")).map(|(_, text)| text).collect();
+        store.objects().into_iter().filter(|(key, _)| key.ends_with("/report.json")).map(|(_, text)| text).collect();
     assert_eq!(reports.len(), 1);
     let report = String::from_utf8(reports[0].clone()).unwrap();
     assert!(report.contains("rehearsed_only"), "the plan was rehearsed: {report}");

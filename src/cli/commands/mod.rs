@@ -8,6 +8,7 @@ mod init;
 mod lint;
 mod plan;
 mod rehearse;
+mod rehearse_formats;
 mod restore;
 mod restore_part;
 mod restore_report;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::plan::selection;
+use super::rehearse_formats::Formats;
 use super::run_options::RehearsalSnapshot;
 use super::snapshot::named;
 use super::snapshot_options::SnapshotOptions;
@@ -26,7 +27,8 @@ use crate::workflow::{Operator, Project, denied, rehearse_alone, take_snapshot};
 EXAMPLES:
   safe-migrate rehearse
   safe-migrate rehearse menu 0007 --snapshot new
-  safe-migrate rehearse menu 0005 --rollback")]
+  safe-migrate rehearse menu 0005 --rollback
+  safe-migrate rehearse --markdown - --html report.html --sarif report.sarif")]
 pub(crate) struct Args {
     /// Only this app and what it depends on
     #[arg(value_name = "APP")]
@@ -50,10 +52,13 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) no_cache: bool,
     #[command(flatten)]
+    pub(crate) formats: Formats,
+    #[command(flatten)]
     pub(crate) taking: SnapshotOptions,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    args.formats.check(context.flags.json)?;
     let mut project = context.project()?;
     if args.no_cache {
         project.shadow_max_cache = 0;
@@ -74,7 +79,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         return Ok(Outcome::new(text, json!({ "snapshot": id, "rehearsal": null })));
     };
     let report = rehearsal.report.clone();
-    let mut text = report.to_text();
+    let mut text = args.formats.text(&report);
+    // Also, and above all, when the rehearsal failed; the shadow is to be stopped whatever comes of it.
+    let written = args.formats.write(&report, args.samples, &context.operator);
+    text.push_str(written.as_deref().unwrap_or_default());
     if args.keep_shadow {
         if !context.flags.json {
             // Said before the wait, not after it. When stdout is gone the copy is still of use.
@@ -86,6 +94,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         context.interrupt.wait().await;
     }
     rehearsal.shadow.stop().await?;
+    written?;
     concluded(&report, text)
 }
 

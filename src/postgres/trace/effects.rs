@@ -17,11 +17,17 @@ pub struct StepEffects {
     pub temporary_bytes: Option<u64>,
     /// Time that reading after its statements took, which no other figure contains.
     pub tracing: Duration,
+    /// From its begin to the end of its commit.
+    pub elapsed: Duration,
+    /// Tables and materialized views that it locked or whose size it changed, by OID: the size before and after it.
+    pub tables: BTreeMap<u32, SizeChange>,
 }
 
 /// What one statement did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatementEffects {
+    /// When it started, after the begin of its step.
+    pub started: Duration,
     /// Locks that it took and that no statement before it in the transaction held.
     pub locks: Vec<HeldLock>,
     /// Whether the locks were seen from another session every few milliseconds, so that shorter ones may be missing.
@@ -52,6 +58,8 @@ pub struct HeldLock {
     /// From the start of the statement to the end of the transaction, without the time that tracing took. For a
     /// sampled one: from the first sample to the last and one interval.
     pub held: Duration,
+    /// When it began, after the begin of its step: with its statement.
+    pub begins: Duration,
     /// Whether others can want the relation: it was there before the transaction.
     pub existed: bool,
     /// The table of an index.

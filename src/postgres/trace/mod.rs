@@ -89,15 +89,19 @@ impl Tracer {
         if self.state().step.in_transaction {
             let step = &mut self.state().step;
             let now = step.clock();
+            step.started = now;
             step.since.get_or_insert(now);
             return Ok(());
         }
+        let begun = Instant::now();
         flush_counters(session).await?;
         let reading = read_all(&self.observer).await?;
         let mut state = self.state();
         state.step.existing = reading.relations.keys().copied().collect();
         state.step.wal = reading.wal;
         state.known = reading.relations;
+        state.step.tracing += begun.elapsed();
+        state.step.started = state.step.clock();
         Ok(())
     }
 
@@ -155,9 +159,9 @@ impl Tracer {
         let step = &mut state.step;
         if step.in_transaction {
             let locks = step.effects.statements.iter_mut().flat_map(|statement| &mut statement.locks);
-            // Until here the field holds when the lock began.
-            locks.for_each(|lock| lock.held = end.saturating_sub(lock.held));
+            locks.for_each(|lock| lock.held = end.saturating_sub(lock.begins));
         }
+        step.effects.elapsed = end;
         step.effects.tracing = step.tracing;
         step.effects.wal_bytes = wal.saturating_sub(step.wal_at_begin);
         let both = temporary.zip(step.temporary_at_begin);

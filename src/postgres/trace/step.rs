@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::effects::{HeldLock, StatementEffects, StepEffects};
+use super::effects::{HeldLock, SizeChange, StatementEffects, StepEffects};
 use super::relation::{Counters, Reading, Relation};
 use super::sampler::Samples;
 use crate::migration::{Section, Statement};
@@ -33,6 +33,8 @@ pub(super) struct Step {
     pub(super) tracing: Duration,
     /// Start of the first statement that was not read after.
     pub(super) since: Option<Duration>,
+    /// Start of the last statement.
+    pub(super) started: Duration,
     pub(super) wal: u64,
     pub(super) wal_at_begin: u64,
     pub(super) temporary_at_begin: Option<u64>,
@@ -52,6 +54,7 @@ impl Step {
             begun: Instant::now(),
             tracing: Duration::ZERO,
             since: None,
+            started: Duration::ZERO,
             wal: 0,
             wal_at_begin: 0,
             temporary_at_begin: None,
@@ -70,7 +73,7 @@ impl Step {
     pub(super) fn stays_silent(&mut self) -> bool {
         let silent = self.in_transaction && self.effects.statements.len() < self.silent;
         if silent {
-            self.effects.statements.push(StatementEffects::default());
+            self.effects.statements.push(StatementEffects { started: self.started, ..StatementEffects::default() });
         }
         silent
     }
@@ -80,7 +83,8 @@ impl State {
     /// Compares what was read after a statement with what is known from before it.
     pub(super) fn add(&mut self, reading: Reading, truncates: bool, begun: Instant) {
         let Self { known, step, .. } = self;
-        let mut effects = StatementEffects { sampled: !step.in_transaction, ..StatementEffects::default() };
+        let (started, sampled) = (step.started, !step.in_transaction);
+        let mut effects = StatementEffects { started, sampled, ..StatementEffects::default() };
         effects.wal_bytes = reading.wal.saturating_sub(step.wal);
         step.wal = reading.wal;
         let touched: BTreeSet<u32> = if step.in_transaction {
@@ -89,18 +93,20 @@ impl State {
             known.keys().chain(reading.relations.keys()).copied().collect()
         };
         effects.fill(truncates, touched.iter().copied(), known, &reading.relations);
-        for (oid, mode, held) in step.new_locks(&reading) {
+        for (oid, mode, begins, held) in step.new_locks(&reading) {
             let Some(relation) = reading.relations.get(&oid).or_else(|| known.get(&oid)) else { continue };
             let table = reading.relations.get(&relation.table).or_else(|| known.get(&relation.table));
             effects.locks.push(HeldLock {
                 relation: relation.name.clone(),
                 mode,
                 held,
+                begins,
                 existed: step.existing.contains(&oid),
                 index_of: table.map(|table| table.name.clone()),
             });
         }
         effects.locks.sort_by(|a, b| (&a.relation, a.mode).cmp(&(&b.relation, b.mode)));
+        step.note_sizes(&effects, &touched, known, &reading.relations);
         for oid in touched {
             match reading.relations.get(&oid) {
                 Some(relation) => known.insert(oid, relation.clone()),
@@ -113,14 +119,39 @@ impl State {
 }
 
 impl Step {
-    /// The locks that came since the last reading: with their start inside a transaction, with their length outside.
-    fn new_locks(&mut self, reading: &Reading) -> Vec<(u32, LockMode, Duration)> {
+    /// The locks that came since the last reading, with their begin and (outside a transaction) their length.
+    fn new_locks(&mut self, reading: &Reading) -> Vec<(u32, LockMode, Duration, Duration)> {
         if !self.in_transaction {
-            return std::mem::take(&mut self.samples).held().collect();
+            let samples = std::mem::take(&mut self.samples);
+            return samples.held().map(|(oid, mode, held)| (oid, mode, self.started, held)).collect();
         }
         let since = self.since.take().unwrap_or_default();
         let new = reading.locks.iter().filter(|lock| self.held.insert(**lock));
-        new.map(|(oid, mode)| (*oid, *mode, since)).collect()
+        new.map(|(oid, mode)| (*oid, *mode, since, Duration::ZERO)).collect()
+    }
+
+    /// Notes how large the tables are that the statement locked or changed. Outside a transaction `touched` is every
+    /// relation, and only those count that a sample or a change shows.
+    fn note_sizes(
+        &mut self,
+        effects: &StatementEffects,
+        touched: &BTreeSet<u32>,
+        before: &BTreeMap<u32, Relation>,
+        after: &BTreeMap<u32, Relation>,
+    ) {
+        for oid in touched {
+            let (old, new) = (before.get(oid), after.get(oid));
+            let Some(relation) = new.or(old).filter(|relation| relation.has_rows()) else { continue };
+            let changed = || effects.sizes.iter().any(|size| size.relation == relation.name);
+            let locked = || effects.locks.iter().any(|lock| lock.relation == relation.name);
+            if !self.in_transaction && !changed() && !locked() {
+                continue;
+            }
+            let before = old.map_or(0, |relation| relation.bytes);
+            let size = SizeChange { relation: relation.name.clone(), before, after: 0 };
+            let size = self.effects.tables.entry(*oid).or_insert(size);
+            size.after = new.map_or(0, |relation| relation.bytes);
+        }
     }
 }
 

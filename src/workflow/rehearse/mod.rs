@@ -2,8 +2,11 @@
 
 pub(super) mod checks;
 mod data_effect;
+mod failure;
 mod findings;
+
 mod phases;
+mod publish;
 mod receipt;
 mod restored;
 mod row_verdict;
@@ -19,7 +22,7 @@ use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrac
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
 use crate::report::{FindingLevel, FindingReport};
 use crate::snapshot::{SnapshotId, SnapshotReader};
-use crate::store::{ObjectKey, Store};
+use crate::store::Store;
 
 use super::schema_reading::{SchemaReading, read_raw};
 use super::shadow::Shadow;
@@ -31,7 +34,7 @@ use way_back::Trial;
 use phases::Stopwatch;
 pub use receipt::{Receipt, RehearsalEvidence};
 pub use restored::{RestoredShadow, restore};
-use step_report::step_report;
+use step_report::{TableSizes, step_report};
 
 /// A rehearsal that ended, with its shadow still running.
 #[derive(Debug)]
@@ -106,17 +109,22 @@ pub async fn rehearse_on(
         checks: Vec::new(),
         findings: super::findings::of_text(request.plan, &project.policy),
         failure: None,
+        failed_at: None,
         verdict: Verdict::Fail,
         shadow: shadow.judge(project, request.plan, manifest)?,
         restored_at,
         phases: Vec::new(),
+        tables: Vec::new(),
+        server_version: manifest.server.version.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        snapshot_taken_at: Some(manifest.finished_at),
     };
     let measured = (&mut report, &mut stopwatch);
     let after = interrupt.or(run(project, programs, (&shadow, &before), &request, measured, operator)).await?;
     report.phases = stopwatch.phases;
     report.verdict = verdict(&report);
     report.finished_at = OffsetDateTime::now_utc();
-    publish(store, &report).await?;
+    publish::publish(store, &report).await?;
     Ok(Rehearsal { report, shadow, before, after })
 }
 
@@ -143,13 +151,6 @@ fn verdict(report: &RehearsalReport) -> Verdict {
 /// Whether nobody need read it before going on.
 fn is_settled(finding: &FindingReport) -> bool {
     finding.allowed.is_some() || finding.level == FindingLevel::Note
-}
-
-async fn publish(store: &Store, report: &RehearsalReport) -> Result<(), Error> {
-    let key = ObjectKey::new(format!("rehearsals/{}/report.json", report.id))?;
-    let body = serde_json::to_vec_pretty(&report.without_samples())
-        .map_err(|source| Error::Json { what: "cannot write the rehearsal's report".to_owned(), source })?;
-    Ok(store.put(&key, body.into()).await?)
 }
 
 /// Runs the plan, measures, and tries the way back; a migration's failure is a result, not an error.
@@ -219,12 +220,18 @@ async fn there(
     operator: &dyn Operator,
 ) -> Result<bool, Error> {
     let tracer = Tracer::new(pass.shadow.spec().connect("safe-migrate rehearsal trace").await?).await?;
+    let mut sizes = TableSizes::default();
     operator.begin("rehearsing", Some(plan.steps.len() as u64), Unit::Items);
     for (index, step) in plan.steps.iter().enumerate() {
         match pass.step(session, step, Some(&tracer)).await {
-            Ok(statements) => report.steps.push(step_report(step, &statements, tracer.take())),
+            Ok(statements) => {
+                let effects = tracer.take();
+                report.tables = sizes.with(&effects);
+                report.steps.push(step_report(step, &statements, effects));
+            }
             Err(error) => {
-                report.failure = Some(failure(step, &error));
+                report.failure = Some(failure::failure(step, &error));
+                report.failed_at = Some(failure::failed_at(step, &error));
                 operator.finish("stopped");
                 return Ok(false);
             }
@@ -245,14 +252,6 @@ async fn measure(watch: &Watch, samples: usize, report: &mut RehearsalReport) ->
         (report.losses, report.compared) = (effect.losses, effect.compared);
     }
     Ok(())
-}
-
-/// What failed; a statement's error names the file already.
-fn failure(step: &PlanStep, error: &Error) -> String {
-    match error {
-        Error::Execute(ExecuteError::Statement { .. } | ExecuteError::Step { .. }) => error.to_string(),
-        _ => format!("{}: {error}", step.migration.id),
-    }
 }
 
 /// One pass over steps on the shadow, as production's role.

@@ -1,5 +1,7 @@
 //! What a step did, as the report says it.
 
+use std::collections::BTreeMap;
+
 use crate::migration::PlanStep;
 use crate::postgres::StatementTrace;
 use crate::postgres::trace::{HeldLock, StatementEffects, StepEffects};
@@ -8,7 +10,7 @@ use crate::report::rehearsal::{StatementReport, StepReport, shorten};
 
 /// The report of one step, from its statements and what the tracer saw of them.
 pub(super) fn step_report(step: &PlanStep, statements: &[StatementTrace], effects: StepEffects) -> StepReport {
-    let blocking_locks = blocking_locks(&effects.statements);
+    let blocking_locks = blocking_locks(&located(statements, &effects.statements));
     let mut seen = effects.statements.into_iter();
     let statements: Vec<StatementReport> = statements
         .iter()
@@ -17,7 +19,7 @@ pub(super) fn step_report(step: &PlanStep, statements: &[StatementTrace], effect
             text: shorten(&statement.text, 200),
             milliseconds: statement.duration.as_secs_f64() * 1000.0,
             rows: statement.rows,
-            effects: effects_report(seen.next().unwrap_or_default()),
+            effects: effects_report(seen.next().unwrap_or_default(), statement.line),
         })
         .collect();
     StepReport {
@@ -29,13 +31,33 @@ pub(super) fn step_report(step: &PlanStep, statements: &[StatementTrace], effect
             wal_bytes: effects.wal_bytes,
             temporary_bytes: effects.temporary_bytes,
             tracing_milliseconds: effects.tracing.as_secs_f64() * 1000.0,
+            elapsed_milliseconds: effects.elapsed.as_secs_f64() * 1000.0,
         },
     }
 }
 
-fn effects_report(seen: StatementEffects) -> EffectsReport {
+/// Sizes of the tables that the steps locked or changed, before the first and after the last of them.
+#[derive(Debug, Default)]
+pub(super) struct TableSizes(BTreeMap<u32, SizeReport>);
+
+impl TableSizes {
+    /// Adds what one step did; all sizes so far, the largest first, without what was made and dropped again.
+    pub(super) fn with(&mut self, effects: &StepEffects) -> Vec<SizeReport> {
+        for (oid, size) in &effects.tables {
+            let first = SizeReport { relation: size.relation.clone(), before: size.before, after: size.after };
+            let entry = self.0.entry(*oid).or_insert(first);
+            entry.after = size.after;
+        }
+        let mut sizes: Vec<SizeReport> = self.0.values().filter(|size| size.before + size.after > 0).cloned().collect();
+        sizes.sort_by(|a, b| b.before.max(b.after).cmp(&a.before.max(a.after)).then(a.relation.cmp(&b.relation)));
+        sizes
+    }
+}
+
+fn effects_report(seen: StatementEffects, line: u32) -> EffectsReport {
     EffectsReport {
-        locks: seen.locks.iter().map(lock_report).collect(),
+        starts_at_milliseconds: seen.started.as_secs_f64() * 1000.0,
+        locks: seen.locks.iter().map(|lock| lock_report(lock, line)).collect(),
         locks_sampled: seen.sampled,
         rewritten: seen.rewritten,
         truncated: seen.truncated,
@@ -64,31 +86,40 @@ fn effects_report(seen: StatementEffects) -> EffectsReport {
     }
 }
 
-fn lock_report(lock: &HeldLock) -> LockReport {
+fn lock_report(lock: &HeldLock, line: u32) -> LockReport {
     LockReport {
         relation: lock.relation.clone(),
         mode: lock.mode.name().to_owned(),
         held_milliseconds: lock.held.as_secs_f64() * 1000.0,
         blocks: lock.mode.blocks().to_owned(),
+        starts_at_milliseconds: lock.begins.as_secs_f64() * 1000.0,
+        line,
     }
 }
 
+/// The locks of a step with the line of the statement that took each.
+fn located<'a>(statements: &[StatementTrace], effects: &'a [StatementEffects]) -> Vec<(&'a HeldLock, u32)> {
+    let lines = statements.iter().map(|statement| statement.line).chain(std::iter::repeat(0));
+    effects.iter().zip(lines).flat_map(|(seen, line)| seen.locks.iter().map(move |lock| (lock, line))).collect()
+}
+
 /// The locks for which the application waits, longest first.
-fn blocking_locks(statements: &[StatementEffects]) -> Vec<LockReport> {
-    let all = || statements.iter().flat_map(|statement| &statement.locks);
+fn blocking_locks(locks: &[(&HeldLock, u32)]) -> Vec<LockReport> {
     let says_more = |other: &HeldLock, lock: &HeldLock| {
         let same = other.relation == lock.relation || lock.index_of.as_ref() == Some(&other.relation);
         same && other.mode >= lock.mode
             && other.held >= lock.held
             && (other.mode, other.held, &other.relation) != (lock.mode, lock.held, &lock.relation)
     };
-    let mut blocking: Vec<&HeldLock> = all()
-        .filter(|lock| lock.existed && lock.mode.blocks_application())
-        .filter(|lock| !all().any(|other| says_more(other, lock)))
+    let mut blocking: Vec<(&HeldLock, u32)> = locks
+        .iter()
+        .filter(|(lock, _)| lock.existed && lock.mode.blocks_application())
+        .filter(|(lock, _)| !locks.iter().any(|(other, _)| says_more(other, lock)))
+        .copied()
         .collect();
-    blocking.sort_by(|a, b| b.held.cmp(&a.held).then(b.mode.cmp(&a.mode)).then(a.relation.cmp(&b.relation)));
-    blocking.dedup();
-    blocking.into_iter().map(lock_report).collect()
+    blocking.sort_by(|(a, _), (b, _)| b.held.cmp(&a.held).then(b.mode.cmp(&a.mode)).then(a.relation.cmp(&b.relation)));
+    blocking.dedup_by(|(a, _), (b, _)| a == b);
+    blocking.into_iter().map(|(lock, line)| lock_report(lock, line)).collect()
 }
 
 #[cfg(test)]
@@ -100,12 +131,19 @@ mod tests {
 
     fn lock(relation: &str, mode: LockMode, seconds: u64, index_of: Option<&str>) -> HeldLock {
         let held = Duration::from_secs(seconds);
-        HeldLock { relation: relation.to_owned(), mode, held, existed: true, index_of: index_of.map(str::to_owned) }
+        HeldLock {
+            relation: relation.to_owned(),
+            mode,
+            held,
+            begins: Duration::ZERO,
+            existed: true,
+            index_of: index_of.map(str::to_owned),
+        }
     }
 
     fn lines(locks: Vec<HeldLock>) -> Vec<String> {
-        let statement = StatementEffects { locks, ..StatementEffects::default() };
-        blocking_locks(&[statement]).iter().map(|lock| format!("{} {}", lock.relation, lock.mode)).collect()
+        let locks: Vec<(&HeldLock, u32)> = locks.iter().map(|lock| (lock, 1)).collect();
+        blocking_locks(&locks).iter().map(|lock| format!("{} {}", lock.relation, lock.mode)).collect()
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
 
+mod browser;
 mod cached;
 mod cluster;
 mod database;
@@ -19,6 +20,7 @@ mod standby;
 mod store;
 mod watchdog;
 
+pub use browser::Browser;
 pub use cached::{COPIED, Cached, KEPT, RESTORED, description};
 pub use cluster::{TestCluster, Version};
 pub use database::{TestDatabase, TestRole};

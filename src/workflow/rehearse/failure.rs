@@ -1,0 +1,32 @@
+//! What stopped a rehearsal, and where.
+
+use crate::migration::PlanStep;
+use crate::postgres::ExecuteError;
+use crate::report::rehearsal::{FailedAt, shorten};
+
+use super::super::Error;
+
+/// What failed; a statement's error names the file already.
+pub fn failure(step: &PlanStep, error: &Error) -> String {
+    match error {
+        Error::Execute(ExecuteError::Statement { .. } | ExecuteError::Step { .. }) => error.to_string(),
+        _ => format!("{}: {error}", step.migration.id),
+    }
+}
+
+/// Where it failed.
+pub fn failed_at(step: &PlanStep, error: &Error) -> FailedAt {
+    let line = match error {
+        Error::Execute(ExecuteError::Statement { line, .. } | ExecuteError::Step { line, .. }) => Some(*line),
+        _ => None,
+    };
+    let mut statements = step.section().into_iter().flat_map(|section| &section.statements);
+    let failed = statements.find(|statement| Some(statement.line) == line);
+    let migration = &step.migration;
+    FailedAt {
+        migration: migration.id.to_string(),
+        file: migration.path.display().to_string(),
+        line,
+        statement: failed.map(|statement| shorten(&statement.text, 200)),
+    }
+}
