@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Capabilities, DatabaseError, Session};
+use super::{ArchiveEntry, Capabilities, DatabaseError, Session};
 
 /// Statements that PostgreSQL keeps for superusers (documentation of each `CREATE` command, 15 to 18).
 const SUPERUSER_ONLY: &[(&str, &str)] = &[
@@ -28,30 +28,33 @@ pub struct Refusals {
     pub certain: bool,
 }
 
-/// Compares the SQL of an archive (`pg_restore --file=-`) with the rights of the session's role.
+/// Compares the SQL of an archive's entries with the rights of the session's role.
 ///
+/// An entry's own line names it as `pg_restore --list` does, which is also how `restore --without` names it.
 /// `creates_roles`: roles that the archive names are made first, which needs `CREATEROLE`.
 pub async fn refusals(
     session: &Session,
     capabilities: &Capabilities,
-    script: &str,
-    extensions: &[String],
+    entries: &[&ArchiveEntry],
     creates_roles: bool,
 ) -> Result<Refusals, DatabaseError> {
     if capabilities.superuser {
         return Ok(Refusals { lines: Vec::new(), certain: true });
     }
-    let mut lines: Vec<String> = superuser_only(script).into_iter().collect();
+    let script: String = entries.iter().flat_map(|entry| [entry.sql.as_str(), "\n"]).collect();
+    let extensions: Vec<String> =
+        entries.iter().filter(|entry| entry.kind == "EXTENSION").map(|entry| entry.name.clone()).collect();
+    let mut lines: Vec<String> = superuser_only(&script).into_iter().collect();
     let role = &capabilities.role;
     if !capabilities.set_mark {
         lines.push(format!(
             "mark a database as ours; as a superuser: GRANT SET ON PARAMETER \"safe_migrate.mark\" TO \"{role}\""
         ));
     }
-    for extension in for_superusers(session, extensions).await? {
+    for extension in for_superusers(session, &extensions).await? {
         lines.push(format!("create extension \"{extension}\""));
     }
-    for owner in foreign_owners(session, script).await? {
+    for owner in foreign_owners(session, &script).await? {
         lines.push(format!("give objects to role \"{owner}\", which it is not a member of"));
     }
     if creates_roles && !may_create_roles(session).await? {

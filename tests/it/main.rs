@@ -54,5 +54,6 @@ mod restore_part_missing;
 mod restore_part_table;
 mod restore_plan;
 mod restore_swap;
+mod restore_swap_lost;
 mod support;
 mod support_selftest;

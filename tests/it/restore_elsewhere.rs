@@ -154,6 +154,21 @@ fn a_role_that_owns_its_database_restores_it(version: Version) {
         assert!(refused.stderr.contains(what), "{what}: {}", refused.stderr);
     }
     assert_eq!(scene.databases(), before);
+
+    // By name it is given up, and the rest comes back; what needs it must be named too.
+    scene.database.sql(&format!("ALTER FUNCTION watch() OWNER TO {0}", owner.name()));
+    let id = scene.run(0, &["snapshot", "create", "--database", &scene.database.url()]).stdout.trim().to_owned();
+    let refused = run(1, &["restore", &id, "--yes", "--without", "FUNCTION public.watch()"]);
+    assert!(refused.stderr.contains("--without 'EVENT TRIGGER watching'"), "{}", refused.stderr);
+    let one = ["restore", &id, "--to", "without_both", "--yes", "--without", "event trigger watching"];
+    let refused = run(1, &one);
+    assert!(refused.stderr.contains("FOR ALL TABLES") && !refused.stderr.contains("create event trigger"));
+    let said = run(0, &[&one[..], &["--without", "PUBLICATION everything"]].concat()).stdout;
+    assert!(said.contains("left out, as asked for: EVENT TRIGGER watching, PUBLICATION everything"), "{said}");
+    let left =
+        "SELECT (SELECT count(*) FROM pg_event_trigger), (SELECT count(*) FROM pg_publication), to_regproc('watch')";
+    assert_eq!(cluster.query("without_both", left), "0|0|watch");
+
     scene.database.sql("DROP EVENT TRIGGER watching");
     cluster.sql("postgres", &grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "));
     for database in scene.databases() {

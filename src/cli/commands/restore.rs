@@ -53,6 +53,12 @@ pub(crate) struct Args {
     /// Also create the roles that are missing on the server
     #[arg(long)]
     pub(crate) roles: bool,
+    /// Leave this entry of the snapshot out, by kind and name: 'EVENT TRIGGER watch', 'EXTENSION hstore'
+    #[arg(long, value_name = "ENTRY", conflicts_with_all = ["swap", "undo", "drop_old", "table"])]
+    pub(crate) without: Vec<String>,
+    /// Go on although the disk seems too small
+    #[arg(long)]
+    pub(crate) ignore_space: bool,
     /// Show what would be done; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -110,6 +116,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
             ProofArgument::Rows => ProofLevel::Rows,
             ProofArgument::Counts => ProofLevel::Counts,
         },
+        without: args.without.clone(),
+        ignore_space: args.ignore_space,
     };
     if args.dry_run {
         return context.unless_interrupted(dry_run(&project, &store, &request)).await;

@@ -11,6 +11,9 @@ use crate::workflow::{Proof, ProofLevel};
 pub(super) fn rendered(report: &RestoreReport) -> Outcome {
     let (plan, proof) = (&report.plan, &report.proof);
     let mut text = proven(proof);
+    if !plan.left_out.is_empty() {
+        text.push_str(&format!("left out, as asked for: {}\n", plan.left_out.join(", ")));
+    }
     for warning in &proof.warnings {
         text.push_str(&format!("as in the snapshot: {warning}\n"));
     }

@@ -35,6 +35,8 @@ pub struct FillTarget<'a> {
     pub jobs: usize,
     /// Whether subscriptions and user mappings are made too: never in a shadow.
     pub outside_links: bool,
+    /// Entries of the schema's archive that are not made.
+    pub left_out: &'a BTreeSet<u32>,
 }
 
 /// Restores everything that the snapshot holds, and proves it.
@@ -70,6 +72,7 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     let schema = write_file(target.files, "schema.dump", &reader.get_blob(&manifest.schema).await?)?;
     let contents = archive::list(target.programs, &schema).await?;
     let contents = if target.outside_links { contents } else { shadow::without_outside_links(&contents) };
+    let contents = without_entries(contents, target.left_out);
     let list = write_list(target.files, "schema.list", &contents)?;
     let (programs, spec) = (target.programs, &target.spec);
     let session = spec.connect("safe-migrate restore").await?;
@@ -90,7 +93,8 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     let done = rows::load(&busy, target.jobs, reader, when_full, operator).await?;
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
-    let rest = write_list(target.files, "rest.list", &without_entries(contents, &done.entries))?;
+    let rest =
+        write_list(target.files, "rest.list", &without_entries(contents, &done.entries.iter().copied().collect()))?;
     Ok(Filled { schema, rest, tablespaces, busy, vacuumed: done.vacuumed, analyzed: done.analyzed })
 }
 
@@ -118,10 +122,9 @@ async fn finish(
 }
 
 /// A list of contents without these entries: `3564; 2606 16440 CONSTRAINT public …`.
-fn without_entries(contents: Vec<String>, made: &[u32]) -> Vec<String> {
-    let made: BTreeSet<u32> = made.iter().copied().collect();
+pub fn without_entries(contents: Vec<String>, left_out: &BTreeSet<u32>) -> Vec<String> {
     let id = |line: &str| line.split_once(';').and_then(|(id, _)| id.parse().ok());
-    contents.into_iter().filter(|line| id(line).is_none_or(|id: u32| !made.contains(&id))).collect()
+    contents.into_iter().filter(|line| id(line).is_none_or(|id: u32| !left_out.contains(&id))).collect()
 }
 
 pub fn write_list(dir: &Path, name: &str, lines: &[String]) -> Result<PathBuf, Error> {

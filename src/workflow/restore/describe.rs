@@ -115,6 +115,7 @@ fn lacks(plan: &RestorePlan) -> Vec<String> {
         ("the server lacks extensions", &plan.missing_extensions),
         ("extensions in another version", &plan.other_extension_versions),
         (rights, &plan.not_allowed),
+        ("left out, as asked for", &plan.left_out),
         ("in the way of the swap now", &plan.obstacles),
         ("standbys, whose sessions go on reading the old database until they end", &plan.standbys),
     ];

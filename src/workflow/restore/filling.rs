@@ -33,6 +33,7 @@ impl Job<'_> {
             files: files.path(),
             jobs: self.project.jobs,
             outside_links: true,
+            left_out: &self.plan.left_out_entries,
         };
         self.operator.step(&format!("filling \"{}\" from snapshot {}", self.plan.fills, self.plan.snapshot));
         let filling = fill::fill_and_prove(&target, self.reader, self.request.proof, self.operator);
@@ -74,8 +75,13 @@ impl Job<'_> {
         let programs = &self.server.programs;
         let bytes = self.reader.get_blob(&self.reader.manifest().schema).await?;
         let archive_file = &fill::write_file(files, "plain.dump", &bytes)?;
+        let contents = archive::list(programs, archive_file).await?;
+        let contents = fill::without_entries(contents, &self.plan.left_out_entries);
+        let list =
+            (!self.plan.left_out.is_empty()).then(|| fill::write_list(files, "plain.list", &contents)).transpose()?;
         for section in [Section::PreData, Section::PostData] {
-            archive::restore(programs, scratch, archive_file, Some(section), None, Tablespaces::Default, 1).await?;
+            let (section, list) = (Some(section), list.as_deref());
+            archive::restore(programs, scratch, archive_file, section, list, Tablespaces::Default, 1).await?;
         }
         subscription::detach(&scratch.connect("safe-migrate proof").await?, scratch.database()).await?;
         read_raw(programs, scratch, &[]).await

@@ -11,6 +11,7 @@ mod roles;
 mod since;
 mod swap;
 mod undo;
+mod without;
 
 use std::time::Duration;
 
@@ -53,6 +54,10 @@ pub struct RestoreRequest {
     pub roles: bool,
     /// How the rows are proven.
     pub proof: ProofLevel,
+    /// Entries of the archive that are left out, such as `EVENT TRIGGER watch`.
+    pub without: Vec<String>,
+    /// Whether to go on where the disk seems too small.
+    pub ignore_space: bool,
     /// The command in words, for the records.
     pub command: String,
 }

@@ -1,6 +1,9 @@
 //! What a restore will do, found out before it does anything.
 
+use std::collections::BTreeSet;
+
 use crate::postgres::{catalog, roles, swap};
+use crate::report::format_bytes;
 use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
 use crate::store::Store;
 
@@ -9,7 +12,7 @@ use super::super::{Error, Project};
 use super::estimate::{self, Space, TimeEstimate};
 use super::since::{self, Since};
 use super::swap::in_a_name;
-use super::{Destination, RestoreRequest, rights};
+use super::{Destination, RestoreRequest, rights, without};
 use crate::postgres::database;
 
 /// What a restore will do, before it does anything.
@@ -48,6 +51,14 @@ pub struct RestorePlan {
     pub missing_extensions: Vec<String>,
     /// Extensions that come back in another version than the recorded one.
     pub other_extension_versions: Vec<String>,
+    /// What is left out because it was named.
+    pub left_out: Vec<String>,
+    /// Its numbers in the archive.
+    #[serde(skip)]
+    pub left_out_entries: BTreeSet<u32>,
+    /// Whether too little space stops nothing.
+    #[serde(skip)]
+    pub goes_on_without_space: bool,
     /// What the role may not do and the snapshot needs.
     pub not_allowed: Vec<String>,
     /// False where the role may have rights that the server does not tell (managed services).
@@ -64,7 +75,8 @@ impl RestorePlan {
         if !self.missing_extensions.is_empty() {
             let names = self.missing_extensions.join(", ");
             return Err(Error::RestoreRefused(format!(
-                "the server lacks the files of these extensions: {names}; install them first"
+                "the server lacks the files of these extensions: {names}; install them first, or leave one out with \
+                 --without 'EXTENSION name'"
             )));
         }
         if !self.missing_roles.is_empty() && !self.makes_roles {
@@ -75,8 +87,16 @@ impl RestorePlan {
         }
         if !self.not_allowed.is_empty() && self.not_allowed_is_certain {
             return Err(Error::RestoreRefused(format!(
-                "this role may not do what the snapshot needs:\n  {}",
+                "this role may not do what the snapshot needs:\n  {}\n--without 'EVENT TRIGGER name' leaves one out",
                 self.not_allowed.join("\n  ")
+            )));
+        }
+        if let Some(free) = self.space.free.filter(|free| *free < self.space.needed && !self.goes_on_without_space) {
+            return Err(Error::RestoreRefused(format!(
+                "about {} are needed where the server keeps its data, and {} are free; a full disk stops the live \
+                 databases too. Make room, or go on with --ignore-space",
+                format_bytes(self.space.needed),
+                format_bytes(free)
             )));
         }
         Ok(())
@@ -105,8 +125,13 @@ pub async fn plan_restore(
     let script = super::roles::script(reader).await?;
     let missing_roles: Vec<String> =
         roles::created_by(&script).into_iter().filter(|name| !existing.contains(name)).collect();
-    let extensions: Vec<String> = manifest.extensions.iter().map(|one| one.name.clone()).collect();
-    let not_allowed = rights::refusals(project, server, reader, request.roles && !missing_roles.is_empty()).await?;
+    let entries = without::entries(project, server, reader).await?;
+    let left_out = without::find(&entries, &request.without)?;
+    let is_left_out = |name: &str| left_out.names.iter().any(|left| left.strip_prefix("EXTENSION ") == Some(name));
+    let extensions: Vec<String> =
+        manifest.extensions.iter().map(|one| one.name.clone()).filter(|name| !is_left_out(name)).collect();
+    let makes_roles = request.roles && !missing_roles.is_empty();
+    let not_allowed = rights::refusals(server, manifest, &entries, &left_out.ids, makes_roles).await?;
     let is_beside_live = !matches!(request.destination, Destination::Named(_));
     Ok(RestorePlan {
         snapshot: manifest.id.clone(),
@@ -127,6 +152,9 @@ pub async fn plan_restore(
         makes_roles: request.roles,
         missing_extensions: catalog::missing_extensions(session, &extensions).await?,
         other_extension_versions: other_versions(session, manifest).await?,
+        left_out: left_out.names,
+        left_out_entries: left_out.ids,
+        goes_on_without_space: request.ignore_space,
         not_allowed: not_allowed.lines,
         not_allowed_is_certain: not_allowed.certain,
     })

@@ -105,6 +105,7 @@ impl Shadow {
             files: shadow.files(),
             jobs: project.jobs,
             outside_links: false,
+            left_out: &std::collections::BTreeSet::new(),
         };
         shadow.check(&shadow.maintenance).await?;
         let proof = interrupt.or(fill::fill_and_prove(&target, reader, ProofLevel::Rows, operator)).await?;

@@ -8,6 +8,7 @@
 mod browser;
 mod cached;
 mod cluster;
+mod cutting_proxy;
 mod database;
 mod leftovers;
 mod oracle;
@@ -23,6 +24,7 @@ mod watchdog;
 pub use browser::Browser;
 pub use cached::{COPIED, Cached, KEPT, RESTORED, description};
 pub use cluster::{TestCluster, Version};
+pub use cutting_proxy::{Cut, CutAt, CuttingProxy};
 pub use database::{TestDatabase, TestRole};
 pub use leftovers::ShadowDirectory;
 pub use oracle::{Contents, dump_and_restore};

@@ -1,0 +1,137 @@
+//! What the operator gives up by name: entries that the role may not create, or that the server has no files for.
+
+use std::collections::BTreeSet;
+
+use crate::postgres::{ArchiveEntry, Tablespaces, WorkDirectory, archive_entries};
+use crate::snapshot::SnapshotReader;
+
+use super::super::project::Server;
+use super::super::{Error, Project, fill};
+
+/// Entries of the archive that are left out.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut {
+    /// Their numbers in the archive, with the comments and privileges on them.
+    pub ids: BTreeSet<u32>,
+    /// What they are, as `--without` names them.
+    pub names: Vec<String>,
+}
+
+/// Kinds that rows or sequence values of the manifest belong to.
+const HOLDS_DATA: &[&str] = &["SCHEMA", "SEQUENCE", "TABLE"];
+/// Kinds that go with what they are about.
+const GOES_ALONG: &[&str] = &["ACL", "COMMENT", "SECURITY LABEL"];
+
+/// What an entry is called: `EVENT TRIGGER watch`, `FUNCTION public.total(integer)`.
+pub(super) fn label(entry: &ArchiveEntry) -> String {
+    match &entry.schema {
+        Some(schema) => format!("{} {schema}.{}", entry.kind, entry.name),
+        None => format!("{} {}", entry.kind, entry.name),
+    }
+}
+
+/// Reads the entries of the snapshot's schema.
+pub(super) async fn entries(
+    project: &Project,
+    server: &Server,
+    reader: &SnapshotReader,
+) -> Result<Vec<ArchiveEntry>, Error> {
+    let files = WorkDirectory::create(&project.shadow_dir)
+        .map_err(|source| Error::File { what: "cannot make a temporary directory".to_owned(), source })?;
+    let schema = fill::write_file(files.path(), "schema.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
+    Ok(archive_entries::entries(&server.programs, &schema, None, Tablespaces::Default).await?)
+}
+
+/// Finds what is to be left out; nothing that still needs it may stay.
+pub(super) fn find(entries: &[ArchiveEntry], asked: &[String]) -> Result<LeftOut, Error> {
+    let mut ids = BTreeSet::new();
+    let mut names = Vec::new();
+    for wanted in asked {
+        let found = entries.iter().find(|entry| label(entry).eq_ignore_ascii_case(wanted.trim()));
+        let entry = found.ok_or_else(|| unknown(entries, wanted))?;
+        if HOLDS_DATA.contains(&entry.kind.as_str()) {
+            return Err(Error::RestoreRefused(format!(
+                "{} holds what the snapshot proves, and cannot be left out; restore --table brings back single tables",
+                label(entry)
+            )));
+        }
+        ids.insert(entry.id);
+        names.push(label(entry));
+    }
+    let needs_one = |entry: &&ArchiveEntry, ids: &BTreeSet<u32>| entry.needs.iter().any(|id| ids.contains(id));
+    let along: Vec<u32> = (entries.iter())
+        .filter(|entry| GOES_ALONG.contains(&entry.kind.as_str()) && needs_one(entry, &ids))
+        .map(|entry| entry.id)
+        .collect();
+    ids.extend(along);
+    let stranded: Vec<String> = (entries.iter())
+        .filter(|entry| needs_one(entry, &ids) && !ids.contains(&entry.id))
+        .map(|entry| format!("--without '{}'", label(entry)))
+        .collect();
+    if stranded.is_empty() {
+        return Ok(LeftOut { ids, names });
+    }
+    Err(Error::RestoreRefused(format!(
+        "what is to be left out is needed by others, which must be named too:\n  {}",
+        stranded.join("\n  ")
+    )))
+}
+
+fn unknown(entries: &[ArchiveEntry], wanted: &str) -> Error {
+    let wanted = wanted.trim();
+    let kind_of = |entry: &&ArchiveEntry| {
+        let kind = wanted.get(..entry.kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(&entry.kind));
+        kind && wanted[entry.kind.len()..].starts_with(' ')
+    };
+    let same: Vec<String> = entries.iter().filter(kind_of).take(10).map(label).collect();
+    let hint = match same.is_empty() {
+        true => "an entry is named by kind and name, such as EVENT TRIGGER watch or EXTENSION hstore".to_owned(),
+        false => format!("it has {}", same.join(", ")),
+    };
+    Error::RestoreRefused(format!("the snapshot has no \"{wanted}\" to be left out; {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: u32, kind: &str, schema: Option<&str>, name: &str, needs: &[u32]) -> ArchiveEntry {
+        let schema = schema.map(str::to_owned);
+        ArchiveEntry {
+            id,
+            kind: kind.to_owned(),
+            schema,
+            name: name.to_owned(),
+            needs: needs.to_vec(),
+            ..Default::default()
+        }
+    }
+
+    fn sample() -> Vec<ArchiveEntry> {
+        vec![
+            entry(1, "EXTENSION", None, "hstore", &[]),
+            entry(2, "TABLE", Some("public"), "t", &[]),
+            entry(3, "FUNCTION", Some("public"), "watch()", &[]),
+            entry(4, "EVENT TRIGGER", None, "watching", &[3]),
+            entry(5, "COMMENT", None, "EVENT TRIGGER watching", &[4]),
+            entry(6, "VIEW", Some("public"), "v", &[1]),
+        ]
+    }
+
+    fn refusal(asked: &[&str]) -> String {
+        let asked: Vec<String> = asked.iter().map(|one| (*one).to_owned()).collect();
+        find(&sample(), &asked).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn comments_go_along_and_what_depends_must_be_named_too() {
+        let left = find(&sample(), &["event trigger watching".to_owned()]).unwrap();
+        assert_eq!((left.ids, left.names), (BTreeSet::from([4, 5]), vec!["EVENT TRIGGER watching".to_owned()]));
+        assert!(refusal(&["FUNCTION public.watch()"]).ends_with("--without 'EVENT TRIGGER watching'"));
+        assert!(refusal(&["EXTENSION hstore"]).ends_with("--without 'VIEW public.v'"));
+        assert!(refusal(&["TABLE public.t"]).contains("cannot be left out"));
+        assert!(refusal(&["EVENT TRIGGER wathcing"]).ends_with("it has EVENT TRIGGER watching"));
+        assert!(refusal(&["everything"]).contains("by kind and name"));
+        assert!(find(&sample(), &[]).unwrap().ids.is_empty());
+    }
+}
