@@ -3,9 +3,10 @@
 use super::{ClusterError, data_directory, process};
 use crate::postgres::system_user;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const OWNER_FILE: &str = "owner.json";
 
@@ -29,6 +30,26 @@ pub(super) fn write_owner(dir: &Path) -> Result<(), ClusterError> {
     text.and_then(|text| std::fs::write(&path, text)).map_err(|source| ClusterError::Io { what: "write", path, source })
 }
 
+/// What the name of a directory of this process holds, so that one without an owner's file can be told too:
+/// `1a2b3c4d-4711-`, a hash of the place and the process number.
+pub(super) fn owner_in_name() -> String {
+    format!("{}-{}-", place_hash(), std::process::id())
+}
+
+fn place_hash() -> String {
+    hex::encode(&Sha256::digest(process::place())[..4])
+}
+
+/// Whether the name says that a process of this place made it, and there is no such process any more.
+fn is_named_by_a_dead_process(dir: &Path, prefixes: &[&str]) -> bool {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let tail = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or_default();
+    let mut words = tail.split('-');
+    let place = words.next().is_some_and(|place| place == place_hash());
+    let pid = words.next().and_then(|pid| pid.parse().ok());
+    place && pid.is_some_and(|pid| process::start_time(pid).is_none())
+}
+
 /// Removes what killed runs left in `parent` under names that begin like this; gives the directories removed.
 pub(super) fn sweep(parent: &Path, prefixes: &[&str], run_as: Option<&str>) -> Result<Vec<PathBuf>, ClusterError> {
     let io = |what, path: &Path| {
@@ -41,9 +62,9 @@ pub(super) fn sweep(parent: &Path, prefixes: &[&str], run_as: Option<&str>) -> R
         let dir = entry.path();
         let name = entry.file_name();
         let is_named_so = prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
-        if is_named_so && is_orphan(&dir, run_as) {
+        if is_named_so && is_orphan(&dir, prefixes, run_as) {
             end_postmaster(&dir);
-            match std::fs::remove_dir_all(&dir) {
+            match remove(&dir) {
                 // Its watchdog, or another run that sweeps, was faster.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 result => {
@@ -57,7 +78,7 @@ pub(super) fn sweep(parent: &Path, prefixes: &[&str], run_as: Option<&str>) -> R
 }
 
 /// Whether the directory is one of ours, made on this machine by a process that is gone. Anything unclear is left.
-fn is_orphan(dir: &Path, run_as: Option<&str>) -> bool {
+fn is_orphan(dir: &Path, prefixes: &[&str], run_as: Option<&str>) -> bool {
     let ours = |uid| {
         uid == system_user::effective_uid()
             || system_user::named(run_as.unwrap_or("postgres")).is_some_and(|user| user.uid == uid)
@@ -66,12 +87,13 @@ fn is_orphan(dir: &Path, run_as: Option<&str>) -> bool {
     if !metadata.is_dir() || !ours(metadata.uid()) {
         return false;
     }
-    let text = match std::fs::read_to_string(dir.join(OWNER_FILE)) {
-        Ok(text) => text,
-        // Killed before it wrote its name. Only an empty directory goes, and only when nobody can be about to write.
-        Err(_) => return is_old(&metadata) && std::fs::read_dir(dir).is_ok_and(|mut files| files.next().is_none()),
+    let text = std::fs::read_to_string(dir.join(OWNER_FILE)).unwrap_or_default();
+    let Ok(owner) = serde_json::from_str::<Owner>(&text) else {
+        // Killed before it had written its name. Only an empty directory goes, when nobody can be about to write.
+        let is_owner = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|one| one.file_name() == OWNER_FILE);
+        let is_empty = std::fs::read_dir(dir).is_ok_and(|mut files| files.all(is_owner));
+        return is_empty && (is_named_by_a_dead_process(dir, prefixes) || is_old(&metadata));
     };
-    let Ok(owner) = serde_json::from_str::<Owner>(&text) else { return false };
     // The same number in another container or on another machine says nothing about the owner.
     if owner.place != process::place() {
         return false;
@@ -80,6 +102,19 @@ fn is_orphan(dir: &Path, run_as: Option<&str>) -> bool {
         (None, _) => true,
         (Some(now), Some(then)) => now != then,
         (Some(_), None) => false,
+    }
+}
+
+/// What the killed process had started, or its watchdog, may still be busy in there.
+fn remove(dir: &Path) -> std::io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match std::fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
+        }
     }
 }
 

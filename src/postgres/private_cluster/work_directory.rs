@@ -20,7 +20,8 @@ impl WorkDirectory {
 
     /// Makes one whose name begins like this.
     pub fn named(parent: &Path, prefix: &str) -> std::io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
+        let prefix = format!("{prefix}{}", orphan::owner_in_name());
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)?;
         orphan::write_owner(directory.path()).map_err(|error| match error {
             ClusterError::Io { source, .. } => source,
             other => std::io::Error::other(other),
@@ -56,9 +57,21 @@ mod tests {
         std::fs::write(dead.path().join("owner.json"), owner.replace(&pid, "\"pid\":4194304")).unwrap();
         std::fs::write(dead.path().join("schema.dump"), "secret").unwrap();
         std::fs::create_dir(parent.path().join("safe-migrate-files-foreign")).unwrap();
+        // Killed before or while it wrote its name.
+        let name = alive
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace(&format!("-{}-", std::process::id()), "-4194304-");
+        let nameless = [parent.path().join(&name), parent.path().join(format!("{name}x"))];
+        nameless.iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        std::fs::write(nameless[1].join("owner.json"), "{\"pid").unwrap();
 
         WorkDirectory::sweep(parent.path(), WorkDirectory::PREFIX);
         assert!(alive.path().exists() && !dead.path().exists());
         assert!(parent.path().join("safe-migrate-files-foreign").exists(), "it does not say whose it is");
+        assert!(nameless.iter().all(|path| !path.exists()));
     }
 }
