@@ -75,6 +75,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::Drift { .. } => "drift",
         Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
         Gate::RehearsalFailed(_) => "rehearsal-failed",
+        Gate::Receipt { .. } => "receipt",
         Gate::DataLoss { .. } => "data-loss",
         Gate::Policy(_) => "policy",
         Gate::NotConfirmed => "not-confirmed",
@@ -128,6 +129,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::Drift { .. } => "find out who changed it; to go on as it is: --accept-drift WHY",
         Gate::ChangedMeanwhile { .. } => "run the command again",
         Gate::RehearsalFailed(_) => "correct the migration and run the command again",
+        Gate::Receipt { .. } => "rehearse anew with --rehearsal new",
         Gate::DataLoss { plan_hash, .. } => {
             return vec![format!("if that is meant, say so: --accept-data-loss {plan_hash}")];
         }

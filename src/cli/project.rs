@@ -106,6 +106,7 @@ impl Context {
                 statement_timeout: config.apply.statement_timeout,
                 retries: config.apply.retries,
             },
+            max_age: config.apply.max_age,
             policy: config.policy.clone(),
             fingerprint_ignore: config.fingerprint_ignore.clone(),
             environment: self.process_environment(),

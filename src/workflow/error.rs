@@ -45,6 +45,14 @@ pub enum Gate {
     /// The rehearsal failed.
     #[error("the rehearsal failed: {0}")]
     RehearsalFailed(String),
+    /// The rehearsal that the operator named does not stand for one made now.
+    #[error("rehearsal {rehearsal} is not accepted: {why}")]
+    Receipt {
+        /// Its id.
+        rehearsal: String,
+        /// What does not match.
+        why: Box<super::rehearse::WhyNot>,
+    },
     /// The plan loses data.
     #[error("the plan loses data:\n{}", .losses.join("\n"))]
     DataLoss {

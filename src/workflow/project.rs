@@ -49,6 +49,8 @@ pub struct Project {
     pub ask_above: Option<u64>,
     /// Limits of each migration.
     pub execute: ExecuteOptions,
+    /// How old a stored rehearsal may be that stands for a new one.
+    pub max_age: Duration,
     /// What findings count for, and how much a run may cost.
     pub policy: Policy,
     /// Objects left out of fingerprints, as `schema.name` patterns.

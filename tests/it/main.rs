@@ -34,6 +34,7 @@ mod promise_06_restore_destroys_nothing;
 mod promise_07_one_run_at_a_time;
 mod promise_08_killed_at_any_instant;
 mod promise_09_secrets;
+mod receipt;
 mod rehearse_back;
 mod rehearse_cache;
 mod rehearse_cache_killed;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
+use crate::snapshot::SnapshotId;
 
 /// How a run that changes production is secured.
 #[derive(Debug, clap::Args)]
@@ -16,6 +17,9 @@ pub(crate) struct RunOptions {
     /// Go without a snapshot, for this reason; it is recorded
     #[arg(long, value_name = "REASON", conflicts_with = "snapshot", value_parser = parse_reason)]
     pub(crate) skip_snapshot: Option<String>,
+    /// Accept a stored rehearsal that still matches: the newest (`auto`), none (`new`), or the one with this ID
+    #[arg(long, value_name = "auto|new|ID", default_value = "auto", conflicts_with = "skip_rehearsal")]
+    pub(crate) rehearsal: RunRehearsal,
     /// Go without a rehearsal, for this reason; it is recorded
     #[arg(long, value_name = "REASON", value_parser = parse_reason)]
     pub(crate) skip_rehearsal: Option<String>,
@@ -55,6 +59,32 @@ impl FromStr for RunSnapshot {
             None if looks_like_id(text) => Ok(RunSnapshot::Id(text.to_string())),
             Some(("max-age", age)) => parse_duration(age).map(RunSnapshot::MaxAge),
             _ => Err("`new`, the ID of a snapshot, or `max-age=15m` is wanted".to_string()),
+        }
+    }
+}
+
+/// The rehearsal that a run goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RunRehearsal {
+    /// The newest one that still matches, else a new one.
+    Auto,
+    /// A new one.
+    New,
+    /// The one with this id.
+    Id(String),
+}
+
+impl FromStr for RunRehearsal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(RunRehearsal::Auto),
+            "new" => Ok(RunRehearsal::New),
+            id => match SnapshotId::parse(id) {
+                Ok(id) => Ok(RunRehearsal::Id(id.to_string())),
+                Err(_) => Err("`auto`, `new`, or the ID of a rehearsal is wanted".to_string()),
+            },
         }
     }
 }

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::run_options::{RunOptions, RunSnapshot};
+use super::run_options::{RunOptions, RunRehearsal, RunSnapshot};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
 use crate::report::{format_duration, format_things};
 use crate::snapshot::SnapshotId;
-use crate::workflow::{ApplyOutcome, ApplyReport, ApplyRequest, Error, Selection, SnapshotChoice, apply};
+use crate::workflow::{
+    ApplyOutcome, ApplyReport, ApplyRequest, Error, RehearsalChoice, Selection, SnapshotChoice, apply,
+};
 
 /// Runs the pipeline for a selection and renders what came of it.
 pub(super) async fn run(
@@ -28,7 +30,7 @@ pub(super) async fn run(
         selection,
         command,
         snapshot: snapshot_choice(options)?,
-        skip_rehearsal: options.skip_rehearsal.clone(),
+        rehearsal: rehearsal_choice(options),
         accept_data_loss: options.accept_data_loss.clone(),
         accept_drift: options.accept_drift.clone(),
         wait: options.wait.unwrap_or(Duration::ZERO),
@@ -44,6 +46,15 @@ pub(super) async fn run(
         }
         ApplyOutcome::Done(report) => rendered(&report),
     })
+}
+
+fn rehearsal_choice(options: &RunOptions) -> RehearsalChoice {
+    match (&options.skip_rehearsal, &options.rehearsal) {
+        (Some(reason), _) => RehearsalChoice::Skip(reason.clone()),
+        (None, RunRehearsal::Auto) => RehearsalChoice::Auto,
+        (None, RunRehearsal::New) => RehearsalChoice::New,
+        (None, RunRehearsal::Id(id)) => RehearsalChoice::Id(id.clone()),
+    }
 }
 
 fn snapshot_choice(options: &RunOptions) -> Result<SnapshotChoice, CliError> {

@@ -93,6 +93,8 @@ pub(super) struct ApplySection {
     #[serde(deserialize_with = "quantity::duration")]
     pub(super) statement_timeout: Option<Duration>,
     pub(super) retries: Option<u32>,
+    #[serde(deserialize_with = "quantity::duration")]
+    pub(super) max_age: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -228,6 +230,7 @@ mod tests {
             lock_timeout = "2s"
             statement_timeout = "0"
             retries = 5
+            max_age = "12h"
             [limits]
             ask_above = "100GB"
             [fingerprint]

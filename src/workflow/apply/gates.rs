@@ -12,12 +12,12 @@ use crate::schema::FingerprintRecord;
 use crate::snapshot::{self, SnapshotId, SnapshotReader};
 
 use super::super::findings;
-use super::super::rehearse::{Rehearsal, RehearsalEvidence};
+use super::super::rehearse::RehearsalEvidence;
 use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::state::State;
 use super::super::{Confirmation, Error, Gate, Operator, Project};
-use super::{Run, SnapshotChoice, SnapshotEvidence};
+use super::{Rehearsed, Run, SnapshotChoice, SnapshotEvidence};
 
 /// Names runs that died: the ledger says what they did.
 pub fn report_unfinished(state: &State, operator: &dyn Operator) {
@@ -102,14 +102,14 @@ impl Run<'_> {
 
     /// Stops when the rehearsal started from another schema than production's: a snapshot that was not taken by this
     /// run may be older than the last change. One that was is covered by [`Run::refuse_changes_meanwhile`].
-    pub(super) async fn refuse_other_start(&self, rehearsal: &Rehearsal) -> Result<(), Error> {
-        if self.request.snapshot == SnapshotChoice::New {
+    pub(super) async fn refuse_other_start(&self, rehearsal: &Rehearsed) -> Result<(), Error> {
+        let Some(start) = rehearsal.start.as_ref().filter(|_| self.request.snapshot != SnapshotChoice::New) else {
             return Ok(());
-        }
+        };
         let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
         let production = read_normal(&rehearsal.shadow, programs, &self.project.target, ignore).await?;
         let production = production.schema.without_kinds(OUTSIDE_LINKS);
-        let difference = rehearsal.before.schema.without_kinds(OUTSIDE_LINKS).difference(&production);
+        let difference = start.schema.without_kinds(OUTSIDE_LINKS).difference(&production);
         if difference.is_empty() {
             return Ok(());
         }
@@ -129,7 +129,7 @@ impl Run<'_> {
                 if !receipt.covers(plan) {
                     return Err(Gate::RehearsalFailed("it was about another plan".to_owned()).into());
                 }
-                receipt.losses().to_vec()
+                receipt.losses()
             }
             // Not measured: what the text shows must do.
             RehearsalEvidence::Skipped(_) => crate::lint::data_loss(plan)
@@ -152,7 +152,7 @@ impl Run<'_> {
     }
 
     /// Stops at the findings that the policy denies.
-    pub(super) fn refuse_denied(&self, rehearsal: Option<&Rehearsal>) -> Result<(), Error> {
+    pub(super) fn refuse_denied(&self, rehearsal: Option<&Rehearsed>) -> Result<(), Error> {
         let findings = match rehearsal {
             Some(rehearsal) => rehearsal.report.findings.clone(),
             // Not measured: what the text shows must do.

@@ -2,6 +2,7 @@
 
 mod gates;
 mod migrate;
+mod rehearsed;
 mod verify;
 
 use std::time::Duration;
@@ -10,14 +11,16 @@ use crate::migration::{Check, Direction, Plan, load_checks};
 use crate::postgres::{RunLock, RunRecord, Session, catalog, keep_session};
 use crate::report::format_things;
 use crate::report::rehearsal::RehearsalReport;
-use crate::snapshot::{Level, Reason, SnapshotId, SnapshotReader, VerifiedSnapshot};
+use crate::snapshot::{Level, Reason, SnapshotId, VerifiedSnapshot};
 use crate::store::Store;
 
 use super::project::Server;
-use super::rehearse::{self, Rehearsal, RehearsalEvidence, RehearsalRequest};
+use super::rehearse::RehearsalEvidence;
 use super::schema_reading::{SchemaReading, read_raw};
 use super::state::{Selection, State};
 use super::{Error, Interrupt, Operator, Project, run_record, take_snapshot};
+
+use rehearsed::Rehearsed;
 
 /// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
 const UNANSWERED: Duration = Duration::from_secs(60);
@@ -31,8 +34,8 @@ pub struct ApplyRequest {
     pub command: String,
     /// Which snapshot the run trusts.
     pub snapshot: SnapshotChoice,
-    /// `--skip-rehearsal REASON`.
-    pub skip_rehearsal: Option<String>,
+    /// Which rehearsal the run trusts.
+    pub rehearsal: RehearsalChoice,
     /// `--accept-data-loss HASH`.
     pub accept_data_loss: Option<String>,
     /// `--accept-drift WHY`.
@@ -52,6 +55,19 @@ pub enum SnapshotChoice {
     MaxAge(Duration),
     /// That one.
     Id(SnapshotId),
+    /// None, for this reason.
+    Skip(String),
+}
+
+/// Which rehearsal a run trusts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RehearsalChoice {
+    /// The newest stored one that still matches, else a new one.
+    Auto,
+    /// A new one.
+    New,
+    /// That one.
+    Id(String),
     /// None, for this reason.
     Skip(String),
 }
@@ -123,11 +139,10 @@ pub async fn apply(
     let mut record = run_record::start(project, &request.command);
     record.plan_hash = Some(prepared.plan.hash().to_string());
     let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt };
+    // Before the snapshot, which may take long: a receipt that is refused is refused at once.
+    let candidate = run.candidate().await?;
     let snapshot = run.snapshot(&record).await?;
-    let rehearsal = match &request.skip_rehearsal {
-        Some(_) => None,
-        None => Some(run.rehearsal(&snapshot).await?),
-    };
+    let rehearsal = run.rehearsed(&snapshot, candidate).await?;
     let result = run.gates_and_migrations(record, snapshot, rehearsal.as_ref()).await;
     let report = match rehearsal {
         Some(rehearsal) => {
@@ -229,22 +244,11 @@ impl Run<'_> {
         Ok(SnapshotEvidence::Verified(Box::new(taken)))
     }
 
-    async fn rehearsal(&self, snapshot: &SnapshotEvidence) -> Result<Rehearsal, Error> {
-        let SnapshotEvidence::Verified(snapshot) = snapshot else {
-            return Err(Error::NoSnapshot("a rehearsal needs a snapshot, and --skip-snapshot leaves none".to_owned()));
-        };
-        let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
-        let role = self.project.target.user();
-        let request = RehearsalRequest { reader: &reader, plan: &self.prepared.plan, role, samples: false };
-        let programs = &self.prepared.server.programs;
-        rehearse::rehearse(self.project, self.store, programs, request, self.operator, self.interrupt).await
-    }
-
     async fn gates_and_migrations(
         &self,
         mut record: RunRecord,
         snapshot: SnapshotEvidence,
-        rehearsal: Option<&Rehearsal>,
+        rehearsal: Option<&Rehearsed>,
     ) -> Result<ApplyReport, Error> {
         let evidence = Evidence { snapshot, rehearsal: self.receipt(rehearsal)? };
         if let Some(rehearsal) = rehearsal {
@@ -259,22 +263,9 @@ impl Run<'_> {
         evidence.record_in(&mut record, self.prepared.accepted_drift.as_deref());
         record.fingerprint_before = Some(super::json("the fingerprint", &self.prepared.before.record)?);
         self.migrate(&evidence, &mut record).await?;
-        let verification = self.verify(rehearsal, &mut record).await;
+        let verification = self.verify(rehearsal, &evidence.rehearsal, &mut record).await;
+        let verification = verification.map_err(|error| verify::unverified(error, &record));
         self.close(record, verification).await
-    }
-
-    fn receipt(&self, rehearsal: Option<&Rehearsal>) -> Result<RehearsalEvidence, Error> {
-        match (rehearsal, &self.request.skip_rehearsal) {
-            (Some(rehearsal), _) => {
-                self.operator.step(rehearsal.report.to_text().trim_end());
-                Ok(RehearsalEvidence::Receipt(rehearse::Receipt::from_report(&rehearsal.report)?))
-            }
-            (None, Some(reason)) => {
-                self.operator.warn(&format!("nothing was rehearsed ({reason})"));
-                Ok(RehearsalEvidence::Skipped(reason.clone()))
-            }
-            (None, None) => Err(Error::NoSnapshot("there is no rehearsal".to_owned())),
-        }
     }
 }
 

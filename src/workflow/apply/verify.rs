@@ -6,36 +6,42 @@ use crate::report::rehearsal::CheckReport;
 use crate::schema::Schema;
 
 use super::super::Error;
-use super::super::rehearse::{Rehearsal, checks};
+use super::super::rehearse::{Receipt, RehearsalEvidence, checks};
 use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
-use super::super::shadow::OUTSIDE_LINKS;
-use super::Run;
+use super::super::shadow::{OUTSIDE_LINKS, Shadow};
+use super::{Rehearsed, Run};
 
 impl Run<'_> {
-    /// Compares production with the shadow, and records production's fingerprint in the run.
+    /// Compares production with what the rehearsal led to, and records production's fingerprint in the run.
     ///
     /// Fast path: the entries that the migrations changed in production carry the same texts as those that they changed
     /// in the shadow. Otherwise the normal forms decide. Returns in words what was found equal.
-    pub(super) async fn verify(&self, rehearsal: Option<&Rehearsal>, record: &mut RunRecord) -> Result<String, Error> {
+    pub(super) async fn verify(
+        &self,
+        rehearsal: Option<&Rehearsed>,
+        evidence: &RehearsalEvidence,
+        record: &mut RunRecord,
+    ) -> Result<String, Error> {
         let before = &self.prepared.before;
         let programs = &self.prepared.server.programs;
         let now = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await?;
         record.fingerprint_after = Some(super::super::json("the fingerprint", &now.record)?);
         let mut findings = new_invalid_indexes(&before.schema, &now.schema);
         findings.extend(self.failed_checks(rehearsal).await?);
-        let Some((rehearsal, rehearsed)) = rehearsal.and_then(|one| Some((one, one.after.as_ref()?))) else {
+        let (Some(rehearsal), RehearsalEvidence::Receipt(receipt)) = (rehearsal, evidence) else {
             return conclude("not compared: nothing was rehearsed".to_owned(), findings, record);
         };
-        if same_changes(before, &now, &rehearsal.before, rehearsed) {
+        let inside = |reading: &SchemaReading| reading.schema.without_kinds(OUTSIDE_LINKS);
+        if inside(&now).changes_since(&inside(before)) == *receipt.changes() {
             return conclude("schema equal to the rehearsed one (same entries changed)".to_owned(), findings, record);
         }
-        findings.extend(self.compare_normal(rehearsal).await?);
+        findings.extend(self.compare_normal(&rehearsal.shadow, receipt).await?);
         conclude("schema equal to the rehearsed one (normal form)".to_owned(), findings, record)
     }
 
     /// Runs the checks on production, read-only. One that returned rows before the plan already is only said; what it
     /// returned before is known from the rehearsal.
-    async fn failed_checks(&self, rehearsal: Option<&Rehearsal>) -> Result<Vec<String>, Error> {
+    async fn failed_checks(&self, rehearsal: Option<&Rehearsed>) -> Result<Vec<String>, Error> {
         if self.prepared.checks.is_empty() {
             return Ok(Vec::new());
         }
@@ -54,16 +60,31 @@ impl Run<'_> {
         Ok(broken)
     }
 
-    /// Both schemas after one round trip. The shadow has run the plan again after the way back, which the rehearsal
-    /// found equal to its first pass or said so.
-    async fn compare_normal(&self, rehearsal: &Rehearsal) -> Result<Option<String>, Error> {
+    /// Both schemas after one round trip.
+    async fn compare_normal(&self, shadow: &Shadow, receipt: &Receipt) -> Result<Option<String>, Error> {
         let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
-        let production = read_normal(&rehearsal.shadow, programs, &self.project.target, ignore).await?;
-        let shadow = read_normal(&rehearsal.shadow, programs, &rehearsal.shadow.spec(), ignore).await?;
-        let rehearsed = shadow.schema.without_kinds(OUTSIDE_LINKS);
-        let difference = rehearsed.difference(&production.schema.without_kinds(OUTSIDE_LINKS));
+        let production = read_normal(shadow, programs, &self.project.target, ignore).await?;
+        let difference = receipt.schema_after().difference(&production.schema.without_kinds(OUTSIDE_LINKS));
         Ok((!difference.is_empty())
             .then(|| format!("the schema is not the rehearsed one (- rehearsed, + production):\n{difference}")))
+    }
+}
+
+/// Production is migrated by now: whatever keeps it from being compared is a finding, not a failure that left it alone.
+pub(super) fn unverified(error: Error, run: &RunRecord) -> Error {
+    match error {
+        Error::VerificationFailed { .. } => error,
+        error => Error::VerificationFailed {
+            findings: vec![format!("it could not be compared with the rehearsed schema: {error}")],
+            hint: way_back(run),
+        },
+    }
+}
+
+fn way_back(run: &RunRecord) -> String {
+    match &run.snapshot_id {
+        Some(id) => format!("look at the differences; the way back is: safe-migrate restore {id} --in-place"),
+        None => "look at the differences; no snapshot was taken".to_owned(),
     }
 }
 
@@ -71,11 +92,7 @@ fn conclude(equal: String, findings: Vec<String>, run: &RunRecord) -> Result<Str
     if findings.is_empty() {
         return Ok(equal);
     }
-    let hint = match &run.snapshot_id {
-        Some(id) => format!("look at the differences; the way back is: safe-migrate restore {id} --in-place"),
-        None => "look at the differences; no snapshot was taken".to_owned(),
-    };
-    Err(Error::VerificationFailed { findings, hint })
+    Err(Error::VerificationFailed { findings, hint: way_back(run) })
 }
 
 fn new_invalid_indexes(before: &Schema, now: &Schema) -> Vec<String> {
@@ -84,13 +101,4 @@ fn new_invalid_indexes(before: &Schema, now: &Schema) -> Vec<String> {
         .filter(|index| !before.invalid_indexes().contains(index))
         .map(|index| format!("index {index} is invalid"))
         .collect()
-}
-
-fn same_changes(
-    before: &SchemaReading,
-    now: &SchemaReading,
-    shadow_before: &SchemaReading,
-    shadow_after: &SchemaReading,
-) -> bool {
-    now.schema.changes_since(&before.schema) == shadow_after.schema.changes_since(&shadow_before.schema)
 }

@@ -8,7 +8,6 @@ use crate::report::rehearsal::{
 use crate::report::{Evidence, FindingLevel, FindingReport, format_bytes, format_count, format_things};
 
 use super::super::findings::{counted, reported};
-use super::super::schema_reading::SchemaReading;
 use super::checks;
 
 /// Fewer rows changed or scanned delay nobody.
@@ -28,8 +27,14 @@ enum Judgement {
     True(String),
 }
 
-/// The findings after a plan that went through.
-pub(super) fn judged(plan: &Plan, report: &RehearsalReport, policy: &Policy) -> Vec<FindingReport> {
+/// The findings after a plan that went through; `invalid` names the invalid indexes after it.
+pub(super) fn all(plan: &Plan, report: &RehearsalReport, policy: &Policy, invalid: &[String]) -> Vec<FindingReport> {
+    let mut findings = judged(plan, report, policy);
+    findings.extend(of_whole(plan, policy, invalid, &report.checks, plan.direction));
+    findings
+}
+
+fn judged(plan: &Plan, report: &RehearsalReport, policy: &Policy) -> Vec<FindingReport> {
     let statics = lint_plan(plan);
     let mut findings: Vec<FindingReport> =
         statics.iter().filter_map(|finding| with_measurement(finding, report, policy)).collect();
@@ -259,15 +264,14 @@ impl Measured<'_> {
 }
 
 /// What the rehearsal saw that is about no statement.
-pub(super) fn of_whole(
+fn of_whole(
     plan: &Plan,
     policy: &Policy,
-    after: &SchemaReading,
+    invalid: &[String],
     checks: &[CheckReport],
     direction: Direction,
 ) -> Vec<FindingReport> {
     let writer = Measured { plan, policy };
-    let invalid = after.schema.invalid_indexes();
     let message = format!("invalid indexes afterwards: {}", invalid.join(", "));
     let invalid = (!invalid.is_empty()).then(|| writer.finding("invalid-index", None, &message)).flatten();
     let broken = checks::broken(checks, direction);

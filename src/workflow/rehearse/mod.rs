@@ -11,9 +11,11 @@ mod receipt;
 mod restored;
 mod row_verdict;
 mod step_report;
+mod stored_receipt;
 mod table_comparison;
 mod watch;
 mod way_back;
+mod why_not;
 
 use time::OffsetDateTime;
 
@@ -24,7 +26,7 @@ use crate::report::{FindingLevel, FindingReport};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
-use super::schema_reading::{SchemaReading, read_raw};
+use super::schema_reading::{SchemaReading, read_normal, read_raw};
 use super::shadow::Shadow;
 use super::{Error, Interrupt, Operator, Project, Unit};
 use table_comparison::Comparer;
@@ -32,8 +34,11 @@ use watch::Watch;
 use way_back::Trial;
 
 use phases::Stopwatch;
-pub use receipt::{Receipt, RehearsalEvidence};
+pub use receipt::{Candidate, Expected, Receipt, RehearsalEvidence, named, newest};
 pub use restored::{RestoredShadow, restore};
+pub use why_not::WhyNot;
+
+use receipt::Schemas;
 use step_report::{TableSizes, step_report};
 
 /// A rehearsal that ended, with its shadow still running.
@@ -45,8 +50,8 @@ pub struct Rehearsal {
     pub shadow: Shadow,
     /// Schema of the shadow before the plan.
     pub before: SchemaReading,
-    /// Schema of the shadow after the plan; none when it failed.
-    pub after: Option<SchemaReading>,
+    /// What `apply` goes by; none when it failed.
+    pub receipt: Option<Receipt>,
 }
 
 /// What is rehearsed, on what.
@@ -124,8 +129,13 @@ pub async fn rehearse_on(
     report.phases = stopwatch.phases;
     report.verdict = verdict(&report);
     report.finished_at = OffsetDateTime::now_utc();
-    publish::publish(store, &report).await?;
-    Ok(Rehearsal { report, shadow, before, after })
+    let about = (request.plan, request.role, manifest.database.name.as_str());
+    let receipt = |hash| {
+        let (after, normal) = after.as_ref()?;
+        Receipt::of(&report, hash, about, &Schemas { before: &before, after, normal })
+    };
+    let receipt = publish::publish(store, &report, receipt).await?;
+    Ok(Rehearsal { report, shadow, before, receipt })
 }
 
 fn direction_name(direction: Direction) -> &'static str {
@@ -153,7 +163,8 @@ fn is_settled(finding: &FindingReport) -> bool {
     finding.allowed.is_some() || finding.level == FindingLevel::Note
 }
 
-/// Runs the plan, measures, and tries the way back; a migration's failure is a result, not an error.
+/// Runs the plan, measures, and tries the way back; a migration's failure is a result, not an error. Returns the schema
+/// after the plan, as it is and in normal form.
 async fn run(
     project: &Project,
     programs: &Programs,
@@ -161,7 +172,7 @@ async fn run(
     request: &RehearsalRequest<'_>,
     (report, stopwatch): (&mut RehearsalReport, &mut Stopwatch),
     operator: &dyn Operator,
-) -> Result<Option<SchemaReading>, Error> {
+) -> Result<Option<(SchemaReading, SchemaReading)>, Error> {
     let checks = crate::migration::load_checks(&project.migrations_dir)?;
     stopwatch.phase("schema");
     let template = shadow.keep_template().await?;
@@ -178,6 +189,7 @@ async fn run(
         return Ok(None);
     }
     let after = read_raw(programs, &shadow.spec(), &project.fingerprint_ignore).await?;
+    let normal = read_normal(shadow, programs, &shadow.spec(), &project.fingerprint_ignore).await?;
     let samples = if request.samples { SAMPLES } else { 0 };
     measure(&watch, samples, report).await?;
     let rechecked = checks::run(&session, &checks, &project.execute, request.samples).await;
@@ -189,13 +201,10 @@ async fn run(
     report.ways_back = trial.run().await?;
     stopwatch.phase("way back");
     report.way_back = way_back::of_plan(&report.ways_back);
-    report.findings = findings::judged(request.plan, report, &project.policy);
-    let direction = request.plan.direction;
-    let whole = findings::of_whole(request.plan, &project.policy, &after, &report.checks, direction);
-    report.findings.extend(whole);
+    report.findings = findings::all(request.plan, report, &project.policy, after.schema.invalid_indexes());
     let broken = checks::broken(&report.checks, request.plan.direction);
     report.failure = (!broken.is_empty()).then(|| broken.join("; "));
-    Ok(Some(after))
+    Ok(Some((after, normal)))
 }
 
 /// Examples of each kind that `--samples` shows.

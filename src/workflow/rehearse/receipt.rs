@@ -1,49 +1,258 @@
-//! The part of a rehearsal that `apply` trusts. A receipt is made here only.
+//! The part of a rehearsal that `apply` trusts. A receipt is made here only: of a rehearsal that just went through, or of
+//! a stored one that was checked.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
 
 use crate::migration::Plan;
 use crate::report::rehearsal::{RehearsalReport, Verdict};
+use crate::schema::{Fingerprint, Schema, SchemaChanges};
+use crate::store::Store;
 
-use super::super::{Error, Gate};
+use super::super::schema_reading::SchemaReading;
+use super::super::shadow::OUTSIDE_LINKS;
+use super::super::{Error, Gate, Project};
+use super::stored_receipt::{self, Content};
+use super::why_not::WhyNot;
+use super::{direction_name, findings};
+
+/// Clocks of two machines may differ by this much.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
+/// Lines of a schema's difference that are shown.
+const SHOWN: usize = 12;
 
 /// Evidence that this plan went through on data restored from a snapshot.
 #[derive(Clone, Debug)]
 pub struct Receipt {
-    rehearsal: String,
-    plan_hash: String,
-    losses: Vec<String>,
+    report: RehearsalReport,
+    content: Content,
+}
+
+/// A stored receipt that matches in all but the starting schema, which is not compared yet.
+#[derive(Debug)]
+pub struct Candidate(Receipt);
+
+/// What a stored receipt must match.
+#[derive(Debug)]
+pub struct Expected<'a> {
+    /// Source, role, policy.
+    pub project: &'a Project,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Major version of the server.
+    pub server_major: u32,
+    /// Version of the pg_dump that reads schemas here.
+    pub pg_dump: String,
+    /// `[apply] max_age`.
+    pub max_age: Duration,
+}
+
+/// What is known of the schema of a shadow around the plan.
+pub(super) struct Schemas<'a> {
+    pub before: &'a SchemaReading,
+    pub after: &'a SchemaReading,
+    /// The normal form of `after`.
+    pub normal: &'a SchemaReading,
 }
 
 impl Receipt {
-    /// The receipt of a rehearsal that went through.
-    pub fn from_report(report: &RehearsalReport) -> Result<Self, Error> {
+    /// The receipt of a rehearsal that went through just now; none of one that failed.
+    pub(super) fn of(
+        report: &RehearsalReport,
+        report_sha256: String,
+        (plan, role, database): (&Plan, &str, &str),
+        schemas: &Schemas<'_>,
+    ) -> Option<Self> {
         if report.verdict == Verdict::Fail {
-            let why = report.failure.clone().unwrap_or_else(|| "it did not go through".to_owned());
-            return Err(Gate::RehearsalFailed(why).into());
+            return None;
         }
-        Ok(Self { rehearsal: report.id.clone(), plan_hash: report.plan_hash.clone(), losses: report.loss_lines() })
+        let migrations = plan.steps.iter().map(|step| &step.migration);
+        let inside = |schema: &Schema| schema.without_kinds(OUTSIDE_LINKS);
+        let (before, after) = (inside(&schemas.before.schema), inside(&schemas.after.schema));
+        let content = Content {
+            schema: stored_receipt::SCHEMA,
+            rehearsal: report.id.clone(),
+            source: report.source.clone(),
+            database: database.to_owned(),
+            server_major: report.server_major,
+            role: role.to_owned(),
+            tool_version: report.tool_version.clone(),
+            direction: report.direction.clone(),
+            plan_hash: report.plan_hash.clone(),
+            migrations: migrations.map(|one| (one.id.to_string(), one.checksum.to_string())).collect(),
+            starting_fingerprint: schemas.before.record.clone(),
+            changes: after.changes_since(&before),
+            starting_schema: before,
+            schema_after: inside(&schemas.normal.schema),
+            invalid_indexes: after.invalid_indexes().to_vec(),
+            created_at: report.finished_at,
+            report_sha256,
+        };
+        Some(Self { report: report.clone(), content })
+    }
+
+    /// Writes it to the store.
+    pub(super) async fn write(&self, store: &Store) -> Result<(), Error> {
+        stored_receipt::write(store, &self.content).await
+    }
+
+    /// Checks a stored rehearsal against what is to be done now, in all but the starting schema.
+    pub async fn check(store: &Store, id: &str, expected: &Expected<'_>) -> Result<Result<Candidate, WhyNot>, Error> {
+        let content = match stored_receipt::read(store, id).await? {
+            Ok(content) => content,
+            Err(why) => return Ok(Err(why)),
+        };
+        if content.rehearsal != id {
+            return Ok(Err(WhyNot::Damaged(format!("it is of rehearsal {}", content.rehearsal))));
+        }
+        if let Some(why) = expected.why_not(&content) {
+            return Ok(Err(why));
+        }
+        let mut report = match stored_receipt::report(store, &content).await? {
+            Ok(report) => report,
+            Err(why) => return Ok(Err(why)),
+        };
+        if report.verdict == Verdict::Fail {
+            return Ok(Err(WhyNot::Failed(report.failure.unwrap_or_default())));
+        }
+        // By the policy of today.
+        report.findings = findings::all(expected.plan, &report, &expected.project.policy, &content.invalid_indexes);
+        Ok(Ok(Candidate(Self { report, content })))
     }
 
     /// Id of the rehearsal.
     pub fn rehearsal(&self) -> &str {
-        &self.rehearsal
+        &self.content.rehearsal
+    }
+
+    /// Its report.
+    pub fn report(&self) -> &RehearsalReport {
+        &self.report
     }
 
     /// Whether it is about this plan.
     pub fn covers(&self, plan: &Plan) -> bool {
-        self.plan_hash == plan.hash().as_str()
+        self.content.plan_hash == plan.hash().as_str()
     }
 
     /// The data that the plan loses, one line each.
-    pub fn losses(&self) -> &[String] {
-        &self.losses
+    pub fn losses(&self) -> Vec<String> {
+        self.report.loss_lines()
     }
+
+    /// What the plan did to the schema, without subscriptions and user mappings.
+    pub fn changes(&self) -> &SchemaChanges {
+        &self.content.changes
+    }
+
+    /// Normal form of the schema after the plan, without subscriptions and user mappings.
+    pub fn schema_after(&self) -> &Schema {
+        &self.content.schema_after
+    }
+}
+
+impl Candidate {
+    /// Id of the rehearsal.
+    pub fn rehearsal(&self) -> &str {
+        self.0.rehearsal()
+    }
+
+    /// The receipt, when production's schema (in normal form) is the one it started from.
+    pub fn starting_from(self, production: &Schema) -> Result<Receipt, WhyNot> {
+        let difference = self.0.content.starting_schema.difference(&production.without_kinds(OUTSIDE_LINKS));
+        if difference.is_empty() {
+            Ok(self.0)
+        } else {
+            Err(WhyNot::OtherStartingSchema(difference.render(SHOWN).trim_end().to_owned()))
+        }
+    }
+}
+
+impl Expected<'_> {
+    /// The first thing that differs.
+    fn why_not(&self, content: &Content) -> Option<WhyNot> {
+        let (source, role) = (&self.project.source, self.project.target.user());
+        if content.source != *source {
+            return Some(WhyNot::OtherSource { found: content.source.clone(), wanted: source.clone() });
+        }
+        if content.plan_hash != self.plan.hash().as_str() {
+            return Some(WhyNot::OtherPlan(self.other_plan(content)));
+        }
+        if content.server_major != self.server_major {
+            return Some(WhyNot::OtherMajor { found: content.server_major, wanted: self.server_major });
+        }
+        let read_by = |algorithm: u32, pg_dump: &str| format!("pg_dump {pg_dump} (fingerprint {algorithm})");
+        let start = &content.starting_fingerprint;
+        let (found, wanted) =
+            (read_by(start.algorithm, &start.pg_dump), read_by(Fingerprint::ALGORITHM, &self.pg_dump));
+        if found != wanted {
+            return Some(WhyNot::OtherAlgorithm { found, wanted });
+        }
+        if content.role != role {
+            return Some(WhyNot::OtherRole { found: content.role.clone(), wanted: role.to_owned() });
+        }
+        let age = OffsetDateTime::now_utc() - content.created_at;
+        if age.is_negative() && age.unsigned_abs() > CLOCKS_DIFFER {
+            return Some(WhyNot::FromTheFuture(age.unsigned_abs()));
+        }
+        (age > self.max_age).then(|| WhyNot::TooOld { age: age.unsigned_abs(), limit: self.max_age })
+    }
+
+    /// In what the plans differ.
+    fn other_plan(&self, content: &Content) -> String {
+        if content.direction != direction_name(self.plan.direction) {
+            return format!("its direction is {}", content.direction);
+        }
+        let steps = self.plan.steps.iter().map(|step| &step.migration);
+        let now: Vec<(String, String)> = steps.map(|one| (one.id.to_string(), one.checksum.to_string())).collect();
+        let checksum = |of: &[(String, String)], id: &str| of.iter().find(|one| one.0 == id).map(|one| one.1.clone());
+        let mut differences = Vec::new();
+        for (id, text) in &now {
+            match checksum(&content.migrations, id) {
+                None => differences.push(format!("{id} was not in it")),
+                Some(rehearsed) if rehearsed != *text => differences.push(format!("{id} changed since")),
+                Some(_) => {}
+            }
+        }
+        let gone = content.migrations.iter().filter(|one| checksum(&now, &one.0).is_none());
+        differences.extend(gone.map(|one| format!("{} is not to be run now", one.0)));
+        if differences.is_empty() { "the order is another one".to_owned() } else { differences.join(", ") }
+    }
+}
+
+/// The newest stored rehearsal that matches in all but the starting schema; else why the newest of this source does not.
+pub async fn newest(store: &Store, expected: &Expected<'_>) -> Result<Result<Candidate, Option<String>>, Error> {
+    let mut said = None;
+    for id in stored_receipt::ids(store).await? {
+        match Receipt::check(store, &id, expected).await? {
+            Ok(candidate) => return Ok(Ok(candidate)),
+            Err(WhyNot::OtherSource { .. }) => {}
+            Err(why) => {
+                let old = matches!(why, WhyNot::TooOld { .. });
+                said.get_or_insert_with(|| format!("rehearsal {id} does not count: {why}"));
+                // The rest is older.
+                if old {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(Err(said))
+}
+
+/// The rehearsal that the operator named, when it matches in all but the starting schema.
+pub async fn named(store: &Store, id: &str, expected: &Expected<'_>) -> Result<Candidate, Error> {
+    Receipt::check(store, id, expected)
+        .await?
+        .map_err(|why| Gate::Receipt { rehearsal: id.to_owned(), why: Box::new(why) }.into())
 }
 
 /// What `apply` goes by: a receipt, or a bypass that carries its reason.
 #[derive(Clone, Debug)]
 pub enum RehearsalEvidence {
     /// The plan was rehearsed.
-    Receipt(Receipt),
+    Receipt(Box<Receipt>),
     /// `--skip-rehearsal REASON`.
     Skipped(String),
 }

@@ -1,0 +1,140 @@
+//! The rehearsal that a run goes by: a stored one that still matches, or a new one.
+
+use time::OffsetDateTime;
+
+use crate::report::format_ago;
+use crate::report::rehearsal::RehearsalReport;
+use crate::snapshot::SnapshotReader;
+
+use super::super::rehearse::{
+    self, Candidate, Expected, Receipt, RehearsalEvidence, RehearsalRequest, WhyNot, named, newest,
+};
+use super::super::schema_reading::{SchemaReading, read_normal};
+use super::super::shadow::Shadow;
+use super::super::{Error, Gate};
+use super::{RehearsalChoice, Run, SnapshotEvidence};
+
+/// A rehearsal, and the server on which schemas are brought to normal form.
+#[derive(Debug)]
+pub(super) struct Rehearsed {
+    pub report: RehearsalReport,
+    /// None: it failed.
+    pub receipt: Option<Receipt>,
+    /// With the database of the rehearsal, or empty.
+    pub shadow: Shadow,
+    /// The schema it started from; none when that was compared with production's already.
+    pub start: Option<SchemaReading>,
+}
+
+impl Run<'_> {
+    /// A stored rehearsal that matches in all but the starting schema. None: a new one is wanted, or none at all.
+    pub(super) async fn candidate(&self) -> Result<Option<Candidate>, Error> {
+        let server = &self.prepared.server;
+        let expected = Expected {
+            project: self.project,
+            plan: &self.prepared.plan,
+            server_major: server.identity.major(),
+            pg_dump: server.programs.version().to_string(),
+            max_age: self.project.max_age,
+        };
+        match &self.request.rehearsal {
+            RehearsalChoice::New | RehearsalChoice::Skip(_) => Ok(None),
+            RehearsalChoice::Id(id) => named(self.store, id, &expected).await.map(Some),
+            RehearsalChoice::Auto => match newest(self.store, &expected).await? {
+                Ok(candidate) => Ok(Some(candidate)),
+                Err(why) => {
+                    if let Some(why) = why {
+                        self.operator.step(&format!("{why}; rehearsing anew"));
+                    }
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// The rehearsal of this run; none when it is skipped.
+    pub(super) async fn rehearsed(
+        &self,
+        snapshot: &SnapshotEvidence,
+        candidate: Option<Candidate>,
+    ) -> Result<Option<Rehearsed>, Error> {
+        if matches!(self.request.rehearsal, RehearsalChoice::Skip(_)) {
+            return Ok(None);
+        }
+        let SnapshotEvidence::Verified(snapshot) = snapshot else {
+            return Err(Error::NoSnapshot("a rehearsal needs a snapshot, and --skip-snapshot leaves none".to_owned()));
+        };
+        let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
+        if let Some(candidate) = candidate {
+            let rehearsal = candidate.rehearsal().to_owned();
+            let accepted = match self.accept(candidate, &reader).await {
+                Err(error)
+                    if self.request.rehearsal == RehearsalChoice::Auto && !matches!(error, Error::Interrupted) =>
+                {
+                    self.operator.warn(&format!("rehearsal {rehearsal} cannot be compared: {error}"));
+                    None
+                }
+                accepted => Some(accepted?),
+            };
+            match accepted.transpose() {
+                Ok(None) => self.operator.step("rehearsing anew"),
+                Ok(Some(rehearsed)) => return Ok(Some(rehearsed)),
+                Err(why) if matches!(self.request.rehearsal, RehearsalChoice::Id(_)) => {
+                    return Err(Gate::Receipt { rehearsal, why: Box::new(why) }.into());
+                }
+                Err(why) => {
+                    self.operator.step(&format!("rehearsal {rehearsal} does not count: {why}"));
+                    self.operator.step("rehearsing anew");
+                }
+            }
+        }
+        let role = self.project.target.user();
+        let request = RehearsalRequest { reader: &reader, plan: &self.prepared.plan, role, samples: false };
+        let programs = &self.prepared.server.programs;
+        let rehearsal =
+            rehearse::rehearse(self.project, self.store, programs, request, self.operator, self.interrupt).await?;
+        let rehearse::Rehearsal { report, shadow, before, receipt } = rehearsal;
+        self.operator.step(report.to_text().trim_end());
+        Ok(Some(Rehearsed { report, receipt, shadow, start: Some(before) }))
+    }
+
+    /// Compares production's schema with the one that a stored rehearsal started from. No row is restored for that.
+    async fn accept(&self, candidate: Candidate, reader: &SnapshotReader) -> Result<Result<Rehearsed, WhyNot>, Error> {
+        let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
+        let shadow = self.interrupt.or(Shadow::empty(self.project, programs, reader)).await?;
+        let production = self.interrupt.or(read_normal(&shadow, programs, &self.project.target, ignore)).await;
+        let receipt = match production.map(|production| candidate.starting_from(&production.schema)) {
+            Ok(Ok(receipt)) => receipt,
+            Ok(Err(why)) => {
+                shadow.stop().await?;
+                return Ok(Err(why));
+            }
+            Err(error) => {
+                shadow.stop().await?;
+                return Err(error);
+            }
+        };
+        let report = receipt.report().clone();
+        let ago = format_ago(report.finished_at, OffsetDateTime::now_utc());
+        self.operator.step(&format!("rehearsal {} ({ago}) still matches; nothing is restored", report.id));
+        Ok(Ok(Rehearsed { report, receipt: Some(receipt), shadow, start: None }))
+    }
+
+    /// What the run goes by; a rehearsal that failed stops it.
+    pub(super) fn receipt(&self, rehearsal: Option<&Rehearsed>) -> Result<RehearsalEvidence, Error> {
+        match (rehearsal, &self.request.rehearsal) {
+            (Some(Rehearsed { receipt: Some(receipt), .. }), _) => {
+                Ok(RehearsalEvidence::Receipt(Box::new(receipt.clone())))
+            }
+            (Some(Rehearsed { report, .. }), _) => {
+                let why = report.failure.clone().unwrap_or_else(|| "it did not go through".to_owned());
+                Err(Gate::RehearsalFailed(why).into())
+            }
+            (None, RehearsalChoice::Skip(reason)) => {
+                self.operator.warn(&format!("nothing was rehearsed ({reason})"));
+                Ok(RehearsalEvidence::Skipped(reason.clone()))
+            }
+            (None, _) => Err(Error::NoSnapshot("there is no rehearsal".to_owned())),
+        }
+    }
+}

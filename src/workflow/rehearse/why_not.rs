@@ -1,0 +1,71 @@
+//! Why a stored rehearsal is not accepted.
+
+use std::time::Duration;
+
+use crate::report::format_duration;
+
+/// Why a stored rehearsal does not stand for one made now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WhyNot {
+    /// There is none of that id, or it has no receipt (it failed, or an older version made it).
+    #[error("the store has no receipt of it")]
+    NoReceipt,
+    /// It failed.
+    #[error("it failed: {0}")]
+    Failed(String),
+    /// What the store has is not what was written.
+    #[error("its receipt is damaged or was edited: {0}")]
+    Damaged(String),
+    /// The report is not the one that the receipt was made of.
+    #[error("its report.json changed since it was written")]
+    ReportChanged,
+    /// Another database's.
+    #[error("it is of source \"{found}\", not of \"{wanted}\"")]
+    OtherSource {
+        /// Its source.
+        found: String,
+        /// The run's.
+        wanted: String,
+    },
+    /// Another plan.
+    #[error("it is of another plan: {0}")]
+    OtherPlan(String),
+    /// Another role ran the migrations.
+    #[error("its migrations ran as role \"{found}\", not as \"{wanted}\"")]
+    OtherRole {
+        /// Its role.
+        found: String,
+        /// The run's.
+        wanted: String,
+    },
+    /// Another major version.
+    #[error("it ran on PostgreSQL {found}, and the server is PostgreSQL {wanted}")]
+    OtherMajor {
+        /// Its major version.
+        found: u32,
+        /// The server's.
+        wanted: u32,
+    },
+    /// Its fingerprints cannot be compared with those made now.
+    #[error("its schema was read by {found}, which cannot be compared with {wanted}")]
+    OtherAlgorithm {
+        /// What read it.
+        found: String,
+        /// What would read production's.
+        wanted: String,
+    },
+    /// Too old.
+    #[error("it is {} old, and [apply] max_age is {}", format_duration(*.age), format_duration(*.limit))]
+    TooOld {
+        /// Since its end.
+        age: Duration,
+        /// `[apply] max_age`.
+        limit: Duration,
+    },
+    /// Its end lies in the future: a clock is wrong.
+    #[error("by the clock of this machine it ends in {}; one of the clocks is wrong", format_duration(*.0))]
+    FromTheFuture(Duration),
+    /// It started from another schema than production's.
+    #[error("production's schema is not the one it started from (- rehearsed, + production):\n{0}")]
+    OtherStartingSchema(String),
+}
