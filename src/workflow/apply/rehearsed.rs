@@ -117,6 +117,7 @@ impl Run<'_> {
         let report = receipt.report().clone();
         let ago = format_ago(report.finished_at, OffsetDateTime::now_utc());
         self.operator.step(&format!("rehearsal {} ({ago}) still matches; nothing is restored", report.id));
+        self.operator.step(report.to_text().trim_end());
         Ok(Ok(Rehearsed { report, receipt: Some(receipt), shadow, start: None }))
     }
 
