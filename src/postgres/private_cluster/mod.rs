@@ -20,6 +20,7 @@ pub use copied::StoppedCluster;
 pub use error::ClusterError;
 pub use work_directory::WorkDirectory;
 
+use super::system_user::SystemUser;
 use super::{ConnectionSpec, Programs};
 use server::Server;
 use std::os::unix::ffi::OsStrExt;
@@ -76,26 +77,17 @@ impl PrivateCluster {
         options.programs.check_has_server()?;
         let account = account::choose(options.run_as.as_deref())?;
         let dir = create_directory(&options.parent_dir)?;
+        // Watched before anything else: finding out how it can be confined takes a while, in which we may be killed.
+        let watchdog = match claim(&dir, account.as_ref(), options.programs.environment()) {
+            Ok(watchdog) => Some(watchdog),
+            Err(error) => {
+                std::fs::remove_dir_all(&dir).ok();
+                return Err(error);
+            }
+        };
         let server = Server::new(options.programs, account, dir, options.confine);
         // From here on dropping it cleans up.
-        let mut cluster = Self { server, superuser: options.superuser, watchdog: None, removed: false };
-        cluster.claim_directory()?;
-        Ok(cluster)
-    }
-
-    /// The directory belongs to this process, is used by the server's user, and is watched.
-    fn claim_directory(&mut self) -> Result<(), ClusterError> {
-        let dir = &self.server.dir;
-        orphan::write_owner(dir)?;
-        if let Some(account) = &self.server.account {
-            std::os::unix::fs::chown(dir, Some(account.uid), Some(account.gid)).map_err(|source| ClusterError::Io {
-                what: "hand over",
-                path: dir.clone(),
-                source,
-            })?;
-        }
-        self.watchdog = Some(Watchdog::start(dir, self.server.programs.environment())?);
-        Ok(())
+        Ok(Self { server, superuser: options.superuser, watchdog, removed: false })
     }
 
     /// Starts the server and waits until a connection to this database is accepted.
@@ -185,6 +177,20 @@ impl Drop for PrivateCluster {
     }
 }
 
+/// The directory belongs to this process, is watched, and is used by the server's user.
+fn claim(dir: &Path, account: Option<&SystemUser>, environment: &[(String, String)]) -> Result<Watchdog, ClusterError> {
+    orphan::write_owner(dir)?;
+    let watchdog = Watchdog::start(dir, environment)?;
+    if let Some(account) = account {
+        std::os::unix::fs::chown(dir, Some(account.uid), Some(account.gid)).map_err(|source| ClusterError::Io {
+            what: "hand over",
+            path: dir.to_owned(),
+            source,
+        })?;
+    }
+    Ok(watchdog)
+}
+
 fn data_directory(dir: &Path) -> PathBuf {
     dir.join("data")
 }
@@ -194,13 +200,14 @@ fn create_directory(parent: &Path) -> Result<PathBuf, ClusterError> {
     let io = |what| move |source| ClusterError::Io { what, path: parent.to_owned(), source };
     // The server would not find a relative path from where it runs.
     let parent = std::path::absolute(parent).map_err(io("find"))?;
-    let longest = parent.join(format!("{PREFIX}{}", "x".repeat(RANDOM_LETTERS))).join(format!(".s.PGSQL.{PORT}"));
+    let prefix = format!("{PREFIX}{}", orphan::owner_in_name());
+    let longest = parent.join(format!("{prefix}{}", "x".repeat(RANDOM_LETTERS))).join(format!(".s.PGSQL.{PORT}"));
     let length = longest.as_os_str().as_bytes().len();
     if length > SOCKET_PATH_LIMIT {
         return Err(ClusterError::SocketPathTooLong { path: longest, length, limit: SOCKET_PATH_LIMIT });
     }
     tempfile::Builder::new()
-        .prefix(PREFIX)
+        .prefix(&prefix)
         .rand_bytes(RANDOM_LETTERS)
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir_in(&parent)

@@ -31,13 +31,13 @@ pub(super) fn write_owner(dir: &Path) -> Result<(), ClusterError> {
 }
 
 /// What the name of a directory of this process holds, so that one without an owner's file can be told too:
-/// `1a2b3c4d-4711-`, a hash of the place and the process number.
+/// `1a2b-4711-`, a hash of the place and the process number, short because a socket's path must be.
 pub(super) fn owner_in_name() -> String {
     format!("{}-{}-", place_hash(), std::process::id())
 }
 
 fn place_hash() -> String {
-    hex::encode(&Sha256::digest(process::place())[..4])
+    hex::encode(&Sha256::digest(process::place())[..2])
 }
 
 /// Whether the name says that a process of this place made it, and there is no such process any more.
