@@ -2,12 +2,18 @@
 //!
 //! The same code runs in production and in the shadow, so that what was rehearsed is what is applied.
 
+mod commit;
+mod outside;
+
 use std::time::{Duration, Instant};
 
-use super::concurrent_index::{concurrent_index, drop_own_invalid_index, index_is_done, invalid_indexes};
-use super::ledger::{self, StepRecord, StepState};
+use super::ledger::{self, StepRecord};
 use super::{ConnectionSpec, DatabaseError, Session, Tracer, quote_literal};
 use crate::migration::{Direction, Migration, PlanStep, Section, Statement};
+
+use commit::commit;
+pub(super) use commit::outcome_of;
+use outside::run_outside;
 
 /// Limits under which a migration runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,140 +301,4 @@ fn located(migration: &Migration, statement: &Statement, source: tokio_postgres:
     let source = DatabaseError::from(source);
     let line = source.position.map_or(statement.line, |position| statement.line_of_offset(position));
     ExecuteError::Statement { file: migration.path.display().to_string(), line, source: Box::new(source) }
-}
-
-/// COMMIT, and when the connection is lost there: what the server says of the transaction.
-async fn commit(
-    session: &Session,
-    spec: &ConnectionSpec,
-    migration: &Migration,
-    xact: &str,
-) -> Result<(), ExecuteError> {
-    let Err(error) = session.batch_execute("COMMIT").await else { return Ok(()) };
-    let error = DatabaseError::from(error);
-    if !error.is_connection_lost() && !session.is_closed() {
-        // A deferred constraint, for instance: the server has rolled the transaction back.
-        return Err(ExecuteError::Statement {
-            file: migration.path.display().to_string(),
-            line: migration.up.statements.last().map_or(1, |statement| statement.line),
-            source: Box::new(error),
-        });
-    }
-    match outcome_of(spec, xact).await {
-        Some(true) => Ok(()),
-        Some(false) => Err(ExecuteError::Database(error)),
-        None => Err(ExecuteError::UnknownCommit { migration: migration.id.to_string(), source: Box::new(error) }),
-    }
-}
-
-/// Whether a transaction committed, asked over a new connection until it is no longer in progress. Read at once the
-/// ledger was empty and the row appeared later, so the transaction's status comes first.
-pub(super) async fn outcome_of(spec: &ConnectionSpec, xact: &str) -> Option<bool> {
-    for attempt in 0..60_u32 {
-        tokio::time::sleep(backoff(attempt.min(4))).await;
-        let Ok(again) = spec.connect("safe-migrate commit check").await else { continue };
-        let Ok(row) = again.query_one("SELECT pg_catalog.pg_xact_status($1::text::xid8)", &[&xact]).await else {
-            continue;
-        };
-        match row.get::<_, Option<String>>(0).as_deref() {
-            Some("committed") => return Some(true),
-            Some("aborted") => return Some(false),
-            _ => {}
-        }
-    }
-    None
-}
-
-async fn run_outside(
-    session: &Session,
-    step: &PlanStep,
-    section: &Section,
-    context: RunContext<'_>,
-) -> Result<Vec<StatementTrace>, ExecuteError> {
-    if let Some(tracer) = context.tracer {
-        tracer.begin(session, section).await?;
-    }
-    session.batch_execute(&limits("SET", context.options)).await.map_err(DatabaseError::from)?;
-    let mut trace = Vec::with_capacity(section.statements.len());
-    let first = resume_at(session, step, section, context.journal).await?;
-    for (index, statement) in section.statements.iter().enumerate().skip(first) {
-        journal(session, step, context.run_id, index, StepState::Started).await?;
-        let invalid_before = invalid_indexes(session).await?;
-        match run_statement(session, &step.migration, statement, context.tracer).await {
-            Ok(one) => trace.push(one),
-            Err(ExecuteError::Statement { file, line, source }) => {
-                if !source.is_connection_lost() && !session.is_closed() {
-                    drop_own_invalid_index(session, statement, &invalid_before).await?;
-                    journal(session, step, context.run_id, index, StepState::Failed).await?;
-                }
-                return Err(ExecuteError::Step { file, line, done: index, source });
-            }
-            Err(error) => return Err(error),
-        }
-        journal(session, step, context.run_id, index, StepState::Done).await?;
-    }
-    session.batch_execute("BEGIN; RESET SESSION AUTHORIZATION; RESET ROLE").await.map_err(DatabaseError::from)?;
-    record(session, step, context.run_id).await?;
-    ledger::close_journal(session, &step.migration.id).await?;
-    session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
-    if let Some(tracer) = context.tracer {
-        tracer.committed(session).await?;
-    }
-    Ok(trace)
-}
-
-async fn journal(
-    session: &Session,
-    step: &PlanStep,
-    run_id: &str,
-    index: usize,
-    state: StepState,
-) -> Result<(), DatabaseError> {
-    StepRecord {
-        run_id: run_id.to_owned(),
-        app: step.migration.id.app.clone(),
-        name: step.migration.id.name.clone(),
-        direction: direction_name(step.direction).to_owned(),
-        statement: i32::try_from(index).unwrap_or(i32::MAX),
-        state,
-    }
-    .write(session)
-    .await
-}
-
-fn direction_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Apply => "up",
-        Direction::Rollback => "down",
-    }
-}
-
-/// The statement at which a section goes on: after those that the last unfinished run of it did.
-async fn resume_at(
-    session: &Session,
-    step: &PlanStep,
-    section: &Section,
-    journal: &[StepRecord],
-) -> Result<usize, ExecuteError> {
-    let id = &step.migration.id;
-    let Some(last) = journal.iter().rev().find(|row| row.app == id.app && row.name == id.name) else { return Ok(0) };
-    if last.direction != direction_name(step.direction) {
-        return Ok(0);
-    }
-    let index = usize::try_from(last.statement).unwrap_or_default();
-    match last.state {
-        StepState::Recorded => Ok(0),
-        StepState::Done => Ok(index + 1),
-        StepState::Failed => Ok(index),
-        StepState::Started => {
-            let Some(statement) = section.statements.get(index) else { return Ok(0) };
-            if concurrent_index(statement).is_none_or(|index| index.name.is_none()) {
-                return Err(ExecuteError::Unclear {
-                    file: step.migration.path.display().to_string(),
-                    line: statement.line,
-                });
-            }
-            Ok(if index_is_done(session, statement).await? { index + 1 } else { index })
-        }
-    }
 }
