@@ -30,6 +30,7 @@ mod promise_02_snapshots_restore;
 mod promise_03_shadow_is_private;
 mod promise_04_rehearsed_is_applied;
 mod promise_05_known_state;
+mod promise_05_unknown_commit;
 mod promise_06_restore_destroys_nothing;
 mod promise_07_one_run_at_a_time;
 mod promise_08_killed_at_any_instant;
