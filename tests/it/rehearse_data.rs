@@ -194,7 +194,8 @@ fn rehearse_data_shows_values_under_samples_only_and_stores_none() {
     for (key, bytes) in scene.store.objects() {
         if key.starts_with("rehearsals/") {
             let stored = String::from_utf8_lossy(&bytes).into_owned();
-            assert!(stored.contains("changed with its type") && !stored.contains("isombe"), "{stored}");
+            let tells = key.contains("/report.") == stored.contains("changed with its type");
+            assert!(tells && !stored.contains("isombe"), "{key}: {stored}");
         }
     }
 }

@@ -87,7 +87,7 @@ CREATE INDEX ON second (a);
 ";
 const PARALLEL: &str = "-- migrate:up
 CREATE INDEX by_a ON large (a);
-SELECT count(*) FROM large WHERE b > 3;
+SELECT count(*) FROM large WHERE c <> '';
 ";
 const CONCURRENT: &str = "-- migrate:up transaction:false
 CREATE INDEX CONCURRENTLY by_b_now ON large (b);
