@@ -115,9 +115,7 @@ impl Shadow {
         Ok((shadow, proof))
     }
 
-    /// The same without rows and without a schema: with production's roles and settings, for [`read_normal`].
-    ///
-    /// [`read_normal`]: super::schema_reading::read_normal
+    /// The same without rows and without a schema: with production's roles and settings, for `read_normal`.
     pub async fn empty(project: &Project, programs: &Programs, reader: &SnapshotReader) -> Result<Self, Error> {
         match &project.shadow_server {
             None => Self::start(project, programs, reader).await,
