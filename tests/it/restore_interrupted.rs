@@ -93,7 +93,11 @@ fn restore_goes_on_after_the_server_crashed() {
         "SELECT pid FROM pg_stat_activity WHERE datname LIKE '{}_restored_%' AND state = 'active' LIMIT 1",
         scene.database.name()
     );
-    signal("KILL", cluster.query("postgres", &worker).parse().unwrap());
+    let mut active = cluster.query("postgres", &worker);
+    while active.is_empty() {
+        active = cluster.query("postgres", &worker);
+    }
+    signal("KILL", active.parse().unwrap());
     let output = ended(&scene, child, 1);
     assert!(output.stderr.contains("the next restore drops it"), "{}", output.stderr);
     let deadline = Instant::now() + Duration::from_secs(30);
