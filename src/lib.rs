@@ -27,6 +27,7 @@
 //! | [`migration`], [`schema`] | files, graph, plan; entries, fingerprint, difference (pure) | |
 
 pub mod cli;
+pub mod fault;
 pub mod lint;
 pub mod migration;
 pub mod postgres;

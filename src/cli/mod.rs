@@ -36,6 +36,8 @@ use crate::workflow::Operator;
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "faults")]
+    let _failpoints = crate::fault::setup();
     let words = environment::command_line();
     let environment = Environment::read();
     let code = match Arguments::try_parse_from(&words) {

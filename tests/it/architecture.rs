@@ -7,15 +7,16 @@ use regex::Regex;
 
 /// Each layer and those it may use besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("cli", &["workflow", "lint", "report", "snapshot", "store", "postgres", "migration", "schema"]),
-    ("workflow", &["lint", "report", "snapshot", "store", "postgres", "migration", "schema"]),
+    ("cli", &["workflow", "lint", "report", "snapshot", "store", "postgres", "migration", "schema", "fault"]),
+    ("workflow", &["lint", "report", "snapshot", "store", "postgres", "migration", "schema", "fault"]),
     ("lint", &["migration", "schema"]),
     ("report", &["migration", "schema"]),
-    ("snapshot", &["store", "migration", "schema"]),
-    ("store", &["migration", "schema"]),
-    ("postgres", &["migration", "schema"]),
+    ("snapshot", &["store", "migration", "schema", "fault"]),
+    ("store", &["migration", "schema", "fault"]),
+    ("postgres", &["migration", "schema", "fault"]),
     ("migration", &[]),
     ("schema", &[]),
+    ("fault", &[]),
 ];
 
 /// Crates (by the beginning of the name) that only one layer may name.

@@ -98,7 +98,7 @@ fn the_ledger_is_of_a_newer_version() {
     $ safe-migrate apply --yes
     exit 1
     --- stderr
-    error: the ledger of this database has version 99; this program knows versions up to 2
+    error: the ledger of this database has version 99; this program knows versions up to 3
     production: unchanged
     hint: use the newer safe-migrate that wrote it
     ");

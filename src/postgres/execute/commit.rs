@@ -11,6 +11,7 @@ pub(super) async fn commit(
     migration: &Migration,
     xact: &str,
 ) -> Result<(), ExecuteError> {
+    crate::fault::point("migration.before-commit");
     let Err(error) = session.batch_execute("COMMIT").await else { return Ok(()) };
     let error = DatabaseError::from(error);
     if !error.is_connection_lost() && !session.is_closed() {

@@ -14,7 +14,7 @@ pub use recovery::{RecoveryRecord, recoveries};
 pub use run::{RunRecord, StepRecord, StepState, SwappedDatabases};
 
 /// The ledger's version that this program writes.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 const CREATE: &str = "
     CREATE SCHEMA safe_migrate;
@@ -139,7 +139,16 @@ async fn applied(session: &Session) -> Result<Vec<AppliedMigration>, LedgerError
 }
 
 /// What each version after the first adds, the second version first.
-const UPGRADES: &[&str] = &[recovery::UPGRADE];
+const UPGRADES: &[&str] = &[recovery::UPGRADE, THIRD];
+
+/// Who runs now, the schema that the last run left (for a readable drift), and where a batched statement stands.
+const THIRD: &str = "
+    CREATE TABLE safe_migrate.lease (
+        run_id text PRIMARY KEY, command text NOT NULL, actor text NOT NULL, host text NOT NULL, backend int NOT NULL,
+        taken_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp());
+    CREATE TABLE safe_migrate.schema (run_id text PRIMARY KEY, text text NOT NULL);
+    ALTER TABLE safe_migrate.step ADD COLUMN place text, ADD COLUMN rows_done bigint;
+    INSERT INTO safe_migrate.version (version) VALUES (3);";
 
 /// Makes the ledger when there is none, and brings an older one to this program's version, each version in a
 /// transaction of its own.

@@ -29,6 +29,11 @@ pub struct Output {
     pub stderr: String,
 }
 
+/// The binary under test: the one that cargo built for the tests, or the one that a negative control names.
+fn binary() -> OsString {
+    std::env::var_os("SAFE_MIGRATE_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_safe-migrate").into())
+}
+
 impl Project {
     /// No migrations and an empty configuration.
     pub fn empty() -> Project {
@@ -112,7 +117,7 @@ impl Project {
     /// The binary with these arguments, in the project, in an environment of PATH, HOME, TMPDIR, the language and what
     /// was [`set`](Project::set): for tests that add to it, talk to it or kill it.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = clean_command(env!("CARGO_BIN_EXE_safe-migrate"));
+        let mut command = clean_command(binary());
         command
             .args(arguments)
             .current_dir(self.directory())
@@ -121,6 +126,7 @@ impl Project {
             .env("HOME", self.home())
             .env("TMPDIR", std::env::temp_dir())
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(std::env::var_os("FAILPOINTS").map(|points| ("FAILPOINTS", points)))
             .stdin(Stdio::null());
         command
     }
