@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
 
 use super::output::write_note;
-use super::redact::redact;
+use crate::report::redact;
 
 /// Turns logging on for `-v` (debug) and `-vv` (trace). Other crates stay silent: some of them log what they send.
 pub(crate) fn start(verbosity: u8, color: bool) {

@@ -13,7 +13,6 @@ mod logging;
 mod operator;
 mod output;
 mod project;
-mod redact;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -141,7 +140,7 @@ fn explain(error: &clap::Error, words: &[OsString], environment: &Environment) -
         return output::write_data(text.as_bytes()).map_or(1, |()| 0);
     }
     // A connection string in the wrong place is quoted by clap.
-    output::write_note(&redact::redact(&text));
+    output::write_note(&crate::report::redact(&text));
     if words.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
         let result = Err(match error.kind() {
             ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => usage_error("a command is missing"),

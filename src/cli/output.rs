@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value, json};
 
 use super::error::CliError;
-use super::redact::redact;
+use crate::report::redact;
 
 /// The version of the JSON document.
 const SCHEMA: u32 = 1;

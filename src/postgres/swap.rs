@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::kept::KeptDatabase;
 use super::{DatabaseError, Mark, ReplaceError, Session, quote_identifier};
+use crate::fault;
 
 /// The server's own limit for other sessions to go away is five seconds for each rename; this is how often it is tried.
 const TRIES: u32 = 3;
@@ -79,7 +80,13 @@ impl Swap<'_> {
         if now != Some(self.incoming_oid) || kept != self.live_oid {
             return Err(ReplaceError::Changed { database: self.live.to_owned() });
         }
-        Ok(session.batch_execute("COMMIT").await?)
+        fault::point("swap.before-commit");
+        session.batch_execute("COMMIT").await?;
+        fault::point("swap.committed");
+        if fault::is_off("off.keep-old") {
+            session.batch_execute(&format!("DROP DATABASE {}", quote_identifier(self.kept))).await?;
+        }
+        Ok(())
     }
 
     /// Whether the names are swapped, asked on a new session when the one that swapped (`backend`) was lost: waits until

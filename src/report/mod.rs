@@ -6,6 +6,7 @@ mod finding;
 mod format;
 mod html;
 mod markdown;
+mod redact;
 pub mod rehearsal;
 mod rehearsal_effect;
 #[cfg(test)]
@@ -22,4 +23,5 @@ pub use finding::{Evidence, FindingLevel, FindingReport};
 pub use format::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};
 pub use html::page as html_page;
 pub use markdown::markdown;
+pub use redact::{redact, strip_password};
 pub use sarif::sarif;

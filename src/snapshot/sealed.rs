@@ -4,6 +4,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{FORMAT_VERSION, Manifest, SnapshotError, SnapshotId};
+use crate::fault;
 
 /// What every version of the format begins with, whatever else changes.
 #[derive(Deserialize)]
@@ -26,7 +27,7 @@ pub(super) fn unseal(id: &SnapshotId, bytes: &[u8]) -> Result<Manifest, Snapshot
         serde_json::from_slice(bytes).map_err(|error| damaged(format!("it cannot be read: {error}")))?;
     let whole = is_whole(bytes);
     refuse_newer(id, &header, whole)?;
-    if !whole {
+    if !whole && !fault::is_off("off.manifest-seal") {
         return Err(damaged("its checksum does not fit its text; it was changed after it was written".to_owned()));
     }
     let manifest: Manifest =

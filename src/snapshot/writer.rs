@@ -9,9 +9,12 @@ use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
+use crate::fault;
 use crate::store::{Store, StoreError};
 
-use super::{Blob, CHUNK_SIZE, ChunkId, FORMAT_VERSION, Level, Manifest, SnapshotError, Totals, VerifiedSnapshot};
+use super::{
+    Blob, CHUNK_SIZE, ChunkId, FORMAT_VERSION, Level, Manifest, SnapshotError, SnapshotId, Totals, VerifiedSnapshot,
+};
 use super::{chunk, sealed};
 
 /// How many chunks are asked for at once when they are checked before the manifest is written.
@@ -116,6 +119,12 @@ impl SnapshotWriter {
             move || ChunkId::of(&raw)
         })
         .await?;
+        if fault::is_off("off.manifest-last") {
+            self.shared
+                .store
+                .put(&SnapshotId::generate(time::OffsetDateTime::now_utc()).manifest_key(), Bytes::new())
+                .await?;
+        }
         let cell = lock(&self.shared.chunks).entry(id).or_default().clone();
         cell.get_or_try_init(|| self.store_chunk(id, raw)).await?;
         Ok(id)
@@ -182,8 +191,10 @@ impl SnapshotWriter {
         if matches!(store.size(&key).await, Ok(Some(_))) {
             return Err(refused("a snapshot of this id exists".to_owned()));
         }
+        fault::point("snapshot.before-manifest");
         let bytes = Bytes::from(sealed::seal(&manifest).map_err(|error| refused(error.to_string()))?);
         store.put(&key, bytes.clone()).await?;
+        fault::point("snapshot.manifest-written");
         let read_back = store.get(&key).await?;
         if read_back != bytes || sealed::unseal(&manifest.id, &read_back)? != manifest {
             let reason = "it reads back otherwise than it was written".to_owned();

@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::postgres::RunRecord;
+use crate::report::redact;
 use crate::snapshot::SnapshotId;
 use crate::store::{ObjectKey, Store};
 
@@ -35,7 +36,7 @@ pub fn start(project: &Project, command: &str) -> RunRecord {
 pub fn finish(record: &mut RunRecord, outcome: &str, error: Option<&Error>) {
     record.finished_at = Some(OffsetDateTime::now_utc());
     record.outcome = Some(outcome.to_owned());
-    record.error = error.map(ToString::to_string);
+    record.error = error.map(|error| redact(&error.to_string()));
 }
 
 /// Writes `runs/<id>.json`. The source stands beside the record, because one store serves several databases.

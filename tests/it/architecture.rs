@@ -10,7 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["workflow", "lint", "report", "snapshot", "store", "postgres", "migration", "schema", "fault"]),
     ("workflow", &["lint", "report", "snapshot", "store", "postgres", "migration", "schema", "fault"]),
     ("lint", &["migration", "schema"]),
-    ("report", &["migration", "schema"]),
+    ("report", &["migration", "schema", "fault"]),
     ("snapshot", &["store", "migration", "schema", "fault"]),
     ("store", &["migration", "schema", "fault"]),
     ("postgres", &["migration", "schema", "fault"]),

@@ -25,6 +25,7 @@ mod fidelity;
 mod fingerprint;
 mod kept_formats;
 mod lint_measured;
+mod negative_controls;
 mod promise_01_snapshot_first;
 mod promise_02_snapshots_restore;
 mod promise_03_shadow_is_private;

@@ -57,6 +57,21 @@ fn promise_02_a_flipped_byte_in_any_object_is_found_and_no_database_is_left() {
     scene.run(0, &["restore", &id, "--in-place", "--yes"]);
 }
 
+/// JSON that reads well and says something else: only the seal can tell.
+#[test]
+fn promise_02_a_manifest_that_was_edited_is_damage() {
+    let scene = Scene::dusangire(Version::V15);
+    let id = scene.take_snapshot();
+    let path = scene.store.directory().join(format!("snapshots/{id}/manifest.json"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let edited = text.replace("\"command\": \"snapshot create\"", "\"command\": \"apply menu\"");
+    assert_ne!(text, edited, "{text}");
+    std::fs::write(&path, edited).unwrap();
+    let databases = scene.databases();
+    scene.run(6, &["restore", &id, "--to", &format!("{}_copy", scene.database.name()), "--yes"]);
+    assert_eq!(scene.databases(), databases);
+}
+
 fn flipped(bytes: &[u8]) -> Vec<u8> {
     let mut damaged = bytes.to_vec();
     let middle = damaged.len() / 2;

@@ -1,7 +1,10 @@
 //! P3: a rehearsal runs on data restored from a snapshot and never reaches production.
 
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crate::rehearse_never_production::{Production, ours, shadow_server};
 use crate::support::{Project, TestCluster, TestStore, Version};
 
 const MARKER: &str = "-- migrate:up
@@ -56,4 +59,39 @@ fn promise_03_a_rehearsal_sends_nothing_to_production() {
 #[test]
 fn promise_03_a_rehearsal_sends_nothing_to_production_18() {
     rehearsal_leaves_production_alone(Version::V18);
+}
+
+/// On a server that somebody named, where others have databases too: what does not carry the mark is not dropped, not
+/// even a database that this very run made.
+#[test]
+fn promise_03_a_database_that_lost_the_mark_is_not_dropped() {
+    let production = Production::new(Version::V15);
+    let shadow = shadow_server(Version::V15);
+    production.shadow_on(&shadow.url("postgres"));
+    let project = &production.scene.project;
+    project.write_migration(
+        "kitchen",
+        "0001_marker",
+        "-- migrate:up\nSELECT pg_sleep(3);\n-- migrate:down\nSELECT 1;\n",
+    );
+
+    let mut run = project.command(&["rehearse", "--snapshot", &production.snapshot]);
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND pid <> pg_backend_pid()";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while shadow.query("postgres", asleep) != "1" {
+        if run.try_wait().unwrap().is_some() || Instant::now() > deadline {
+            panic!("it never slept: {:?}", run.wait_with_output().unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let unmarked = ours(&shadow);
+    for name in unmarked.lines() {
+        shadow.sql("postgres", &format!("ALTER DATABASE {name} RESET safe_migrate.mark"));
+    }
+    let output = run.wait_with_output().unwrap();
+    let words = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let left = ours(&shadow);
+    assert!(!unmarked.is_empty() && unmarked.lines().all(|name| left.contains(name)), "{unmarked}: {left}: {words}");
+    assert!(!output.status.success() && words.contains("mark"), "{words}");
 }

@@ -55,3 +55,24 @@ fn promise_09_a_failed_login_does_not_repeat_the_password() {
         assert!(!format!("{}{}", output.stdout, output.stderr).contains(wrong), "{}{}", output.stdout, output.stderr);
     }
 }
+
+/// A migration's own words may hold what nobody should keep: the terminal, the ledger, the run's record and the report
+/// of the rehearsal have it masked.
+#[test]
+fn promise_09_a_password_in_the_servers_message_is_masked() {
+    let scene = Scene::empty(Version::V15);
+    let text = "-- migrate:up\nDO $$ BEGIN
+        RAISE EXCEPTION 'cannot reach %', 'postgres://app:' || 'hunter2' || '@db/menu'; END $$;\n";
+    scene.project.write_migration("app", "0001_far", text);
+    for arguments in [vec!["apply", "--yes"], vec!["apply", "--yes", "--skip-rehearsal", "test", "--json"]] {
+        let output = scene.project.run(&arguments);
+        let words = format!("{}{}", output.stdout, output.stderr);
+        assert!(words.contains("cannot reach postgres://app:") && !words.contains("hunter2@"), "{words}");
+    }
+    assert_eq!(scene.database.query("SELECT count(*) FROM safe_migrate.run WHERE error ~ 'cannot reach'"), "1");
+    assert_eq!(scene.database.query("SELECT count(*) FROM safe_migrate.run WHERE error ~ 'hunter2'"), "0");
+    for (key, bytes) in scene.store.objects() {
+        let bytes = if key.starts_with("chunks/") { zstd::decode_all(&bytes[..]).unwrap() } else { bytes };
+        assert!(!String::from_utf8_lossy(&bytes).contains("hunter2@"), "{key}");
+    }
+}

@@ -22,13 +22,13 @@ fn make_role(cluster: &TestCluster) {
 }
 
 /// Production on a server of its own, one migration pending, one snapshot.
-struct Production {
-    scene: Scene,
-    snapshot: String,
+pub struct Production {
+    pub scene: Scene,
+    pub snapshot: String,
 }
 
 impl Production {
-    fn new(version: Version) -> Production {
+    pub fn new(version: Version) -> Production {
         let cluster = Arc::new(TestCluster::start(version, &["autovacuum=off"]));
         make_role(&cluster);
         let scene = Scene::on(&cluster);
@@ -50,7 +50,7 @@ impl Production {
         self.scene.project.configure(&text);
     }
 
-    fn shadow_on(&self, url: &str) {
+    pub fn shadow_on(&self, url: &str) {
         let file = self.scene.project.directory().join("safe-migrate.toml");
         let text = std::fs::read_to_string(file).unwrap();
         let lines = text.lines().filter(|line| !line.contains("# the shadow"));
@@ -96,12 +96,12 @@ fn state(cluster: &TestCluster, database: &str) -> String {
 }
 
 /// Databases of ours on a server.
-fn ours(cluster: &TestCluster) -> String {
+pub fn ours(cluster: &TestCluster) -> String {
     cluster.query("postgres", "SELECT datname FROM pg_database WHERE datname ~ '^safe_migrate'")
 }
 
 /// A shadow server with production's roles.
-fn shadow_server(version: Version) -> TestCluster {
+pub fn shadow_server(version: Version) -> TestCluster {
     let cluster = TestCluster::start(version, &["autovacuum=off"]);
     make_role(&cluster);
     cluster

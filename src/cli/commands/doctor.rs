@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::cli::redact::redact;
+use crate::report::redact;
 use crate::workflow::doctor::{self, Check, CheckState, Configuration};
 
 /// Check that everything is in place

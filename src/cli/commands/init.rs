@@ -11,8 +11,8 @@ use crate::cli::config::{DEFAULT_MIGRATIONS, FILE_NAME, Settings, render_templat
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::cli::redact::{redact, strip_password};
 use crate::postgres::{Ledger, catalog};
+use crate::report::{redact, strip_password};
 use crate::workflow::{Error, Operator};
 
 /// Variables of libpq that say which database is meant; without one of them nothing is connected to by chance.

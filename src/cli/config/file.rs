@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::policy::PolicySection;
 use super::quantity;
 use crate::cli::error::CliError;
-use crate::cli::redact::redact;
+use crate::report::redact;
 
 /// The whole file. Every key is optional; an unknown one is an error.
 #[derive(Debug, Default, Deserialize)]

@@ -20,8 +20,8 @@ pub(crate) use self::template::{Settings, render_template};
 use super::arguments::GlobalArguments;
 use super::environment::Environment;
 use super::error::CliError;
-use super::redact::strip_password;
 use crate::lint::Policy;
+use crate::report::strip_password;
 
 /// Where the default store lies, below the directory of the configuration file.
 pub(crate) const DEFAULT_STORE: &str = ".safe-migrate/store";

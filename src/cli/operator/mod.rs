@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::interrupt::Interrupt;
-use super::redact::redact;
+use crate::report::redact;
 use crate::report::{format_bytes, format_duration};
 use crate::workflow::{Confirmation, Operator, Unit};
 

@@ -162,7 +162,7 @@ async fn reset(session: &Session) -> Result<(), DatabaseError> {
 /// a crash, also where the server is set to lose the last commits.
 pub async fn keep_session(session: &Session) -> Result<(), DatabaseError> {
     session.batch_execute("SET synchronous_commit = on").await?;
-    if session.server_version_num() >= 140_000 {
+    if session.server_version_num() >= 140_000 && !crate::fault::is_off("off.dead-client-noticed") {
         session.batch_execute("SET idle_session_timeout = 0; SET client_connection_check_interval = '2s'").await?;
     }
     Ok(())

@@ -7,6 +7,7 @@ mod verify;
 
 use std::time::Duration;
 
+use crate::fault;
 use crate::migration::{Check, Direction, Plan, load_checks};
 use crate::postgres::{RunLock, RunRecord, Session, catalog, keep_session};
 use crate::report::format_things;
@@ -232,6 +233,9 @@ impl Run<'_> {
             }
             SnapshotChoice::Id(id) => Some(self.usable_snapshot(id).await?),
             SnapshotChoice::MaxAge(age) => self.recent_snapshot(*age).await?,
+            SnapshotChoice::New if fault::is_off("off.snapshot-first") => {
+                return Ok(SnapshotEvidence::Skipped("off".to_owned()));
+            }
             SnapshotChoice::New => None,
         };
         if let Some(id) = chosen {

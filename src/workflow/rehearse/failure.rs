@@ -2,16 +2,17 @@
 
 use crate::migration::PlanStep;
 use crate::postgres::ExecuteError;
+use crate::report::redact;
 use crate::report::rehearsal::{FailedAt, shorten};
 
 use super::super::Error;
 
 /// What failed; a statement's error names the file already.
 pub fn failure(step: &PlanStep, error: &Error) -> String {
-    match error {
+    redact(&match error {
         Error::Execute(ExecuteError::Statement { .. } | ExecuteError::Step { .. }) => error.to_string(),
         _ => format!("{}: {error}", step.migration.id),
-    }
+    })
 }
 
 /// Where it failed.
