@@ -6,6 +6,7 @@ pub mod blockers;
 mod capabilities;
 pub mod catalog;
 pub mod check_query;
+mod clock;
 mod concurrent_index;
 mod connection;
 pub mod contents;
@@ -52,6 +53,7 @@ pub use programs::{ProgramError, ProgramVersion, Programs};
 
 pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};
 pub use archive_entries::ArchiveEntry;
+pub use clock::ServerClock;
 pub use database::ReplaceError;
 pub use execute::{ExecuteError, ExecuteOptions, RunContext, StatementTrace, keep_session, run_step};
 pub use exported_snapshot::{ExportError, ExportedSnapshot};

@@ -125,6 +125,7 @@ mod tests {
             bypass: None,
             error: None,
             swap: None,
+            clock: crate::postgres::ServerClock::default(),
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::lint::Policy;
 use crate::postgres::{
-    ConnectionError, ConnectionSpec, Environment, ExecuteOptions, Programs, ServerIdentity, Session, is_behind_pooler,
+    ConnectionError, ConnectionSpec, Environment, ExecuteOptions, Programs, ServerClock, ServerIdentity, Session,
+    is_behind_pooler,
 };
 use crate::store::{Store, StoreSettings};
 
@@ -79,6 +80,8 @@ pub struct Server {
     pub identity: ServerIdentity,
     /// Programs of the server's major version.
     pub programs: Programs,
+    /// What it is there now.
+    pub clock: ServerClock,
 }
 
 impl Project {
@@ -93,7 +96,8 @@ impl Project {
         let identity = ServerIdentity::read(&maintenance).await?;
         let programs = self.programs(identity.major())?;
         programs.check_not_older_than(identity.version_num)?;
-        Ok(Server { maintenance, identity, programs })
+        let clock = ServerClock::read(&maintenance).await?;
+        Ok(Server { maintenance, identity, programs, clock })
     }
 
     /// A session on the maintenance database; `template1` where `postgres` was dropped.

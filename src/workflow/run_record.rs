@@ -1,17 +1,16 @@
 //! The record of a run, in the ledger and in the store: a restore swaps the ledger too, so the store has its own copy.
 
-use time::OffsetDateTime;
-
-use crate::postgres::RunRecord;
+use crate::postgres::{RunRecord, ServerClock};
 use crate::report::redact;
 use crate::snapshot::SnapshotId;
 use crate::store::{ObjectKey, Store};
 
 use super::{Error, Operator, Project};
 
-/// A new record; its id sorts by time like a snapshot's.
-pub fn start(project: &Project, command: &str) -> RunRecord {
-    let started_at = OffsetDateTime::now_utc();
+/// A new record; its id sorts by time like a snapshot's. Dated by the server's clock: the runs of one database may come
+/// from machines whose clocks differ.
+pub fn start(project: &Project, command: &str, clock: ServerClock) -> RunRecord {
+    let started_at = clock.now();
     RunRecord {
         id: SnapshotId::generate(started_at).to_string(),
         command: command.to_owned(),
@@ -29,12 +28,13 @@ pub fn start(project: &Project, command: &str) -> RunRecord {
         bypass: None,
         error: None,
         swap: None,
+        clock,
     }
 }
 
 /// Closes a record.
 pub fn finish(record: &mut RunRecord, outcome: &str, error: Option<&Error>) {
-    record.finished_at = Some(OffsetDateTime::now_utc());
+    record.finished_at = Some(record.clock.now());
     record.outcome = Some(outcome.to_owned());
     record.error = error.map(|error| redact(&error.to_string()));
 }

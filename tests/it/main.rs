@@ -21,6 +21,7 @@ mod cli_snapshot_export;
 mod cli_snapshot_verify;
 mod cli_store;
 mod damage;
+mod faults;
 mod fidelity;
 mod fingerprint;
 mod kept_formats;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// The binary with the feature, where `scripts/test` puts it.
-fn faulty_binary() -> PathBuf {
+pub fn faulty_binary() -> PathBuf {
     let plain = PathBuf::from(env!("CARGO_BIN_EXE_safe-migrate"));
     let binary = plain.with_file_name("safe-migrate-faults");
     let made =

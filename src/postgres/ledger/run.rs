@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::super::{DatabaseError, Session};
+use super::super::{DatabaseError, ServerClock, Session};
 use super::LedgerError;
 
 /// The databases whose names a run swapped. Only the store keeps this; the server has its own evidence
@@ -58,6 +58,9 @@ pub struct RunRecord {
     /// The databases that changed their names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<SwappedDatabases>,
+    /// The clock that dates it while it runs.
+    #[serde(skip)]
+    pub clock: ServerClock,
 }
 
 impl RunRecord {
@@ -160,15 +163,15 @@ impl StepRecord {
     }
 }
 
-pub(super) async fn read_all(session: &Session) -> Result<Vec<RunRecord>, LedgerError> {
-    let rows = session
-        .query(
-            "SELECT id, command, actor, host, version, started_at, finished_at, outcome, plan_hash, snapshot_id,
+/// Reads the runs of a ledger of this version, oldest first.
+pub(super) async fn read_all(session: &Session, version: i32) -> Result<Vec<RunRecord>, LedgerError> {
+    let order = if version >= 3 { "number" } else { "started_at, id" };
+    let sql = format!(
+        "SELECT id, command, actor, host, version, started_at, finished_at, outcome, plan_hash, snapshot_id,
                     rehearsal_id, fingerprint_before, fingerprint_after, bypass, error
-               FROM safe_migrate.run ORDER BY started_at, id",
-            &[],
-        )
-        .await?;
+               FROM safe_migrate.run ORDER BY {order}"
+    );
+    let rows = session.query(&sql, &[]).await?;
     Ok(rows
         .iter()
         .map(|row| RunRecord {
@@ -188,6 +191,7 @@ pub(super) async fn read_all(session: &Session) -> Result<Vec<RunRecord>, Ledger
             bypass: row.get(13),
             error: row.get(14),
             swap: None,
+            clock: ServerClock::default(),
         })
         .collect())
 }

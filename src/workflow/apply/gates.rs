@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
-
 use crate::lint::Level;
 use crate::migration::Direction;
 use crate::postgres::{Ledger, catalog};
@@ -91,10 +89,12 @@ impl Run<'_> {
             (details.source == self.project.source).then(|| (summary.id.clone(), details.started_at))
         });
         let Some((id, taken)) = newest else { return Ok(None) };
-        let old = OffsetDateTime::now_utc() - taken;
-        if old > age {
-            let old = format_duration(old.unsigned_abs());
-            self.operator.step(&format!("the newest snapshot is {old} old; taking a new one"));
+        let old = self.prepared.server.clock.now() - taken;
+        // One that seems to be of the future was dated by another clock: how old it is cannot be known.
+        if old > age || old.is_negative() {
+            let is = if old.is_negative() { "dated in the future by" } else { "old:" };
+            let by = format_duration(old.unsigned_abs());
+            self.operator.step(&format!("the newest snapshot is {is} {by}; taking a new one"));
             return Ok(None);
         }
         Ok(Some(self.usable_snapshot(&id).await?))

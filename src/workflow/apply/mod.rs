@@ -137,7 +137,7 @@ pub async fn apply(
     }
     interrupt.check()?;
     let store = project.open_or_create_store().await?;
-    let mut record = run_record::start(project, &request.command);
+    let mut record = run_record::start(project, &request.command, prepared.server.clock);
     record.plan_hash = Some(prepared.plan.hash().to_string());
     let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt };
     // Before the snapshot, which may take long: a receipt that is refused is refused at once.

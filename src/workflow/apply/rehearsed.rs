@@ -36,6 +36,7 @@ impl Run<'_> {
             server_major: server.identity.major(),
             pg_dump: server.programs.version().to_string(),
             max_age: self.project.max_age,
+            now: server.clock.now(),
         };
         match &self.request.rehearsal {
             RehearsalChoice::New | RehearsalChoice::Skip(_) => Ok(None),

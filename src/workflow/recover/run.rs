@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::postgres::ledger::{self, RecoveryRecord};
 use crate::postgres::recovery::{self, Outcome};
-use crate::postgres::{Ledger, RunRecord};
+use crate::postgres::{Ledger, RunRecord, ServerClock};
 use crate::schema::FingerprintRecord;
 
 use super::super::schema_reading::read_raw;
@@ -76,7 +76,8 @@ impl Job {
 
 /// Carries a job out as a run.
 pub(super) async fn carry_out(work: &Work<'_>, job: Job) -> Result<PartDone, Error> {
-    let mut run = run_record::start(work.ground.project, &work.request.command);
+    let mut run =
+        run_record::start(work.ground.project, &work.request.command, ServerClock::read(&work.ground.live).await?);
     run.snapshot_id = Some(work.request.snapshot.to_string());
     as_run(work.ground, Some(work), run, job, work.request.batch, None).await
 }

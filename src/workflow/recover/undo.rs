@@ -4,7 +4,7 @@
 
 use crate::postgres::ledger::{self, RecoveryRecord};
 use crate::postgres::recovery::{self, ColumnRows, Key, MissingRows, Relation, SavedColumns};
-use crate::postgres::{ConnectionError, RunRecord};
+use crate::postgres::{ConnectionError, RunRecord, ServerClock};
 use crate::report::format_things;
 
 use super::super::{Error, Interrupt, Operator, Project, run_record};
@@ -56,7 +56,7 @@ pub async fn undo_part(
     let (job, summary, kept) = job_of(&ground, record).await?;
     operator.step(&summary);
     ground.confirm(&format!("{summary} ({})?", project.target.display()))?;
-    let run = run_record::start(project, &format!("restore --undo {run_id}"));
+    let run = run_record::start(project, &format!("restore --undo {run_id}"), ServerClock::read(&ground.live).await?);
     let done = as_run(&ground, None, run, job, None, Some(record)).await?;
     Ok(Some(PartUndoReport {
         undone: run_id.to_owned(),

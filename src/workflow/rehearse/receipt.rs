@@ -46,6 +46,8 @@ pub struct Expected<'a> {
     pub pg_dump: String,
     /// `[apply] max_age`.
     pub max_age: Duration,
+    /// By the server's clock.
+    pub now: OffsetDateTime,
 }
 
 /// What is known of the schema of a shadow around the plan.
@@ -192,7 +194,7 @@ impl Expected<'_> {
         if content.role != role {
             return Some(WhyNot::OtherRole { found: content.role.clone(), wanted: role.to_owned() });
         }
-        let age = OffsetDateTime::now_utc() - content.created_at;
+        let age = self.now - content.created_at;
         if age.is_negative() && age.unsigned_abs() > CLOCKS_DIFFER {
             return Some(WhyNot::FromTheFuture(age.unsigned_abs()));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::postgres::swap as names;
-use crate::postgres::{KeptDatabase, RunLock, Session, database, keep_session};
+use crate::postgres::{KeptDatabase, RunLock, ServerClock, Session, database, keep_session};
 use crate::report::format_bytes;
 
 use super::super::{Confirmation, Error, Gate, Operator, Project, run_record};
@@ -41,7 +41,8 @@ pub async fn drop_old(
     refuse(&kept.name, names::obstacles(&session, &kept.name).await?)?;
     let bytes = database::size(&session, &kept.name).await?;
     confirm(&kept, bytes, name, operator)?;
-    let mut record = run_record::start(project, &format!("restore --drop-old {}", kept.run));
+    let mut record =
+        run_record::start(project, &format!("restore --drop-old {}", kept.run), ServerClock::read(&session).await?);
     database::drop_kept(&session, &kept).await?;
     run_record::finish(&mut record, "done", None);
     run_record::keep_if_possible(project, &record, operator).await;

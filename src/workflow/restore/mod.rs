@@ -97,7 +97,7 @@ pub async fn restore(
     confirm(&plan, project, operator)?;
     interrupt.check()?;
 
-    let mut run = run_record::start(project, &request.command);
+    let mut run = run_record::start(project, &request.command, server.clock);
     run.snapshot_id = Some(plan.snapshot.to_string());
     run_record::keep(&store, &project.source, &run, operator).await;
     let job = Job { project, server: &server, reader: &reader, plan: &plan, request, operator };

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::postgres::database::{self, MarkedDatabase};
 use crate::postgres::swap::{self as names, Swap};
-use crate::postgres::{MarkKind, ReplaceError, RunLock, RunRecord, Session, SwappedDatabases, keep_session, ledger};
+use crate::postgres::{
+    MarkKind, ReplaceError, RunLock, RunRecord, ServerClock, Session, SwappedDatabases, keep_session, ledger,
+};
 
 use super::super::{Error, Gate, Operator, Project, run_record};
 use super::ask;
@@ -44,7 +46,7 @@ pub async fn swap(project: &Project, name: &str, operator: &dyn Operator) -> Res
         return Err(not_proven(name));
     };
     ask(operator, &format!("put \"{name}\" in the place of \"{live}\" (its sessions are ended)?"))?;
-    let mut run = run_record::start(project, &format!("restore --swap {name}"));
+    let mut run = run_record::start(project, &format!("restore --swap {name}"), ServerClock::read(&session).await?);
     let result = swap_proven(project, &session, live, &proven, &mut run, operator).await;
     record(project, &mut run, &result, operator).await;
     result

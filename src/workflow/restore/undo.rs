@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::postgres::swap as names;
-use crate::postgres::{KeptDatabase, RunLock, Session, keep_session};
+use crate::postgres::{KeptDatabase, RunLock, ServerClock, Session, keep_session};
 
 use super::super::{Error, Operator, Project, run_record};
 use super::ask;
@@ -19,7 +19,8 @@ pub async fn undo(project: &Project, run: &str, operator: &dyn Operator) -> Resu
     refuse_newer_swap(&session, &kept).await?;
     ask(operator, &format!("put \"{}\" back in the place of \"{}\" (its sessions are ended)?", kept.name, kept.live))?;
     check(&session, &kept).await?;
-    let mut undoing = run_record::start(project, &format!("restore --undo {}", kept.run));
+    let mut undoing =
+        run_record::start(project, &format!("restore --undo {}", kept.run), ServerClock::read(&session).await?);
     let incoming = Incoming { name: &kept.name, oid: kept.oid };
     let result = put_in_place(project, &session, &kept.live, incoming, &mut undoing, operator).await;
     record(project, &mut undoing, &result, operator).await;

@@ -4,8 +4,6 @@ mod pace;
 mod preflight;
 mod rows;
 
-use time::OffsetDateTime;
-
 use crate::postgres::catalog::Peculiarities;
 use crate::postgres::{ExportedSnapshot, archive, blockers, catalog, prepare_copy_session};
 use crate::report::{format_bytes, format_duration, format_things};
@@ -39,7 +37,7 @@ pub async fn take_snapshot(
     interrupt: &Interrupt,
 ) -> Result<VerifiedSnapshot, Error> {
     operator.step(&format!("taking a snapshot of \"{}\"", project.target.database()));
-    let started_at = OffsetDateTime::now_utc();
+    let started_at = server.clock.now();
     let preflight = preflight(project, operator).await?;
     let exported =
         interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, project.lock_wait).await?) }).await?;
@@ -64,7 +62,7 @@ pub async fn take_snapshot(
         source: project.source.clone(),
         store_id: store.id().to_owned(),
         started_at,
-        finished_at: OffsetDateTime::now_utc(),
+        finished_at: server.clock.now(),
         reason,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         scope: "all".to_owned(),

@@ -33,8 +33,11 @@ pub struct TestCluster {
     port: u16,
     password: String,
     names: AtomicU32,
-    server: Vec<Child>,
-    watchdog: Watchdog,
+    settings: Vec<String>,
+    user: ServerUser,
+    /// The postmaster, and those before it.
+    server: Mutex<Vec<Child>>,
+    watchdog: Mutex<Watchdog>,
 }
 
 static RUNNING: [Mutex<Weak<TestCluster>>; 2] = [const { Mutex::new(Weak::new()) }; 2];
@@ -80,7 +83,20 @@ impl TestCluster {
             let mut server = vec![child];
             if wait_until_ready(&mut server[0], &bin_dir, &directory, port) {
                 let names = AtomicU32::new(1);
-                return TestCluster { version, directory, bin_dir, port, password, names, server, watchdog };
+                let settings = settings.iter().map(|one| (*one).to_owned()).collect();
+                let (server, watchdog) = (Mutex::new(server), Mutex::new(watchdog));
+                return TestCluster {
+                    version,
+                    directory,
+                    bin_dir,
+                    port,
+                    password,
+                    names,
+                    settings,
+                    user,
+                    server,
+                    watchdog,
+                };
             }
         }
         panic!("the test server found no free port in five tries");
@@ -140,7 +156,36 @@ impl TestCluster {
 
     /// The process id of the postmaster.
     pub fn process_id(&self) -> u32 {
-        self.server[0].id()
+        self.server.lock().unwrap().last().expect("one was started").id()
+    }
+
+    /// Stops the server (`"fast"` or `"immediate"`, as pg_ctl says) and starts it again on the same port.
+    pub fn restart(&self, mode: &str) {
+        self.stop(mode);
+        self.start_again();
+    }
+
+    /// Stops the server.
+    pub fn stop(&self, mode: &str) {
+        let signal = match mode {
+            "fast" => rustix::process::Signal::INT,
+            "immediate" => rustix::process::Signal::QUIT,
+            other => panic!("no mode {other}"),
+        };
+        let mut server = self.server.lock().unwrap();
+        let postmaster = server.last_mut().expect("one was started");
+        let pid = rustix::process::Pid::from_raw(postmaster.id().cast_signed()).expect("a process id");
+        rustix::process::kill_process(pid, signal).expect("cannot stop the test server");
+        postmaster.wait().expect("our own child");
+    }
+
+    /// Starts the server that was stopped, on the same port.
+    pub fn start_again(&self) {
+        let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
+        let mut child = spawn_server(self.user, &self.bin_dir, &self.directory, self.port, &settings);
+        self.watchdog.lock().unwrap().watch(&child);
+        assert!(wait_until_ready(&mut child, &self.bin_dir, &self.directory, self.port), "its port was taken");
+        self.server.lock().unwrap().push(child);
     }
 
     /// A program of this version, in a clean environment.
@@ -183,7 +228,8 @@ impl TestCluster {
 
 impl Drop for TestCluster {
     fn drop(&mut self) {
-        self.watchdog.clean_up(&mut self.server);
+        let server = self.server.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.watchdog.get_mut().unwrap_or_else(PoisonError::into_inner).clean_up(server);
     }
 }
 

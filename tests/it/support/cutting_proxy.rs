@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// When the connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,39 @@ pub struct CutAt {
     pub cut: Cut,
 }
 
+/// What is cut.
+enum Rule {
+    At(CutAt),
+    /// The statement with this number of all that pass, from 0.
+    Number(AtomicU32, Cut),
+}
+
 struct Shared {
     server_port: u16,
-    rule: CutAt,
+    rule: Rule,
     has_cut: AtomicBool,
+    statements: AtomicU32,
+}
+
+impl Shared {
+    /// Whether the connection is cut at this message, and how.
+    fn cut_at(&self, kind: u8, body: &[u8], has_sent: &mut bool) -> Option<Cut> {
+        let cut = match &self.rule {
+            Rule::At(rule) if kind == b'Q' => {
+                let text = String::from_utf8_lossy(body);
+                let is_it = *has_sent && text.starts_with(rule.at);
+                *has_sent |= text.contains(rule.once_sent);
+                is_it.then_some(rule.cut)
+            }
+            // A simple query, or the end of an extended one (PostgreSQL documentation, "Message Formats").
+            Rule::Number(number, cut) if kind == b'Q' || kind == b'S' => {
+                let passes = self.statements.fetch_add(1, Ordering::SeqCst);
+                (passes == number.load(Ordering::SeqCst)).then_some(*cut)
+            }
+            _ => None,
+        };
+        cut.filter(|_| !self.has_cut.swap(true, Ordering::SeqCst))
+    }
 }
 
 /// A running proxy; its threads end with the test process.
@@ -37,9 +66,19 @@ pub struct CuttingProxy {
 impl CuttingProxy {
     /// Starts one in front of the server at this port of the loopback interface.
     pub fn start(server_port: u16, rule: CutAt) -> CuttingProxy {
+        Self::with(server_port, Rule::At(rule))
+    }
+
+    /// Starts one that cuts at the statement with this number, of all connections together.
+    pub fn at_number(server_port: u16, number: u32, cut: Cut) -> CuttingProxy {
+        Self::with(server_port, Rule::Number(AtomicU32::new(number), cut))
+    }
+
+    fn with(server_port: u16, rule: Rule) -> CuttingProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared { server_port, rule, has_cut: AtomicBool::new(false) });
+        let (has_cut, statements) = (AtomicBool::new(false), AtomicU32::new(0));
+        let shared = Arc::new(Shared { server_port, rule, has_cut, statements });
         let ours = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -53,6 +92,11 @@ impl CuttingProxy {
     /// The port to connect to.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many statements have passed.
+    pub fn statements(&self) -> u32 {
+        self.shared.statements.load(Ordering::SeqCst)
     }
 
     /// Whether it has cut, which it does once.
@@ -107,16 +151,13 @@ fn forward(
         let mut kind = [0];
         client.read_exact(&mut kind)?;
         let body = read_body(client)?;
-        if kind == *b"Q" {
-            let text = String::from_utf8_lossy(&body);
-            if has_sent && text.starts_with(shared.rule.at) && !shared.has_cut.swap(true, Ordering::SeqCst) {
-                if shared.rule.cut == Cut::After {
-                    swallow.store(true, Ordering::SeqCst);
-                    write_message(server, Some(kind[0]), &body)?;
-                }
-                return Ok(());
+        match shared.cut_at(kind[0], &body, &mut has_sent) {
+            None => {}
+            Some(Cut::Before) => return Ok(()),
+            Some(Cut::After) => {
+                swallow.store(true, Ordering::SeqCst);
+                return write_message(server, Some(kind[0]), &body);
             }
-            has_sent |= text.contains(shared.rule.once_sent);
         }
         write_message(server, Some(kind[0]), &body)?;
         server.flush()?;

@@ -51,6 +51,11 @@ impl Scene {
         Scene { project, database, store, _directory: None }
     }
 
+    /// All of the caller's choice.
+    pub fn with(database: TestDatabase, store: TestStore, project: Project) -> Scene {
+        Scene { project, database, store, _directory: None }
+    }
+
     /// The server.
     pub fn cluster(&self) -> &Arc<TestCluster> {
         self.database.cluster()

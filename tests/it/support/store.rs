@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::cluster::free_port;
 use super::programs::{clean_command, tool};
+use super::store_faults::{StoreFault, StoreFaults};
 use super::watchdog::Watchdog;
 
 /// The access key of the S3 servers.
@@ -56,6 +57,12 @@ impl TestStore {
 
     /// The `s3s-fs` server, in a thread of the test process.
     pub fn s3s() -> TestStore {
+        TestStore::s3s_with(&Arc::default())
+    }
+
+    /// The same, with faults that the test injects between the server and its clients.
+    pub fn s3s_with(faults: &Arc<StoreFaults>) -> TestStore {
+        let faults = Arc::clone(faults);
         let root = tempfile::Builder::new().prefix("test-s3s-").tempdir().expect("cannot make a directory for a store");
         let directory = make_bucket(root.path());
         let secret_key = new_secret_key();
@@ -69,7 +76,7 @@ impl TestStore {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(service, tell_port) => {}
+                    () = serve(service, faults, tell_port) => {}
                     _ = stopped => {}
                 }
             });
@@ -214,7 +221,7 @@ fn new_secret_key() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-async fn serve(service: S3Service, tell_port: mpsc::Sender<u16>) {
+async fn serve(service: S3Service, faults: Arc<StoreFaults>, tell_port: mpsc::Sender<u16>) {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("no free port on 127.0.0.1");
     tell_port
         .send(listener.local_addr().expect("a bound socket has an address").port())
@@ -222,10 +229,35 @@ async fn serve(service: S3Service, tell_port: mpsc::Sender<u16>) {
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
         let io = hyper_util::rt::TokioIo::new(socket);
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(io, service.clone());
+        let (service, faults) = (service.clone(), Arc::clone(&faults));
+        let faulty = hyper::service::service_fn(move |request| answer(service.clone(), Arc::clone(&faults), request));
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(io, faulty);
         // A client that goes away in the middle is its own test's matter.
         tokio::spawn(async move { drop(connection.await) });
     }
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn answer(
+    service: S3Service,
+    faults: Arc<StoreFaults>,
+    request: hyper::Request<hyper::body::Incoming>,
+) -> Result<hyper::Response<s3s::Body>, AnyError> {
+    match faults.next() {
+        None => {}
+        Some(StoreFault::Away) => return Err("the store is away".into()),
+        Some(StoreFault::Slow(time)) => tokio::time::sleep(time).await,
+        Some(StoreFault::Status(status, code)) => {
+            let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>injected</Message></Error>");
+            return Ok(hyper::Response::builder().status(status).body(s3s::Body::from(body))?);
+        }
+        Some(StoreFault::LoseAnswer) => {
+            drop(hyper::service::Service::call(&service, request).await);
+            return Err("the answer is lost".into());
+        }
+    }
+    hyper::service::Service::call(&service, request).await.map_err(|error| format!("{error:?}").into())
 }
 
 /// True when something listens, false when rclone has ended, as it does when the port was taken in the meantime.

@@ -1,0 +1,116 @@
+//! SIGKILL: at every failpoint, and at random moments.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::{APPLY, Ground, ROLLBACK, rounds};
+use crate::negative_controls::{faulty_binary, names_in_source};
+use crate::support::{Version, clean_command};
+
+/// Runs a command of the binary with failpoints, killed at this one; whether it was reached.
+fn killed_at(ground: &Ground, point: &str, arguments: &[&str]) -> bool {
+    let plain = ground.scene.project.command(arguments);
+    let mut command = clean_command(faulty_binary());
+    command.args(arguments).current_dir(ground.scene.project.directory()).stdin(Stdio::null());
+    for (name, value) in plain.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    let output = command.env("FAILPOINTS", format!("{point}=return")).output().unwrap();
+    match output.status.signal() {
+        Some(9) => true,
+        None => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            false
+        }
+        other => panic!("ended by {other:?}"),
+    }
+}
+
+/// The failpoints that begin with one of these words, each hit by an apply and by a rollback.
+fn at_failpoints(version: Version, share: (usize, usize)) {
+    let ground = Ground::new(version);
+    let points = names_in_source("fault::point(\"");
+    let mine: Vec<_> =
+        points.iter().enumerate().filter(|(at, _)| at % share.1 == share.0).map(|(_, name)| name).collect();
+    assert!(!mine.is_empty());
+    for point in mine {
+        for arguments in [&APPLY[..], &ROLLBACK[..]] {
+            if killed_at(&ground, point, arguments) {
+                ground.holds();
+                ground.goes_through(arguments);
+            }
+            let forward = arguments[0] == "apply";
+            assert_eq!(ground.scene.applied().len(), if forward { 3 } else { 0 }, "{point}");
+        }
+    }
+}
+
+#[test]
+fn fault_sigkill_at_every_failpoint_first_half() {
+    at_failpoints(Version::V15, (0, 2));
+}
+
+#[test]
+fn fault_sigkill_at_every_failpoint_second_half() {
+    at_failpoints(Version::V18, (1, 2));
+}
+
+/// Points that an apply and a rollback of this plan must come by; the others belong to other commands.
+#[test]
+fn fault_sigkill_the_failpoints_of_a_run_are_reached() {
+    let ground = Ground::new(Version::V15);
+    for point in ["snapshot.before-manifest", "snapshot.manifest-written", "migration.before-commit"] {
+        assert!(killed_at(&ground, point, &APPLY), "{point} is not reached");
+        ground.goes_through(&APPLY);
+        ground.goes_through(&ROLLBACK);
+    }
+}
+
+/// Kills at random moments of applies and rollbacks, in turn.
+fn at_random_moments(version: Version, kills: u32) {
+    let ground = Ground::new(version);
+    let begun = Instant::now();
+    ground.scene.run(0, &APPLY);
+    let mut whole = begun.elapsed();
+    ground.scene.run(0, &ROLLBACK);
+    let (mut killed, mut finished, mut in_the_middle) = (0, 0, 0);
+    while killed < kills {
+        assert!(finished <= 5 * kills + 5, "it cannot be killed in time");
+        for arguments in [&APPLY[..], &ROLLBACK[..]] {
+            let begun = Instant::now();
+            let mut child = ground.start(arguments);
+            // Half of them anywhere, half in the last part, where production changes.
+            let share = if rand::random::<bool>() { rand::random::<f64>() } else { 0.6 + 0.5 * rand::random::<f64>() };
+            let moment = begun + whole.mul_f64(share);
+            while Instant::now() < moment && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if child.try_wait().unwrap().is_some() {
+                (finished, whole) = (finished + 1, begun.elapsed());
+                assert!(child.wait_with_output().unwrap().status.success());
+            } else {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                killed += 1;
+                ground.holds();
+                let rows = ground.scene.applied().len();
+                in_the_middle += u32::from(rows == 1 || rows == 2);
+            }
+            ground.goes_through(arguments);
+        }
+    }
+    println!("{killed} killed, {in_the_middle} of them between two migrations; {finished} ended before");
+}
+
+#[test]
+fn fault_sigkill_at_random_moments() {
+    at_random_moments(Version::V15, rounds(10, 700));
+}
+
+#[test]
+fn fault_sigkill_at_random_moments_18() {
+    at_random_moments(Version::V18, rounds(4, 300));
+}
