@@ -105,3 +105,23 @@ fn control_a_build_without_the_feature_has_no_switch() {
     let manifest = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
     assert!(manifest.contains("faults = [") && !manifest.contains("default = ["), "no default feature");
 }
+
+#[test]
+fn the_table_of_faults_names_tests_that_exist() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let table = text.split("under which fault").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with('|')).collect::<Vec<_>>();
+    let named: Vec<&str> = rows.iter().flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    let tests = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
+    let tests = String::from_utf8(tests.stdout).unwrap();
+    assert!(rows.len() > 15 && named.len() > 30);
+    let missing: Vec<_> = named.iter().filter(|name| !tests.contains(&format!("::{name}: test\n"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let untold: Vec<_> = tests
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test")?.rsplit_once("::"))
+        .filter(|(module, name)| module.starts_with("faults") && !named.iter().any(|one| name.starts_with(one)))
+        .collect();
+    assert!(untold.is_empty(), "not in CONTRIBUTING.md: {untold:?}");
+}
