@@ -104,8 +104,10 @@ impl Context {
             execute: ExecuteOptions {
                 lock_timeout: config.apply.lock_timeout,
                 statement_timeout: config.apply.statement_timeout,
+                max_queue: config.apply.max_queue,
                 retries: config.apply.retries,
             },
+            long_transaction: config.apply.long_transaction,
             max_age: config.apply.max_age,
             policy: config.policy.clone(),
             fingerprint_ignore: config.fingerprint_ignore.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use squawk_lexer::TokenKind;
 
@@ -52,6 +53,10 @@ pub struct Migration {
     pub breaking: Vec<String>,
     /// The `allow:` lines.
     pub allows: Vec<Allow>,
+    /// How long a statement of it waits for a lock; none: as configured.
+    pub lock_timeout: Option<Duration>,
+    /// How long a statement of it may run; none: as configured.
+    pub statement_timeout: Option<Duration>,
     /// What applies it.
     pub up: Section,
     /// What undoes it; none: irreversible.
@@ -75,6 +80,8 @@ impl Migration {
             replaces: header.replaces,
             breaking: header.breaking,
             allows: header.allows,
+            lock_timeout: header.lock_timeout,
+            statement_timeout: header.statement_timeout,
             reference_lines: header.reference_lines,
             id,
             path,
@@ -130,6 +137,8 @@ struct Header {
     replaces: Vec<MigrationId>,
     breaking: Vec<String>,
     allows: Vec<Allow>,
+    lock_timeout: Option<Duration>,
+    statement_timeout: Option<Duration>,
     reference_lines: BTreeMap<MigrationId, u32>,
 }
 
@@ -235,6 +244,11 @@ fn read_comment(path: &Path, lexeme: &Lexeme<'_>, in_header: bool, header: &mut 
         HeaderLine::Allow(allow) => {
             header.allows.push(allow);
             return Ok(());
+        }
+        HeaderLine::LockTimeout(limit) if header.lock_timeout.replace(limit).is_none() => return Ok(()),
+        HeaderLine::StatementTimeout(limit) if header.statement_timeout.replace(limit).is_none() => return Ok(()),
+        HeaderLine::LockTimeout(_) | HeaderLine::StatementTimeout(_) => {
+            return Err(refuse("a second line with this limit; there is one for the whole file".to_owned()));
         }
         HeaderLine::Depends(ids) => (&mut header.depends, ids),
         HeaderLine::RunBefore(ids) => (&mut header.run_before, ids),

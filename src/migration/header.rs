@@ -1,11 +1,14 @@
 //! The header lines of a migration file: `-- key: value` above `-- migrate:up`.
 
+use std::time::Duration;
+
+use super::duration::parse_duration;
 use super::file::Allow;
 use super::id::MigrationId;
 use super::nearest::nearest;
 
 /// The keys there are.
-const KEYS: [&str; 5] = ["depends", "run-before", "replaces", "breaking", "allow"];
+const KEYS: [&str; 7] = ["depends", "run-before", "replaces", "breaking", "allow", "lock-timeout", "statement-timeout"];
 
 /// What one header line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub(super) enum HeaderLine {
     Replaces(Vec<MigrationId>),
     Breaking(String),
     Allow(Allow),
+    LockTimeout(Duration),
+    StatementTimeout(Duration),
 }
 
 /// The key of a comment that looks like a header line with a known key.
@@ -40,6 +45,8 @@ pub(super) fn read(comment: &str) -> Result<Option<HeaderLine>, String> {
         "run-before" => HeaderLine::RunBefore(migrations(key, value)?),
         "replaces" => HeaderLine::Replaces(migrations(key, value)?),
         "breaking" => HeaderLine::Breaking(value.to_owned()),
+        "lock-timeout" => HeaderLine::LockTimeout(limit(key, value)?),
+        "statement-timeout" => HeaderLine::StatementTimeout(limit(key, value)?),
         _ => HeaderLine::Allow(allow(value)?),
     };
     Ok(Some(line))
@@ -55,6 +62,14 @@ fn key_and_value(comment: &str) -> Option<(&str, &str)> {
 
 fn migrations(key: &str, value: &str) -> Result<Vec<MigrationId>, String> {
     value.split(',').map(|name| name.trim().parse().map_err(|error| format!("`{key}:` {error}"))).collect()
+}
+
+/// Zero would be no limit at all, for ever.
+fn limit(key: &str, value: &str) -> Result<Duration, String> {
+    match parse_duration(value).map_err(|error| format!("`{key}:` {error}"))? {
+        Duration::ZERO => Err(format!("`{key}: {value}` would be no limit; leave the line out")),
+        limit => Ok(limit),
+    }
 }
 
 fn allow(value: &str) -> Result<Allow, String> {
@@ -88,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_read() {
+        let two = Duration::from_secs(2);
+        assert_eq!(read("-- lock-timeout: 2s").unwrap(), Some(HeaderLine::LockTimeout(two)));
+        let ten = Duration::from_secs(600);
+        assert_eq!(read("-- statement-timeout: 10min").unwrap(), Some(HeaderLine::StatementTimeout(ten)));
+    }
+
+    #[test]
     fn remarks_are_left_alone() {
         for comment in ["-- Adds allergens.", "-- Note: see the law", "-- see https://example.org", "--", "-- a b: c"] {
             assert_eq!(read(comment).unwrap(), None, "{comment}");
@@ -105,6 +128,9 @@ mod tests {
             ("-- depends: a/0001_x,", "does not say which app"),
             ("-- depends: a/1_x", "is no migration name"),
             ("-- allow: drop-table", "gives no reason"),
+            ("-- lock-timeout: soon", "is not a duration"),
+            ("-- lock-timeout: 0", "would be no limit"),
+            ("-- lock_timeout: 2s", "did you mean `lock-timeout:`"),
         ] {
             let error = read(comment).unwrap_err();
             assert!(error.contains(part), "{comment}: {error}");

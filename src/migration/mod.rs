@@ -6,6 +6,7 @@
 
 mod check;
 mod checksum;
+mod duration;
 mod error;
 mod file;
 mod graph;
@@ -23,6 +24,7 @@ mod target;
 
 pub use check::{Check, load_checks};
 pub use checksum::Checksum;
+pub use duration::parse_duration;
 pub use error::{MigrationError, PlanError};
 pub use file::{Allow, Migration, Section};
 pub use id::{InvalidMigrationId, MigrationId};

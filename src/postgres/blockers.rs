@@ -42,6 +42,54 @@ async fn of_sessions(session: &Session, pid: i32, name: &str) -> Result<Option<S
     Ok(in_words(&session.query(&sql, &[&pid, &name]).await?))
 }
 
+/// Those for whom the session with this process number waits.
+pub(super) async fn of_backend(session: &Session, pid: i32) -> Result<Option<String>, DatabaseError> {
+    // No session has this name.
+    of_sessions(session, pid, "\u{1}").await
+}
+
+/// How many sessions wait for a lock that this one holds or waits for itself.
+pub(super) async fn queue_behind(session: &Session, pid: i32) -> Result<u32, DatabaseError> {
+    const QUEUE: &str = "
+        SELECT count(DISTINCT w.pid)
+          FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks o ON o.pid = $1 AND w.pid <> o.pid AND NOT w.granted
+           AND (w.locktype = 'relation' AND o.locktype = 'relation' AND w.database = o.database AND w.relation = o.relation
+                AND o.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+                OR w.locktype = 'transactionid' AND o.locktype = 'transactionid' AND w.transactionid = o.transactionid)";
+    let waiting: i64 = session.query_one(QUEUE, &[&pid]).await?.get(0);
+    Ok(u32::try_from(waiting).unwrap_or(u32::MAX))
+}
+
+/// Transactions of this database that are older than `limit`, oldest first, in words: what they have locked stays locked
+/// until they end.
+pub async fn long_transactions(session: &Session, limit: Duration) -> Result<Vec<String>, DatabaseError> {
+    const LONG: &str = "
+        SELECT pid, coalesce(nullif(application_name, ''), 'no name'), coalesce(state, 'unknown'),
+               extract(epoch FROM pg_catalog.clock_timestamp() - xact_start)::bigint, left(query, 100)
+          FROM pg_catalog.pg_stat_activity
+         WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()
+           AND backend_type = 'client backend' AND xact_start < pg_catalog.clock_timestamp() - $1::float8 * interval '1 second'
+         UNION ALL
+        SELECT 0, gid, 'prepared', extract(epoch FROM pg_catalog.clock_timestamp() - prepared)::bigint, ''
+          FROM pg_catalog.pg_prepared_xacts
+         WHERE database = pg_catalog.current_database()
+           AND prepared < pg_catalog.clock_timestamp() - $1::float8 * interval '1 second'
+         ORDER BY 4 DESC LIMIT 5";
+    let rows = session.query(LONG, &[&limit.as_secs_f64()]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let (pid, name, state): (i32, String, String) = (row.get(0), row.get(1), row.get(2));
+            let (age, query): (Option<i64>, String) = (row.get(3), row.get(4));
+            let age = age.unwrap_or_default();
+            match pid {
+                0 => format!("prepared transaction {name} since {age} s"),
+                pid => format!("backend {pid} ({name}, {state}) since {age} s: {query}"),
+            }
+        })
+        .collect())
+}
+
 /// Cancels what these sessions do: a server process that waits for a lock does not notice that its client is gone, and
 /// keeps its own locks.
 pub async fn cancel(session: &Session, pid: i32, name: &str) -> Result<(), DatabaseError> {

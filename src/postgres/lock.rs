@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::{DatabaseError, Session};
+use crate::fault;
 
 /// Longer than the `client_connection_check_interval` of a session that migrates, or of one that makes a database.
 const DEAD_RUN_IS_NOTICED: Duration = Duration::from_secs(10);
@@ -42,11 +43,27 @@ impl RunLock {
     /// A living run's session is idle nearly always. One in the middle of a statement may be a dead run's that makes or
     /// drops a database and has not noticed that nobody listens: it is given a moment.
     pub async fn acquire(session: &Session, database: &str, wait: Duration) -> Result<Self, LockError> {
+        Self::acquire_telling(session, database, wait, |_| {}).await
+    }
+
+    /// The same; tells once for whom it waits (": backend …", or empty where the server does not say).
+    pub async fn acquire_telling(
+        session: &Session,
+        database: &str,
+        wait: Duration,
+        tell: impl Fn(&str),
+    ) -> Result<Self, LockError> {
         let run_key = key("run", database);
         let begun = Instant::now();
+        let mut is_told = wait.is_zero();
         loop {
-            if try_lock(session, run_key).await? {
+            if try_lock(session, run_key).await? || fault::is_off("off.run-lock") {
+                fault::point("lock.taken");
                 return Ok(Self { run_key, target_key: key("target", database) });
+            }
+            if !is_told {
+                tell(&holder(session, run_key).await?);
+                is_told = true;
             }
             let perhaps_dead = begun.elapsed() < DEAD_RUN_IS_NOTICED && is_busy(session, run_key).await?;
             if begun.elapsed() >= wait && !perhaps_dead {
@@ -63,7 +80,7 @@ impl RunLock {
     /// one that migrated ends when the server notices that nobody listens. So this waits for a moment.
     pub async fn also_on(&self, session: &Session, database: &str) -> Result<(), LockError> {
         let deadline = Instant::now() + DEAD_RUN_IS_NOTICED;
-        while !try_lock(session, self.target_key).await? {
+        while !try_lock(session, self.target_key).await? && !fault::is_off("off.run-lock") {
             if Instant::now() >= deadline {
                 let holder = holder(session, self.target_key).await?;
                 return Err(LockError::Held { database: database.to_owned(), holder });
@@ -75,7 +92,21 @@ impl RunLock {
 
     /// Whether both sessions still have their locks; asked before each migration. Losing one loses both.
     pub async fn is_held(&self, maintenance: &Session, target: &Session) -> Result<bool, DatabaseError> {
-        Ok(Self::holds(maintenance, self.run_key).await? && Self::holds(target, self.target_key).await?)
+        let held = Self::holds(maintenance, self.run_key).await? && Self::holds(target, self.target_key).await?;
+        Ok(held || fault::is_off("off.run-lock"))
+    }
+
+    /// Whether somebody has the lock of this database; any session of the server sees it.
+    pub async fn is_taken(session: &Session, database: &str) -> Result<bool, DatabaseError> {
+        let (high, low) = halves(key("run", database));
+        let row = session
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted
+                    AND classid = $1 AND objid = $2 AND objsubid = 1)",
+                &[&high, &low],
+            )
+            .await?;
+        Ok(row.get(0))
     }
 
     async fn holds(session: &Session, key: i64) -> Result<bool, DatabaseError> {

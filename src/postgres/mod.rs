@@ -55,7 +55,9 @@ pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};
 pub use archive_entries::ArchiveEntry;
 pub use clock::ServerClock;
 pub use database::ReplaceError;
-pub use execute::{ExecuteError, ExecuteOptions, RunContext, StatementTrace, keep_session, run_step};
+pub use execute::{
+    ExecuteError, ExecuteOptions, LockWatch, RunContext, StatementTrace, keep_session, name_session, run_step,
+};
 pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use kept::KeptDatabase;
 pub use ledger::{Ledger, LedgerError, RunRecord, SwappedDatabases};

@@ -50,6 +50,8 @@ pub struct Project {
     pub ask_above: Option<u64>,
     /// Limits of each migration.
     pub execute: ExecuteOptions,
+    /// A transaction older than this is named before a run starts.
+    pub long_transaction: Duration,
     /// How old a stored rehearsal may be that stands for a new one.
     pub max_age: Duration,
     /// What findings count for, and how much a run may cost.

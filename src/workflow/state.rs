@@ -1,7 +1,7 @@
 //! Where a database stands: its ledger beside the migration files.
 
 use crate::migration::{LedgerCheck, MigrationId, MigrationSet, Plan};
-use crate::postgres::{Ledger, Session};
+use crate::postgres::{Ledger, RunLock, Session};
 
 use super::{Error, Gate, Project};
 
@@ -14,6 +14,8 @@ pub struct State {
     pub ledger: Ledger,
     /// Where the two disagree.
     pub check: LedgerCheck,
+    /// Whether a run has the lock of the database at this moment.
+    pub is_locked: bool,
 }
 
 /// What the operator asked for.
@@ -43,7 +45,8 @@ impl State {
         let migrations = MigrationSet::load(&project.migrations_dir, &project.default_app)?;
         let ledger = Ledger::read(session).await?;
         let check = migrations.check(&ledger.applied);
-        Ok(Self { migrations, ledger, check })
+        let is_locked = RunLock::is_taken(session, project.target.database()).await?;
+        Ok(Self { migrations, ledger, check, is_locked })
     }
 
     /// The plan for a selection.

@@ -26,6 +26,7 @@ mod fidelity;
 mod fingerprint;
 mod kept_formats;
 mod lint_measured;
+mod lock_wait;
 mod negative_controls;
 mod promise_01_snapshot_first;
 mod promise_02_snapshots_restore;

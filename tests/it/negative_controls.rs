@@ -50,6 +50,8 @@ controls! {
         "promise_03_shadow_is_private::promise_03_a_database_that_lost_the_mark_is_not_dropped";
     control_06_a_swap_that_drops_the_old_database: "off.keep-old",
         "promise_06_restore_destroys_nothing::promise_06_the_old_database_is_kept_with_its_rows";
+    control_07_two_runs_at_once: "off.run-lock",
+        "promise_07_one_run_at_a_time::promise_07_the_second_run_is_refused_or_waits";
     control_08_a_dead_run_that_the_server_does_not_notice: "off.dead-client-noticed",
         "promise_08_killed_at_any_instant::promise_08_killed_in_a_migration";
     control_09_messages_as_they_come: "off.redaction",

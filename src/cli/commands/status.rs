@@ -143,7 +143,11 @@ fn warnings(state: &State, apps: &BTreeSet<String>) -> Vec<String> {
         inconsistent.map(|one| format!("{} is applied without {}, on which it depends", one.applied, one.dependency));
     let unfinished = state.ledger.unfinished().map(|run| {
         let since = format_time(run.started_at);
-        format!("run {} ({}) by {}@{} since {since} has not ended", run.id, run.command, run.actor, run.host)
+        let is = match state.is_locked {
+            true => "has not ended".to_owned(),
+            false => format!("never ended: its lock is free, and {}", state.ledger.left_by(run)),
+        };
+        format!("run {} ({}) by {}@{} since {since} {is}", run.id, run.command, run.actor, run.host)
     });
     changed.chain(missing).chain(conflicts).chain(inconsistent).chain(unfinished).collect()
 }
@@ -251,7 +255,7 @@ mod tests {
     fn state(files: Vec<Migration>, applied: Vec<AppliedMigration>) -> State {
         let migrations = MigrationSet::new(files).unwrap();
         let check = migrations.check(&applied);
-        State { migrations, ledger: Ledger { present: true, applied, ..Ledger::default() }, check }
+        State { migrations, ledger: Ledger { present: true, applied, ..Ledger::default() }, check, is_locked: false }
     }
 
     #[test]

@@ -93,6 +93,9 @@ pub(super) struct ApplySection {
     #[serde(deserialize_with = "quantity::duration")]
     pub(super) statement_timeout: Option<Duration>,
     pub(super) retries: Option<u32>,
+    pub(super) max_queue: Option<u32>,
+    #[serde(deserialize_with = "quantity::duration")]
+    pub(super) long_transaction: Option<Duration>,
     #[serde(deserialize_with = "quantity::duration")]
     pub(super) max_age: Option<Duration>,
 }

@@ -120,6 +120,10 @@ pub(crate) struct ApplyConfig {
     pub(crate) statement_timeout: Option<Duration>,
     /// How often a migration that got no lock is tried again.
     pub(crate) retries: u32,
+    /// How many sessions may wait behind a statement of a migration; 0: any number.
+    pub(crate) max_queue: u32,
+    /// A transaction older than this is named before a run starts.
+    pub(crate) long_transaction: Duration,
     /// How old a stored rehearsal may be that stands for a new one.
     pub(crate) max_age: Duration,
 }
@@ -280,6 +284,8 @@ fn apply(section: ApplySection) -> ApplyConfig {
         lock_timeout: section.lock_timeout.unwrap_or(Duration::from_millis(500)),
         statement_timeout: section.statement_timeout.filter(|timeout| !timeout.is_zero()),
         retries: section.retries.unwrap_or(10),
+        max_queue: section.max_queue.unwrap_or(50),
+        long_transaction: section.long_transaction.unwrap_or(Duration::from_secs(60)),
         max_age: section.max_age.unwrap_or(Duration::from_secs(24 * 60 * 60)),
     }
 }

@@ -86,6 +86,10 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # How long a statement waits for a lock before the migration is tried again, and how often that is done.
 #lock_timeout = "500ms"
 #retries = 10
+# More sessions than this waiting behind a statement: it is cancelled and tried again; 0: any number may wait.
+#max_queue = 50
+# A transaction that has been open for longer is named before the question.
+#long_transaction = "1m"
 # "0": as long as it takes.
 #statement_timeout = "0"
 # A stored rehearsal that still matches stands for a new one up to this age.

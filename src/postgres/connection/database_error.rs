@@ -21,6 +21,8 @@ pub struct DatabaseError {
     pub position: Option<u32>,
     /// The call stack of the server: functions and the statements within them.
     pub context: Option<String>,
+    /// Those for whose locks it waited, as they were seen meanwhile.
+    pub in_the_way: Option<String>,
     connection_lost: bool,
 }
 
@@ -33,6 +35,9 @@ impl fmt::Display for DatabaseError {
                 write!(formatter, "{severity}: {} (SQLSTATE {sqlstate})", self.message)?
             }
             _ => formatter.write_str(&self.message)?,
+        }
+        if let Some(blockers) = &self.in_the_way {
+            write!(formatter, "; in the way: {blockers}")?;
         }
         for (label, text) in [("DETAIL", &self.detail), ("HINT", &self.hint)] {
             if let Some(text) = text {
@@ -78,6 +83,7 @@ impl DatabaseError {
             hint: None,
             position: None,
             context: None,
+            in_the_way: None,
             connection_lost,
         }
     }
@@ -99,6 +105,7 @@ pub fn describe(error: &tokio_postgres::Error) -> DatabaseError {
             Some(ErrorPosition::Original(position)) => Some(*position),
             _ => None,
         },
+        in_the_way: None,
         context: server.where_().map(str::to_owned),
         connection_lost,
     }

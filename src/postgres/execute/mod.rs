@@ -3,6 +3,7 @@
 //! The same code runs in production and in the shadow, so that what was rehearsed is what is applied.
 
 mod commit;
+mod lock_watch;
 mod outside;
 
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use crate::migration::{Direction, Migration, PlanStep, Section, Statement};
 
 use commit::commit;
 pub(super) use commit::outcome_of;
+pub use lock_watch::LockWatch;
+use lock_watch::Seen;
 use outside::run_outside;
 
 /// Limits under which a migration runs.
@@ -22,6 +25,8 @@ pub struct ExecuteOptions {
     pub lock_timeout: Duration,
     /// `statement_timeout`; none is no limit.
     pub statement_timeout: Option<Duration>,
+    /// How many sessions may wait behind a statement before it is cancelled and tried again; 0: any number.
+    pub max_queue: u32,
     /// How often a transaction that met a lock time-out (55P03) or a deadlock (40P01) is tried again, whole.
     pub retries: u32,
 }
@@ -64,6 +69,16 @@ pub enum ExecuteError {
         /// The server's words.
         source: Box<DatabaseError>,
     },
+    /// A statement was cancelled because others waited for it; nothing of its transaction remains.
+    #[error("{file}:{line}: cancelled, because {waiting} sessions waited behind it")]
+    Crowded {
+        /// File of the migration.
+        file: String,
+        /// Line in it.
+        line: u32,
+        /// How many waited.
+        waiting: u32,
+    },
     /// An earlier run stopped in the middle of a statement outside a transaction.
     #[error("{file}:{line}: an earlier run stopped in this statement, and whether it took effect is not known")]
     Unclear {
@@ -101,6 +116,7 @@ impl ExecuteError {
     fn is_worth_a_retry(&self) -> bool {
         match self {
             Self::Statement { source, .. } => source.is_lock_timeout() || source.is_deadlock(),
+            Self::Crowded { .. } => true,
             Self::Database(error) => error.is_lock_timeout() || error.is_deadlock(),
             _ => false,
         }
@@ -120,6 +136,8 @@ pub struct RunContext<'a> {
     pub options: &'a ExecuteOptions,
     /// Measures the statements; none in production.
     pub tracer: Option<&'a Tracer>,
+    /// Sees who is in the way; none in a shadow.
+    pub locks: Option<&'a LockWatch<'a>>,
 }
 
 /// Runs one step of a plan. `before_retry` is told of each lock that was in the way.
@@ -171,6 +189,12 @@ pub async fn keep_session(session: &Session) -> Result<(), DatabaseError> {
     Ok(())
 }
 
+/// Gives a session a name that others see in `pg_stat_activity`; the server cuts it at 63 bytes.
+pub async fn name_session(session: &Session, name: &str) -> Result<(), DatabaseError> {
+    session.query_one("SELECT pg_catalog.set_config('application_name', $1, false)", &[&name]).await?;
+    Ok(())
+}
+
 async fn run_in_transaction(
     session: &Session,
     step: &PlanStep,
@@ -207,7 +231,7 @@ async fn transaction(
         tracer.begin(session, section).await?;
     }
     session
-        .batch_execute(&format!("BEGIN;{}", limits("SET LOCAL", context.options)))
+        .batch_execute(&format!("BEGIN;{}", limits("SET LOCAL", &step.migration, context.options)))
         .await
         .map_err(DatabaseError::from)?;
     match statements_and_ledger(session, step, section, context).await {
@@ -228,11 +252,14 @@ async fn transaction(
     }
 }
 
-fn limits(set: &str, options: &ExecuteOptions) -> String {
+/// The limits of a migration: its own, from its header, before those of the configuration.
+fn limits(set: &str, migration: &Migration, options: &ExecuteOptions) -> String {
+    let lock = migration.lock_timeout.unwrap_or(options.lock_timeout);
+    let statement = migration.statement_timeout.or(options.statement_timeout).unwrap_or_default();
     format!(
         "{set} lock_timeout = {}; {set} statement_timeout = {}",
-        quote_literal(&format!("{}ms", options.lock_timeout.as_millis())),
-        quote_literal(&format!("{}ms", options.statement_timeout.unwrap_or_default().as_millis()))
+        quote_literal(&format!("{}ms", lock.as_millis())),
+        quote_literal(&format!("{}ms", statement.as_millis()))
     )
 }
 
@@ -244,7 +271,7 @@ async fn statements_and_ledger(
 ) -> Result<(Vec<StatementTrace>, String), ExecuteError> {
     let mut trace = Vec::with_capacity(section.statements.len());
     for statement in &section.statements {
-        trace.push(run_statement(session, &step.migration, statement, context.tracer).await?);
+        trace.push(run_statement(session, &step.migration, statement, context).await?);
     }
     // A migration may have changed its role or its search_path; the ledger is ours.
     session.batch_execute("RESET SESSION AUTHORIZATION; RESET ROLE").await.map_err(DatabaseError::from)?;
@@ -274,19 +301,21 @@ async fn run_statement(
     session: &Session,
     migration: &Migration,
     statement: &Statement,
-    tracer: Option<&Tracer>,
+    context: RunContext<'_>,
 ) -> Result<StatementTrace, ExecuteError> {
+    let tracer = context.tracer;
     if let Some(tracer) = tracer {
         tracer.before(session).await?;
     }
     let start = Instant::now();
     let sent = session.simple_query(&statement.text);
-    let result = match tracer {
-        Some(tracer) => tracer.watch(session, sent).await?,
-        None => sent.await,
+    let (result, seen) = match (tracer, context.locks) {
+        (Some(tracer), _) => (tracer.watch(session, sent).await?, Seen::default()),
+        (None, Some(locks)) => locks.over(session, sent).await,
+        (None, None) => (sent.await, Seen::default()),
     };
     let duration = start.elapsed();
-    let messages = result.map_err(|source| located(migration, statement, source))?;
+    let messages = result.map_err(|source| located(migration, statement, source, seen))?;
     if let Some(tracer) = tracer {
         tracer.after(session, statement).await?;
     }
@@ -300,8 +329,15 @@ async fn run_statement(
     Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration, rows })
 }
 
-fn located(migration: &Migration, statement: &Statement, source: tokio_postgres::Error) -> ExecuteError {
-    let source = DatabaseError::from(source);
+fn located(migration: &Migration, statement: &Statement, source: tokio_postgres::Error, seen: Seen) -> ExecuteError {
+    let mut source = DatabaseError::from(source);
     let line = source.position.map_or(statement.line, |position| statement.line_of_offset(position));
-    ExecuteError::Statement { file: migration.path.display().to_string(), line, source: Box::new(source) }
+    let file = migration.path.display().to_string();
+    if let Some(waiting) = seen.crowd.filter(|_| source.is_cancelled()) {
+        return ExecuteError::Crowded { file, line, waiting };
+    }
+    if source.is_lock_timeout() || source.is_deadlock() {
+        source.in_the_way = seen.blockers;
+    }
+    ExecuteError::Statement { file, line, source: Box::new(source) }
 }

@@ -16,13 +16,13 @@ pub(super) async fn run_outside(
     if let Some(tracer) = context.tracer {
         tracer.begin(session, section).await?;
     }
-    session.batch_execute(&limits("SET", context.options)).await.map_err(DatabaseError::from)?;
+    session.batch_execute(&limits("SET", &step.migration, context.options)).await.map_err(DatabaseError::from)?;
     let mut trace = Vec::with_capacity(section.statements.len());
     let first = resume_at(session, step, section, context.journal).await?;
     for (index, statement) in section.statements.iter().enumerate().skip(first) {
         journal(session, step, context.run_id, index, StepState::Started).await?;
         let invalid_before = invalid_indexes(session).await?;
-        match run_statement(session, &step.migration, statement, context.tracer).await {
+        match run_statement(session, &step.migration, statement, context).await {
             Ok(one) => trace.push(one),
             Err(ExecuteError::Statement { file, line, source }) => {
                 if !source.is_connection_lost() && !session.is_closed() {

@@ -2,6 +2,7 @@
 //!
 //! Made by the first run that writes, upgraded by numbered versions of its own, never by a command that only reads.
 
+pub mod lease;
 mod recovery;
 mod run;
 
@@ -106,6 +107,22 @@ impl Ledger {
                 || self.applied.iter().any(|one| one.run_id == run.id)
                 || self.steps.iter().any(|one| one.run_id == run.id)
         })
+    }
+
+    /// What a run that never ended left, in words.
+    pub fn left_by(&self, run: &RunRecord) -> String {
+        let applied: Vec<String> =
+            self.applied.iter().filter(|one| one.run_id == run.id).map(|one| one.id.to_string()).collect();
+        let middle = self.steps.iter().rfind(|one| one.run_id == run.id && one.state != StepState::Recorded);
+        let mut words = match applied.as_slice() {
+            [] => "the ledger holds nothing that it applied".to_owned(),
+            applied => format!("the ledger holds what it had applied: {}", applied.join(", ")),
+        };
+        if let Some(step) = middle {
+            let (app, name, at) = (&step.app, &step.name, step.statement + 1);
+            words.push_str(&format!("; it stopped in {app}/{name}, statement {at}, outside a transaction"));
+        }
+        words
     }
 
     /// Runs that never ended.
@@ -233,6 +250,7 @@ pub async fn close_restored(session: &Session, run: &RunRecord) -> Result<(), Da
                 &[],
             )
             .await?;
+        lease::forget_all(session).await?;
         run.insert(session).await?;
     }
     Ok(())

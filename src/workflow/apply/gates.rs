@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::lint::Level;
 use crate::migration::Direction;
-use crate::postgres::{Ledger, catalog};
+use crate::postgres::{Ledger, blockers, catalog};
 use crate::report::{format_duration, format_things};
 use crate::schema::FingerprintRecord;
 use crate::snapshot::{self, SnapshotId, SnapshotReader};
@@ -16,16 +16,6 @@ use super::super::shadow::OUTSIDE_LINKS;
 use super::super::state::State;
 use super::super::{Confirmation, Error, Gate, Operator, Project};
 use super::{Rehearsed, Run, SnapshotChoice, SnapshotEvidence};
-
-/// Names runs that died: the ledger says what they did.
-pub fn report_unfinished(state: &State, operator: &dyn Operator) {
-    for run in state.ledger.unfinished() {
-        operator.warn(&format!(
-            "run {} ({}) by {} on {} never ended; the ledger holds what it had applied",
-            run.id, run.command, run.actor, run.host
-        ));
-    }
-}
 
 /// Stops when the schema is not the one that the last run left.
 ///
@@ -173,6 +163,15 @@ impl Run<'_> {
             let rows = format_things(rows, "row");
             self.operator
                 .warn(&format!("about {rows} written since the snapshot began; a restore would lose what is newer"));
+        }
+        Ok(())
+    }
+
+    /// Names the transactions that have been open for long: a migration waits for what they have locked.
+    pub(super) async fn name_long_transactions(&self) -> Result<(), Error> {
+        for one in blockers::long_transactions(&self.prepared.aside, self.project.long_transaction).await? {
+            self.operator
+                .warn(&format!("a transaction has been open for long, and what it locked stays locked: {one}"));
         }
         Ok(())
     }

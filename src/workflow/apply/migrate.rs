@@ -1,7 +1,7 @@
 //! The part of a run that changes production.
 
 use crate::migration::{Direction, Plan, PlanStep};
-use crate::postgres::{ExecuteError, RunContext, RunRecord, StatementTrace, ledger, run_step};
+use crate::postgres::{ExecuteError, LockWatch, RunContext, RunRecord, StatementTrace, ledger, run_step};
 use crate::report::format_duration;
 
 use super::super::schema_reading::read_raw;
@@ -16,6 +16,7 @@ impl Run<'_> {
         // The store knows of the run before production does: if the ledger is lost, the store still names its snapshot.
         run_record::write(self.store, &self.project.source, record).await?;
         ledger::ensure(&self.prepared.session).await?;
+        self.take_lease(record).await?;
         ledger::close_dead(&self.prepared.session).await?;
         record.insert(&self.prepared.session).await?;
         for (done, step) in self.prepared.plan.steps.iter().enumerate() {
@@ -35,12 +36,14 @@ impl Run<'_> {
                 Gate::ChangedMeanwhile { database, what: "this run no longer holds its lock".to_owned() }.into()
             );
         }
+        let locks = LockWatch::new(&prepared.aside, self.project.execute.max_queue);
         let context = RunContext {
             spec: &self.project.target,
             run_id: &record.id,
             journal: &prepared.state.ledger.steps,
             options: &self.project.execute,
             tracer: None,
+            locks: Some(&locks),
         };
         let retries = self.project.execute.retries;
         let retry = |error: &ExecuteError, attempt: u32| {
@@ -153,6 +156,9 @@ fn hint(project: &Project, run: &RunRecord, done: usize, changed: bool, error: &
         Error::Interrupted | Error::Gate(_) => "run the command again",
         Error::Execute(ExecuteError::Statement { source, .. }) if source.is_lock_timeout() => {
             "end the session that holds the lock, or raise [apply] lock_timeout, and run the command again"
+        }
+        Error::Execute(ExecuteError::Crowded { .. }) => {
+            "run it when less is going on, make it shorter, or raise [apply] max_queue"
         }
         _ => "correct the migration and run the command again",
     };

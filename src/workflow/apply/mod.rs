@@ -1,6 +1,7 @@
 //! Applies or rolls back in production: the pipeline of DESIGN.md section 11, top to bottom.
 
 mod gates;
+mod lock;
 mod migrate;
 mod rehearsed;
 mod verify;
@@ -111,6 +112,8 @@ struct Prepared {
     server: Server,
     /// The session that migrates; it holds the lock of the target.
     session: Session,
+    /// Another one on the target, which keeps the lease and watches over the one that migrates.
+    aside: Session,
     lock: RunLock,
     state: State,
     plan: Plan,
@@ -140,22 +143,35 @@ pub async fn apply(
     let mut record = run_record::start(project, &request.command, prepared.server.clock);
     record.plan_hash = Some(prepared.plan.hash().to_string());
     let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt };
-    // Before the snapshot, which may take long: a receipt that is refused is refused at once.
-    let candidate = run.candidate().await?;
-    let snapshot = run.snapshot(&record).await?;
-    let rehearsal = run.rehearsed(&snapshot, candidate).await?;
-    let result = run.gates_and_migrations(record, snapshot, rehearsal.as_ref()).await;
-    let report = match rehearsal {
-        Some(rehearsal) => {
-            // Never instead of the result: production may be changed by now.
-            if let Err(error) = rehearsal.shadow.stop().await {
-                operator.warn(&format!("the shadow was not removed: {error}"));
+    run.take_lease(&record).await?;
+    let id = record.id.clone();
+    let result = run.to_the_end(record).await;
+    run.give_back_lease(&id).await;
+    result
+}
+
+impl Run<'_> {
+    /// Everything from the snapshot on.
+    async fn to_the_end(&self, record: RunRecord) -> Result<ApplyOutcome, Error> {
+        let run = self;
+        let operator = self.operator;
+        // Before the snapshot, which may take long: a receipt that is refused is refused at once.
+        let candidate = run.candidate().await?;
+        let snapshot = run.snapshot(&record).await?;
+        let rehearsal = run.rehearsed(&snapshot, candidate).await?;
+        let result = run.gates_and_migrations(record, snapshot, rehearsal.as_ref()).await;
+        let report = match rehearsal {
+            Some(rehearsal) => {
+                // Never instead of the result: production may be changed by now.
+                if let Err(error) = rehearsal.shadow.stop().await {
+                    operator.warn(&format!("the shadow was not removed: {error}"));
+                }
+                Some(rehearsal.report)
             }
-            Some(rehearsal.report)
-        }
-        None => None,
-    };
-    result.map(|done| ApplyOutcome::Done(Box::new(ApplyReport { rehearsal: report, ..done })))
+            None => None,
+        };
+        result.map(|done| ApplyOutcome::Done(Box::new(ApplyReport { rehearsal: report, ..done })))
+    }
 }
 
 /// Lock, ledger, files, drift, plan. Nothing is changed.
@@ -167,12 +183,14 @@ async fn prepare(
     project.refuse_pooler().await?;
     let server = project.connect().await?;
     keep_session(&server.maintenance).await?;
-    let lock = RunLock::acquire(&server.maintenance, project.target.database(), request.wait).await?;
+    let lock = lock::take(project, &server, request, operator).await?;
     let session = project.target.with_tcp_user_timeout(UNANSWERED).connect("safe-migrate").await?;
     keep_session(&session).await?;
     lock.also_on(&session, project.target.database()).await?;
+    let aside = project.target.connect("safe-migrate watch").await?;
+    keep_session(&aside).await?;
     let state = State::read(project, &session).await?;
-    gates::report_unfinished(&state, operator);
+    lock::report_dead(&aside, &state, operator).await?;
     let plan = state.plan(&request.selection)?;
     state.refuse_disagreement(&plan)?;
     if plan.is_empty() {
@@ -186,7 +204,7 @@ async fn prepare(
     show_plan(&plan, operator);
     let checks = load_checks(&project.migrations_dir)?;
     let rows_written = catalog::rows_written(&session).await?;
-    Ok(Some(Prepared { server, session, lock, state, plan, checks, before, rows_written, accepted_drift }))
+    Ok(Some(Prepared { server, session, aside, lock, state, plan, checks, before, rows_written, accepted_drift }))
 }
 
 fn show_plan(plan: &Plan, operator: &dyn Operator) {
@@ -261,6 +279,7 @@ impl Run<'_> {
         self.refuse_data_loss(&evidence.rehearsal)?;
         self.refuse_denied(rehearsal)?;
         self.name_the_gap().await?;
+        self.name_long_transactions().await?;
         self.confirm(&evidence.snapshot)?;
         self.interrupt.check()?;
         self.refuse_changes_meanwhile().await?;

@@ -283,7 +283,7 @@ impl Pass<'_> {
         self.shadow.check(session).await?;
         let spec = self.shadow.spec_as(self.role);
         let options = &self.project.execute;
-        let context = RunContext { spec: &spec, run_id: self.run_id, journal: &[], options, tracer };
+        let context = RunContext { spec: &spec, run_id: self.run_id, journal: &[], options, tracer, locks: None };
         Ok(run_step(session, step, context, &|_: &ExecuteError, _| {}).await?)
     }
 }

@@ -9,15 +9,15 @@ use super::{APPLY, Applied, Ground, ROLLBACK, ended, until};
 use crate::support::{Project, TestDatabase, Version};
 
 /// A session of the application, which runs what it is sent and ends with the handle.
-struct Application(Child);
+struct Application<'a>(Child, &'a TestDatabase);
 
-impl Application {
-    fn connect(database: &TestDatabase) -> Application {
+impl Application<'_> {
+    fn connect(database: &TestDatabase) -> Application<'_> {
         let cluster = database.cluster();
         let mut psql = cluster.program("psql");
         psql.args(["-X", "-q", "-d", &cluster.socket_url(database.name())]).env("PGAPPNAME", "the-app");
         let psql = psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Application(psql.spawn().unwrap())
+        Application(psql.spawn().unwrap(), database)
     }
 
     /// Sends SQL; `seen` is true of the database when it has been run.
@@ -31,10 +31,15 @@ impl Application {
     }
 }
 
-impl Drop for Application {
+impl Drop for Application<'_> {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        // The server does not notice before the statement ends.
+        self.1.query(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+              WHERE application_name = 'the-app' AND datname = current_database()",
+        );
     }
 }
 

@@ -1,0 +1,73 @@
+//! The run's lock and its lease: who has it, who waits for whom, and what a dead run left.
+
+use crate::postgres::ledger::lease::{self, Lease};
+use crate::postgres::{LockError, RunLock, RunRecord, name_session};
+
+use super::super::project::Server;
+use super::super::state::State;
+use super::super::{Error, Operator, Project};
+use super::{ApplyRequest, Run};
+
+/// Takes the lock, waiting as long as the operator allows; tells whose it is.
+pub(super) async fn take(
+    project: &Project,
+    server: &Server,
+    request: &ApplyRequest,
+    operator: &dyn Operator,
+) -> Result<RunLock, Error> {
+    let database = project.target.database();
+    // Seen by those who find the lock taken while there is no ledger, and so no lease, yet.
+    let (command, actor) = (&request.command, &project.actor);
+    name_session(&server.maintenance, &format!("safe-migrate {command} by {}@{}", actor.user, actor.host)).await?;
+    let tell = |holder: &str| {
+        operator.step(&format!("waiting for another run to let go of \"{database}\"{holder}"));
+    };
+    match RunLock::acquire_telling(&server.maintenance, database, request.wait, tell).await {
+        Err(LockError::Held { database, holder }) => {
+            let whose = holding(project).await.map(|lease| format!(": {lease}"));
+            Err(LockError::Held { database, holder: whose.unwrap_or(holder) }.into())
+        }
+        result => Ok(result?),
+    }
+}
+
+/// The lease of the run that has the lock; none where it cannot be read.
+async fn holding(project: &Project) -> Option<Lease> {
+    let session = project.target.connect("safe-migrate").await.ok()?;
+    lease::read(&session).await.ok()?.pop()
+}
+
+/// Names the runs that died. The caller has the lock, so none of them lives.
+pub(super) async fn report_dead(
+    aside: &crate::postgres::Session,
+    state: &State,
+    operator: &dyn Operator,
+) -> Result<(), Error> {
+    for run in state.ledger.unfinished() {
+        let what = state.ledger.left_by(run);
+        operator.warn(&format!(
+            "run {} ({}) by {} on {} never ended: its lock is free, and {what}",
+            run.id, run.command, run.actor, run.host
+        ));
+    }
+    for lease in lease::read(aside).await? {
+        if !state.ledger.unfinished().any(|run| run.id == lease.run_id) {
+            operator.warn(&format!("{lease}, died before it changed anything; its lock is free"));
+        }
+    }
+    Ok(())
+}
+
+impl Run<'_> {
+    /// Writes the lease, where there is a ledger already.
+    pub(super) async fn take_lease(&self, record: &RunRecord) -> Result<(), Error> {
+        Ok(lease::take(&self.prepared.aside, record, self.prepared.session.backend_pid()).await?)
+    }
+
+    /// Gives it back; what cannot be given back is taken by the next run.
+    pub(super) async fn give_back_lease(&self, run_id: &str) {
+        if let Err(error) = lease::give_back(&self.prepared.aside, run_id).await {
+            tracing::debug!(%error, "the lease was not given back");
+        }
+    }
+}
