@@ -31,7 +31,7 @@ fn cut(ground: &Ground, arguments: &[&str], number: u32, how: Cut) -> (i32, u32)
     (output.status, proxy.statements())
 }
 
-fn at_statement_boundaries(version: Version, arguments: &[&str], moments: u32) {
+fn at_statement_boundaries(version: Version, arguments: &[&str], moments: u32) -> String {
     let ground = Ground::new(version);
     let forward = arguments[0] == "apply";
     if !forward {
@@ -50,16 +50,16 @@ fn at_statement_boundaries(version: Version, arguments: &[&str], moments: u32) {
         ground.goes_through(arguments);
         ground.goes_through(if forward { &ROLLBACK } else { &APPLY });
     }
-    println!("{statements} statements; of the runs that were cut {failed} stopped");
     assert!(failed > 0);
+    format!("{statements} statements; of the runs that were cut {failed} stopped")
 }
 
 #[test]
 fn fault_connection_cut_at_statement_boundaries_of_apply() {
-    at_statement_boundaries(Version::V15, &APPLY, rounds(8, 400));
+    println!("{}", at_statement_boundaries(Version::V15, &APPLY, rounds(8, 400)));
 }
 
 #[test]
 fn fault_connection_cut_at_statement_boundaries_of_rollback() {
-    at_statement_boundaries(Version::V18, &ROLLBACK, rounds(5, 400));
+    println!("{}", at_statement_boundaries(Version::V18, &ROLLBACK, rounds(5, 400)));
 }

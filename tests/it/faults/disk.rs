@@ -12,16 +12,13 @@ struct Small<'a>(&'a Path);
 
 impl<'a> Small<'a> {
     /// Mounts it, or says why not.
-    fn mount(at: &'a Path, size: &str) -> Option<Small<'a>> {
+    fn mount(at: &'a Path, size: &str) -> Result<Small<'a>, String> {
         std::fs::create_dir_all(at).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=0777"), "safe-migrate-test"]).arg(at);
         match mount.output() {
-            Ok(output) if output.status.success() => Some(Small(at)),
-            refused => {
-                println!("not run: a file system cannot be mounted here ({refused:?})");
-                None
-            }
+            Ok(output) if output.status.success() => Ok(Small(at)),
+            refused => Err(format!("not run: a file system cannot be mounted here ({refused:?})")),
         }
     }
 }
@@ -36,7 +33,10 @@ impl Drop for Small<'_> {
 fn fault_disk_full_on_the_server_in_a_rewrite() {
     let cluster = Arc::new(TestCluster::start(Version::V15, &[]));
     let space = cluster.directory().join("small");
-    let Some(_small) = Small::mount(&space, "12m") else { return };
+    let _small = match Small::mount(&space, "12m") {
+        Ok(small) => small,
+        Err(why) => return println!("{why}"),
+    };
     let inside = space.join("space");
     std::fs::create_dir(&inside).unwrap();
     output_of(Command::new("chown").arg("--reference").arg(cluster.directory().join("data")).arg(&inside));
@@ -67,7 +67,10 @@ fn fault_disk_full_in_a_local_store() {
     ground.scene.database.sql("CREATE TABLE big AS SELECT i, md5(i::text) FROM generate_series(1, 100000) i");
     let store = ground.scene.store.directory().to_owned();
     {
-        let Some(_small) = Small::mount(&store, "300k") else { return };
+        let _small = match Small::mount(&store, "300k") {
+            Ok(small) => small,
+            Err(why) => return println!("{why}"),
+        };
         let output = ground.scene.run(6, &APPLY);
         assert!(output.stderr.contains("no space left"), "{}", output.stderr);
         ground.says_the_state(&output);

@@ -70,7 +70,7 @@ fn fault_sigkill_the_failpoints_of_a_run_are_reached() {
 }
 
 /// Kills at random moments of applies and rollbacks, in turn.
-fn at_random_moments(version: Version, kills: u32) {
+fn at_random_moments(version: Version, kills: u32) -> String {
     let ground = Ground::new(version);
     let begun = Instant::now();
     ground.scene.run(0, &APPLY);
@@ -102,15 +102,15 @@ fn at_random_moments(version: Version, kills: u32) {
             ground.goes_through(arguments);
         }
     }
-    println!("{killed} killed, {in_the_middle} of them between two migrations; {finished} ended before");
+    format!("{killed} killed, {in_the_middle} of them between two migrations; {finished} ended before")
 }
 
 #[test]
 fn fault_sigkill_at_random_moments() {
-    at_random_moments(Version::V15, rounds(10, 700));
+    println!("{}", at_random_moments(Version::V15, rounds(10, 700)));
 }
 
 #[test]
 fn fault_sigkill_at_random_moments_18() {
-    at_random_moments(Version::V18, rounds(4, 300));
+    println!("{}", at_random_moments(Version::V18, rounds(4, 300)));
 }

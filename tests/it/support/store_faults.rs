@@ -46,6 +46,6 @@ impl StoreFaults {
         let number = state.requests;
         state.requests += 1;
         let (requests, every, fault) = state.fault.as_ref()?;
-        (requests.contains(&number) && (number - requests.start) % every == 0).then_some(*fault)
+        (requests.contains(&number) && (number - requests.start).is_multiple_of(*every)).then_some(*fault)
     }
 }
