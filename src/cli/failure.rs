@@ -61,7 +61,11 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::File { .. } | Error::Json { .. } | Error::Page { .. } => (ErrorKind::Failed, "file"),
         Error::Interrupted => (ErrorKind::Interrupted, "interrupted"),
         Error::RunStopped { changed: true, .. } => (ErrorKind::ProductionChanged, "run-stopped"),
-        Error::RunStopped { source, .. } => classify(source),
+        // It was changed and is as before again.
+        Error::RunStopped { source, .. } => match classify(source) {
+            (ErrorKind::ProductionChanged, code) => (ErrorKind::Failed, code),
+            kind => kind,
+        },
         Error::VerificationFailed { .. } => (ErrorKind::ProductionChanged, "verification-failed"),
     }
 }
@@ -73,7 +77,9 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::Conflict(_) => "conflict",
         Gate::Inconsistent(_) => "inconsistent-history",
         Gate::Drift { .. } => "drift",
+        Gate::Standby(_) => "standby",
         Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
+        Gate::RestoreAfterFailure(_) => "restore-after-failure",
         Gate::RehearsalFailed(_) => "rehearsal-failed",
         Gate::Receipt { .. } => "receipt",
         Gate::DataLoss { .. } => "data-loss",
@@ -127,7 +133,9 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::Conflict(conflicts) => return conflicts.iter().map(merge_hint).collect(),
         Gate::Inconsistent(_) => "nothing can be put before what is applied; correct the `-- run-before:` lines",
         Gate::Drift { .. } => "find out who changed it; to go on as it is: --accept-drift WHY",
+        Gate::Standby(_) => "give the address of the primary with --database",
         Gate::ChangedMeanwhile { .. } => "run the command again",
+        Gate::RestoreAfterFailure(_) => "or choose \"stop\" or \"rollback\" in [on_failure]",
         Gate::RehearsalFailed(_) => "correct the migration and run the command again",
         Gate::Receipt { .. } => "rehearse anew with --rehearsal new",
         Gate::DataLoss { plan_hash, .. } => {

@@ -107,6 +107,7 @@ impl Context {
                 retries: config.apply.retries,
             },
             max_age: config.apply.max_age,
+            on_failure: config.on_failure,
             policy: config.policy.clone(),
             fingerprint_ignore: config.fingerprint_ignore.clone(),
             environment: self.process_environment(),

@@ -78,6 +78,11 @@ impl RunLock {
         Ok(Self::holds(maintenance, self.run_key).await? && Self::holds(target, self.target_key).await?)
     }
 
+    /// Whether the maintenance session still has its lock: what a restore needs, which ends the other one.
+    pub async fn is_held_by_maintenance(&self, maintenance: &Session) -> Result<bool, DatabaseError> {
+        Self::holds(maintenance, self.run_key).await
+    }
+
     async fn holds(session: &Session, key: i64) -> Result<bool, DatabaseError> {
         let (high, low) = halves(key);
         let row = session

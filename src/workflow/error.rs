@@ -34,6 +34,9 @@ pub enum Gate {
         /// Readable difference.
         difference: String,
     },
+    /// The server is a standby.
+    #[error("{0} is a standby, and nothing can be changed there")]
+    Standby(String),
     /// The schema or the ledger changed while the run was being prepared.
     #[error("\"{database}\" changed while this run was being prepared: {what}")]
     ChangedMeanwhile {
@@ -42,6 +45,9 @@ pub enum Gate {
         /// What changed.
         what: String,
     },
+    /// `[on_failure] after = "restore"` where a restore could lose rows.
+    #[error("[on_failure] after = \"restore\" {0}")]
+    RestoreAfterFailure(String),
     /// The rehearsal failed.
     #[error("the rehearsal failed: {0}")]
     RehearsalFailed(String),

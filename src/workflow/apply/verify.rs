@@ -7,7 +7,7 @@ use crate::schema::Schema;
 
 use super::super::Error;
 use super::super::rehearse::{Receipt, RehearsalEvidence, checks};
-use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
+use super::super::schema_reading::{SchemaReading, read_normal};
 use super::super::shadow::{OUTSIDE_LINKS, Shadow};
 use super::{Rehearsed, Run};
 
@@ -23,9 +23,7 @@ impl Run<'_> {
         record: &mut RunRecord,
     ) -> Result<String, Error> {
         let before = &self.prepared.before;
-        let programs = &self.prepared.server.programs;
-        let now = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await?;
-        record.fingerprint_after = Some(super::super::json("the fingerprint", &now.record)?);
+        let now = self.read_and_keep(record).await?;
         let mut findings = new_invalid_indexes(&before.schema, &now.schema);
         findings.extend(self.failed_checks(rehearsal).await?);
         let (Some(rehearsal), RehearsalEvidence::Receipt(receipt)) = (rehearsal, evidence) else {
@@ -81,7 +79,7 @@ pub(super) fn unverified(error: Error, run: &RunRecord) -> Error {
     }
 }
 
-fn way_back(run: &RunRecord) -> String {
+pub(super) fn way_back(run: &RunRecord) -> String {
     match &run.snapshot_id {
         Some(id) => format!("look at the differences; the way back is: safe-migrate restore {id} --in-place"),
         None => "look at the differences; no snapshot was taken".to_owned(),
