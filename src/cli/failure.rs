@@ -49,7 +49,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::Snapshot(_) => (ErrorKind::Snapshot, "snapshot"),
         Error::NoSnapshot(_) => (ErrorKind::Snapshot, "no-snapshot"),
         Error::Migration(_) => (ErrorKind::Usage, "migration-files"),
-        Error::Plan(_) => (ErrorKind::Usage, "plan"),
+        Error::Plan(_) | Error::NoWayDown { .. } => (ErrorKind::Usage, "plan"),
         Error::Gate(gate) => (ErrorKind::Gate, gate_code(gate)),
         Error::Pooler(_) => (ErrorKind::Gate, "pooler"),
         Error::SnapshotRefused(_) => (ErrorKind::Snapshot, "snapshot-refused"),
@@ -81,6 +81,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
         Gate::RestoreAfterFailure(_) => "restore-after-failure",
         Gate::RehearsalFailed(_) => "rehearsal-failed",
+        Gate::HalfDone(_) => "half-done",
         Gate::Receipt { .. } => "receipt",
         Gate::DataLoss { .. } => "data-loss",
         Gate::Policy(_) => "policy",
@@ -117,7 +118,7 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
         Error::NoSuchPart { hint, .. } => hint.iter().cloned().collect(),
-        Error::ShadowRefused { hint, .. } => vec![hint.clone()],
+        Error::ShadowRefused { hint, .. } | Error::NoWayDown { hint, .. } => vec![hint.clone()],
         Error::OutputExists(_) => one("name a new path with --output"),
         Error::Pooler(_) => one("give the address of the server itself with --database"),
         Error::Gate(gate) => gate_hint(gate),
@@ -137,6 +138,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::ChangedMeanwhile { .. } => "run the command again",
         Gate::RestoreAfterFailure(_) => "or choose \"stop\" or \"rollback\" in [on_failure]",
         Gate::RehearsalFailed(_) => "correct the migration and run the command again",
+        Gate::HalfDone(_) => "finish it with `safe-migrate apply`, or restore the snapshot of the run that began it",
         Gate::Receipt { .. } => "rehearse anew with --rehearsal new",
         Gate::DataLoss { plan_hash, .. } => {
             return vec![format!("if that is meant, say so: --accept-data-loss {plan_hash}")];

@@ -51,6 +51,9 @@ pub enum Gate {
     /// The rehearsal failed.
     #[error("the rehearsal failed: {0}")]
     RehearsalFailed(String),
+    /// A migration outside a transaction stands half done on what is to be rolled back.
+    #[error("{} stopped in the middle, and stands on what is to be rolled back", .0.join(", "))]
+    HalfDone(Vec<String>),
     /// The rehearsal that the operator named does not stand for one made now.
     #[error("rehearsal {rehearsal} is not accepted: {why}")]
     Receipt {
@@ -167,6 +170,14 @@ pub enum Error {
     /// There is no such plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A migration has no down section; what a restore would lose is known.
+    #[error("{source}")]
+    NoWayDown {
+        /// Which one.
+        source: PlanError,
+        /// The way that is left.
+        hint: String,
+    },
     /// A gate refused.
     #[error(transparent)]
     Gate(#[from] Box<Gate>),

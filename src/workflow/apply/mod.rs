@@ -6,6 +6,7 @@ mod gates;
 mod ground;
 mod migrate;
 mod rehearsed;
+mod restore_instead;
 mod verify;
 
 use std::time::Duration;
@@ -148,6 +149,7 @@ pub async fn apply(
     let Some(prepared) = prepare(project, request, operator).await? else { return Ok(ApplyOutcome::NothingToDo) };
     after_failure::refuse_restore_without_fence(project, request)?;
     if request.dry_run {
+        prepared.ways_back(project).await.iter().for_each(|line| operator.step(line));
         return Ok(ApplyOutcome::Planned(prepared.plan));
     }
     interrupt.check()?;
@@ -191,8 +193,12 @@ async fn prepare(
     lock.also_on(&session, project.target.database()).await?;
     let state = State::read(project, &session).await?;
     gates::report_unfinished(&state, operator);
-    let plan = state.plan(&request.selection)?;
+    let plan = match state.plan(&request.selection) {
+        Ok(plan) => plan,
+        Err(error) => return Err(restore_instead::explain(project, &server, &state, error).await),
+    };
     state.refuse_disagreement(&plan)?;
+    state.refuse_half_done(&plan)?;
     if plan.is_empty() {
         for missing in &state.check.missing {
             operator.warn(&format!("{missing} is applied, but its file is not here"));
@@ -274,7 +280,9 @@ impl Run<'_> {
         if let Some(rehearsal) = rehearsal {
             self.refuse_other_start(rehearsal).await?;
         }
-        self.refuse_data_loss(&evidence.rehearsal)?;
+        if let Err(error) = self.refuse_data_loss(&evidence.rehearsal) {
+            return Err(self.with_restore_instead(error, &evidence.rehearsal).await);
+        }
         self.refuse_denied(rehearsal)?;
         self.name_the_gap().await?;
         self.name_what_would_stay(&evidence);

@@ -29,7 +29,7 @@ pub use describe::describe;
 pub use drop_old::{DropReport, drop_old};
 pub(super) use plan::check_archive_version;
 pub use plan::{RestorePlan, plan_restore};
-pub use since::Since;
+pub use since::{Since, since};
 pub use swap::{SwapReport, swap};
 pub use undo::{knows, undo};
 
