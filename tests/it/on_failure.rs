@@ -106,7 +106,7 @@ fn on_failure_does_not_roll_back_what_was_not_proven() {
         said.contains("it was not rolled back: the rehearsal found that kitchen/0002_second cannot be undone"),
         "{said}"
     );
-    let snapshot = scene.snapshots().pop().unwrap();
+    let snapshot = stored(&scene)["snapshot_id"].as_str().unwrap().to_owned();
     assert!(said.contains(&format!("restore {snapshot} --in-place")) && said.contains("2 of 3"), "{said}");
     assert_eq!((scene.applied().len(), outcome(&scene).as_str()), (2, "failed"));
 }
@@ -133,7 +133,8 @@ fn on_failure_half_of_a_step_outside_a_transaction_is_left_to_a_restore() {
     let output = scene.run(4, &["apply", "--yes"]);
     let said = &output.stderr;
     assert!(said.contains("no down section undoes half of it"), "{said}");
-    assert!(said.contains(&format!("restore {} --in-place", scene.snapshots().pop().unwrap())), "{said}");
+    let snapshot = stored(&scene)["snapshot_id"].as_str().unwrap().to_owned();
+    assert!(said.contains(&format!("restore {snapshot} --in-place")), "{said}");
     assert_eq!(scene.applied().len(), 2);
 }
 
@@ -192,7 +193,7 @@ fn restores(version: Version) {
     let rows = scene.database.query("SELECT * FROM dish ORDER BY 1");
     let output = restored(&scene);
     scene.check(1, &["apply"], &output);
-    let snapshot = scene.snapshots().pop().unwrap();
+    let snapshot = stored(&scene)["snapshot_id"].as_str().unwrap().to_owned();
     let said = &output.stderr;
     assert!(said.contains(&format!("production: restored from snapshot {snapshot}")), "{said}");
     assert!(said.contains("0003_last.sql:2") && said.contains("restore --drop-old"), "{said}");

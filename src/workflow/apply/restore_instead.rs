@@ -37,8 +37,11 @@ impl RestoreInstead {
         let store = project.open_store().await?;
         let reader = SnapshotReader::open(&store, &snapshot).await?;
         let since = since(project, server, &reader, project.target.database()).await?;
-        let named: Vec<String> = migrations.iter().map(ToString::to_string).collect();
-        let also = since.applied.iter().filter(|id| !named.contains(id)).cloned().collect();
+        // By the ledger of now: the snapshot before the first run has none.
+        let own = state.ledger.applied.iter().filter(|one| one.run_id == first.run_id);
+        let began = own.map(|one| one.applied_at).min().unwrap_or(first.applied_at);
+        let later = state.ledger.applied.iter().filter(|one| one.applied_at >= began && !migrations.contains(&one.id));
+        let also = later.map(|one| one.id.to_string()).collect();
         Ok(Some(Self { snapshot, run: first.run_id.clone(), rows: rows_since(&since), also }))
     }
 
@@ -125,13 +128,13 @@ impl Run<'_> {
             gate => return gate.into(),
         };
         if let Ok(Some(way)) = self.prepared.restore_instead(self.project).await {
-            losses.push(format!("instead: {}", way.describe()));
+            losses.push(format!("  instead: {}", way.describe()));
             if let (RehearsalEvidence::Receipt(receipt), Some((rows, _))) = (evidence, way.rows) {
                 let lost: u64 = receipt.report().losses.iter().map(|loss| loss.amount).sum();
                 let (lost_text, rows_text) = (format_count(lost), format_count(rows));
                 losses.push(match rows < lost {
-                    true => format!("the restore loses less: {rows_text} rows against {lost_text} rows or values"),
-                    false => format!("the plan loses no more: {lost_text} rows or values against {rows_text} rows"),
+                    true => format!("  the restore loses less: {rows_text} against {lost_text} rows or values"),
+                    false => format!("  the plan loses no more: {lost_text} rows or values against {rows_text}"),
                 });
             }
         }
