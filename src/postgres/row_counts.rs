@@ -37,39 +37,18 @@ pub async fn count(
     Ok(u64::try_from(rows).unwrap_or_default())
 }
 
-/// The rows of every table of this name in whatever schema, or the values of one of their columns, by qualified name. Gives
-/// up where counting takes longer than [`PATIENCE`].
-pub async fn of_named(
-    session: &Session,
-    table: &str,
-    column: Option<&str>,
-) -> Result<Vec<(String, u64)>, DatabaseError> {
-    let tables = session
-        .query(
-            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-              WHERE c.relname = $1 AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
-                AND n.nspname NOT IN ('information_schema', 'safe_migrate')
-                AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                      WHERE a.attrelid = c.oid AND a.attname = $2 AND NOT a.attisdropped)) ORDER BY 1",
-            &[&table, &column],
-        )
-        .await?;
-    let mut counts = Vec::with_capacity(tables.len());
-    for row in &tables {
-        let (schema, name): (String, String) = (row.get(0), row.get(1));
-        let filter = column.map(|column| format!("{} IS NOT NULL", quote_identifier(column)));
-        let limits = format!(
-            "BEGIN READ ONLY; SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '{}ms'",
-            PATIENCE.as_millis()
-        );
-        session.batch_execute(&limits).await?;
-        let counted = count(session, (&schema, &name), filter.as_deref(), true).await;
-        session.batch_execute("ROLLBACK").await?;
-        let object = column.map_or_else(String::new, |column| format!(".{column}"));
-        counts.push((format!("{schema}.{name}{object}"), counted?));
-    }
-    Ok(counts)
+/// The rows of one table with its partitions, or the values of one of its columns. Gives up where counting takes longer
+/// than [`PATIENCE`].
+pub async fn in_time(session: &Session, table: (&str, &str), column: Option<&str>) -> Result<u64, DatabaseError> {
+    let filter = column.map(|column| format!("{} IS NOT NULL", quote_identifier(column)));
+    let limits = format!(
+        "BEGIN READ ONLY; SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '{}ms'",
+        PATIENCE.as_millis()
+    );
+    session.batch_execute(&limits).await?;
+    let counted = count(session, table, filter.as_deref(), true).await;
+    session.batch_execute("ROLLBACK").await?;
+    counted
 }
 
 /// The rows of every table that a snapshot would hold. Waits for no lock for long.

@@ -8,6 +8,7 @@ use crate::migration::{Direction, Plan};
 use crate::postgres::{Session, row_counts};
 use crate::report::format_things;
 use crate::report::rehearsal::{CheckReport, Loss, RehearsalReport, Reversibility, Verdict, WayBack};
+use crate::schema::SchemaEntry;
 use crate::store::Store;
 
 use super::super::{Error, findings};
@@ -40,7 +41,7 @@ pub async fn own_way_back(
     if let Err(why) = undoes(&content, &report, expected.plan) {
         return Ok(Err(why));
     }
-    let losses = match losses_now(expected.plan, production).await {
+    let losses = match losses_now(expected.plan, &content, production).await {
         Ok(losses) => losses,
         Err(why) => return Ok(Err(why)),
     };
@@ -70,9 +71,11 @@ fn undoes(content: &Content, report: &RehearsalReport, plan: &Plan) -> Result<()
         }
     }
     let more_to_rows = |text: &str| {
-        let text = text.to_ascii_lowercase();
+        let text = text.to_ascii_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
         let first = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-        !DROPS_OR_NOTHING.contains(&first) || (first == "alter" && text.contains(" type ")) || text.contains("cascade")
+        !DROPS_OR_NOTHING.contains(&first)
+            || text.contains("cascade")
+            || (first == "alter" && (text.contains(" type ") || text.contains(" detach ")))
     };
     for step in &plan.steps {
         let statements = step.section().map(|section| section.statements.as_slice()).unwrap_or_default();
@@ -84,7 +87,7 @@ fn undoes(content: &Content, report: &RehearsalReport, plan: &Plan) -> Result<()
 }
 
 /// The rows and values that the plan drops, as production has them now.
-async fn losses_now(plan: &Plan, production: &Session) -> Result<Vec<Loss>, WhyNot> {
+async fn losses_now(plan: &Plan, content: &Content, production: &Session) -> Result<Vec<Loss>, WhyNot> {
     let mut losses: Vec<Loss> = Vec::new();
     for finding in data_loss(plan) {
         let again = || WhyNot::RowsOfNow(finding.migration.to_string());
@@ -94,17 +97,44 @@ async fn losses_now(plan: &Plan, production: &Session) -> Result<Vec<Loss>, WhyN
                 ("drop-column", Some((table, column))) => (table, Some(column)),
                 _ => return Err(again()),
             };
-            let counts = row_counts::of_named(production, table, column).await.map_err(|_| again())?;
-            for (name, amount) in counts.into_iter().filter(|(_, amount)| *amount > 0) {
-                let what = match column {
-                    None => format!("table {name} is gone with {}, counted now", format_things(amount, "row")),
-                    Some(_) => format!("column {name} is gone with {}, counted now", format_things(amount, "value")),
-                };
-                losses.push(Loss { object: name, amount, what, samples: Vec::new() });
+            let schemas = schemas_of(content, table, column);
+            if schemas.is_empty() {
+                return Err(again());
+            }
+            for schema in schemas {
+                let amount = row_counts::in_time(production, (schema, table), column).await.map_err(|_| again())?;
+                if amount > 0 {
+                    losses.push(loss(format!("{schema}.{table}"), column, amount));
+                }
             }
         }
     }
     Ok(losses)
+}
+
+/// Where the run made this table, or this column of it.
+fn schemas_of<'a>(content: &'a Content, table: &str, column: Option<&str>) -> Vec<&'a str> {
+    let is_it = |entry: &&SchemaEntry| entry.kind == "TABLE" && entry.name == table;
+    let before = |after: &SchemaEntry| {
+        content.starting_schema.entries().iter().filter(is_it).find(|entry| entry.schema == after.schema)
+    };
+    let made = |after: &&SchemaEntry| match (before(after), column) {
+        (None, None) => true,
+        (Some(before), Some(_)) => before.text != after.text,
+        _ => false,
+    };
+    content.schema_after.entries().iter().filter(is_it).filter(made).map(|entry| entry.schema.as_str()).collect()
+}
+
+fn loss(table: String, column: Option<&str>, amount: u64) -> Loss {
+    let (object, what) = match column {
+        None => (table.clone(), format!("table {table} is gone with {}, counted now", format_things(amount, "row"))),
+        Some(column) => {
+            let object = format!("{table}.{column}");
+            (object.clone(), format!("column {object} is gone with {}, counted now", format_things(amount, "value")))
+        }
+    };
+    Loss { object, amount, what, samples: Vec::new() }
 }
 
 /// The report as that of the way back alone: what was measured of the way there is left out.
