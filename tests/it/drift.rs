@@ -132,7 +132,11 @@ fn drift_after_a_restore_is_readable() {
     assert!(scene.run(3, &["apply", "--yes"]).stderr.contains("+ TABLE public.by_hand"));
 }
 
-/// A run that sleeps in its first migration of two.
+fn slow(name: &str) -> String {
+    format!("-- migrate:up\nCREATE TABLE {name} (i int);\nSELECT pg_sleep(4);\n-- migrate:down\nDROP TABLE {name};\n")
+}
+
+/// A run that sleeps in its first migration.
 struct Sleeping {
     scene: Scene,
     run: Child,
@@ -140,10 +144,14 @@ struct Sleeping {
 
 impl Sleeping {
     fn new(points: &str) -> Sleeping {
+        Sleeping::of(&[("0001_a", &slow("a")), ("0002_b", &table("b"))], points)
+    }
+
+    fn of(migrations: &[(&str, &str)], points: &str) -> Sleeping {
         let scene = Scene::empty(Version::V15);
-        let slow = "-- migrate:up\nCREATE TABLE a (i int);\nSELECT pg_sleep(4);\n-- migrate:down\nDROP TABLE a;\n";
-        scene.project.write_migration("app", "0001_a", slow);
-        scene.project.write_migration("app", "0002_b", &table("b"));
+        for (name, text) in migrations {
+            scene.project.write_migration("app", name, text);
+        }
         let arguments = [&["apply", "--yes"][..], &SKIP].concat();
         let mut command = match points {
             "" => scene.project.command(&arguments),
@@ -189,6 +197,24 @@ fn meanwhile_another_database_got_the_name() {
     let tables = "SELECT string_agg(relname, ',' ORDER BY 1) FROM pg_class WHERE relname IN ('a', 'b')";
     assert_eq!(cluster.query(&format!("{name}_away"), tables), "a");
     assert_eq!(scene.database.query(tables), "");
+    cluster.sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
+    rename(&format!("{name}_away"), &name);
+}
+
+/// During the last migration: what is compared afterwards is not another database that got the name.
+#[test]
+fn meanwhile_another_database_got_the_name_during_the_last_migration() {
+    let sleeping = Sleeping::of(&[("0001_a", &slow("a"))], "");
+    let (cluster, name) = (sleeping.scene.cluster().clone(), sleeping.scene.database.name().to_owned());
+    let rename = |from: &str, to: &str| {
+        cluster.sql("postgres", &format!("UPDATE pg_database SET datname = '{to}' WHERE datname = '{from}'"));
+    };
+    rename(&name, &format!("{name}_away"));
+    cluster.sql("postgres", &format!("CREATE DATABASE {name}"));
+    let (scene, output) = sleeping.end();
+    assert_eq!(output.status, 4, "{}", output.stderr);
+    assert!(output.stderr.contains("another database has its name"), "{}", output.stderr);
+    assert_eq!(scene.database.query("SELECT to_regclass('a')"), "");
     cluster.sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
     rename(&format!("{name}_away"), &name);
 }

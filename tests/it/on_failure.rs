@@ -1,5 +1,8 @@
 //! `[on_failure]`: what becomes of production when a run fails after it was changed.
 
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::support::{Output, Project, Scene, Version};
@@ -153,6 +156,31 @@ fn on_failure_a_failed_verification_is_rolled_back() {
         output.stderr
     );
     assert_eq!((scene.applied().len(), outcome(&scene).as_str()), (0, "rolled back"));
+}
+
+/// The operator's wish to stop is no failure.
+#[test]
+fn on_failure_an_interrupted_run_just_stops() {
+    let slow = "-- migrate:up\nSELECT pg_sleep(CASE WHEN EXISTS (SELECT FROM dish WHERE name IS NULL) THEN 60 ELSE 0 END);\n\
+                -- migrate:down\nSELECT 1;\n";
+    let scene = kitchen(Version::V15, "rollback", INDEX, slow);
+    let mut run = scene.project.command(&["apply", "--yes"]).stderr(Stdio::piped()).spawn().unwrap();
+    let asleep = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND datname = '{}'",
+        scene.database.name()
+    );
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while scene.cluster().query("postgres", &asleep) == "0" {
+        assert!(run.try_wait().unwrap().is_none() && Instant::now() < deadline, "it never slept");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let killed = Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = run.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("2 of 3 migrations are applied") && !said.contains("rolled back"), "{said}");
+    assert_eq!((scene.applied().len(), outcome(&scene).as_str()), (2, "interrupted"));
 }
 
 /// A kill in the middle of rolling back leaves what the ledger says, and blocks nothing.

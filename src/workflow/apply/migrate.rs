@@ -92,7 +92,9 @@ impl Run<'_> {
     pub(super) async fn not_verified(&self, evidence: &Evidence, mut record: RunRecord, error: Error) -> Error {
         let undone = self.after_failure(evidence, &mut record, self.prepared.plan.steps.len(), &error).await;
         if let (None, None) = (&undone.production, &undone.remark) {
-            return self.record_done(&mut record, Some(&error)).await.err().unwrap_or(error);
+            run_record::finish(&mut record, "done", Some(&error));
+            self.record_end(&record, self.close_in_ledger(&record).await).await;
+            return error;
         }
         let words = ("done", "migrated, and not as rehearsed".to_owned(), verify::way_back(&record));
         self.undone(&mut record, undone, words, error).await
@@ -150,18 +152,13 @@ impl Run<'_> {
 
     /// Closes a run that went through.
     pub(super) async fn close(&self, mut record: RunRecord, verification: String) -> Result<ApplyReport, Error> {
-        self.record_done(&mut record, None).await?;
-        Ok(ApplyReport { run: record, plan: self.prepared.plan.clone(), rehearsal: None, verification })
-    }
-
-    /// Records that all migrations are applied, with what the verification found.
-    async fn record_done(&self, record: &mut RunRecord, found: Option<&Error>) -> Result<(), Error> {
-        run_record::finish(record, "done", found);
-        self.close_in_ledger(record).await?;
-        if let Err(error) = run_record::write(self.store, &self.project.source, record).await {
+        run_record::finish(&mut record, "done", None);
+        let closed = self.close_in_ledger(&record).await;
+        if let Err(error) = run_record::write(self.store, &self.project.source, &record).await {
             self.operator.warn(&format!("production is migrated, but the store has no record of it: {error}"));
         }
-        Ok(())
+        closed.map_err(|error| verify::unrecorded(&error, &record))?;
+        Ok(ApplyReport { run: record, plan: self.prepared.plan.clone(), rehearsal: None, verification })
     }
 }
 

@@ -23,6 +23,10 @@ impl Run<'_> {
         record: &mut RunRecord,
     ) -> Result<String, Error> {
         let before = &self.prepared.before;
+        // A session that is gone could not say; what follows uses new ones.
+        if !self.prepared.session.is_closed() {
+            self.refuse_other_ground(record, &self.prepared.plan.steps).await?;
+        }
         let now = self.read_and_keep(record).await?;
         let mut findings = new_invalid_indexes(&before.schema, &now.schema);
         findings.extend(self.failed_checks(rehearsal).await?);
@@ -77,6 +81,12 @@ pub(super) fn unverified(error: Error, run: &RunRecord) -> Error {
             hint: way_back(run),
         },
     }
+}
+
+/// The same for a run that went through and whose end the ledger does not know.
+pub(super) fn unrecorded(error: &Error, run: &RunRecord) -> Error {
+    let findings = vec![format!("the ledger does not hold the end of run {}: {error}", run.id)];
+    Error::VerificationFailed { findings, hint: way_back(run) }
 }
 
 pub(super) fn way_back(run: &RunRecord) -> String {
