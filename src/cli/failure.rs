@@ -49,7 +49,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::Snapshot(_) => (ErrorKind::Snapshot, "snapshot"),
         Error::NoSnapshot(_) => (ErrorKind::Snapshot, "no-snapshot"),
         Error::Migration(_) => (ErrorKind::Usage, "migration-files"),
-        Error::Plan(_) => (ErrorKind::Usage, "plan"),
+        Error::Plan(_) | Error::NoWayDown { .. } => (ErrorKind::Usage, "plan"),
         Error::Gate(gate) => (ErrorKind::Gate, gate_code(gate)),
         Error::Pooler(_) => (ErrorKind::Gate, "pooler"),
         Error::SnapshotRefused(_) => (ErrorKind::Snapshot, "snapshot-refused"),
@@ -61,7 +61,11 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::File { .. } | Error::Json { .. } | Error::Page { .. } => (ErrorKind::Failed, "file"),
         Error::Interrupted => (ErrorKind::Interrupted, "interrupted"),
         Error::RunStopped { changed: true, .. } => (ErrorKind::ProductionChanged, "run-stopped"),
-        Error::RunStopped { source, .. } => classify(source),
+        // It was changed and is as before again.
+        Error::RunStopped { source, .. } => match classify(source) {
+            (ErrorKind::ProductionChanged, code) => (ErrorKind::Failed, code),
+            kind => kind,
+        },
         Error::VerificationFailed { .. } => (ErrorKind::ProductionChanged, "verification-failed"),
     }
 }
@@ -73,8 +77,11 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::Conflict(_) => "conflict",
         Gate::Inconsistent(_) => "inconsistent-history",
         Gate::Drift { .. } => "drift",
+        Gate::Standby(_) => "standby",
         Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
+        Gate::RestoreAfterFailure(_) => "restore-after-failure",
         Gate::RehearsalFailed(_) => "rehearsal-failed",
+        Gate::HalfDone(_) => "half-done",
         Gate::Receipt { .. } => "receipt",
         Gate::DataLoss { .. } => "data-loss",
         Gate::Policy(_) => "policy",
@@ -111,7 +118,7 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
         Error::NoSuchPart { hint, .. } => hint.iter().cloned().collect(),
-        Error::ShadowRefused { hint, .. } => vec![hint.clone()],
+        Error::ShadowRefused { hint, .. } | Error::NoWayDown { hint, .. } => vec![hint.clone()],
         Error::OutputExists(_) => one("name a new path with --output"),
         Error::Pooler(_) => one("give the address of the server itself with --database"),
         Error::Gate(gate) => gate_hint(gate),
@@ -127,8 +134,11 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::Conflict(conflicts) => return conflicts.iter().map(merge_hint).collect(),
         Gate::Inconsistent(_) => "nothing can be put before what is applied; correct the `-- run-before:` lines",
         Gate::Drift { .. } => "find out who changed it; to go on as it is: --accept-drift WHY",
+        Gate::Standby(_) => "give the address of the primary with --database",
         Gate::ChangedMeanwhile { .. } => "run the command again",
+        Gate::RestoreAfterFailure(_) => "or choose \"stop\" or \"rollback\" in [on_failure]",
         Gate::RehearsalFailed(_) => "correct the migration and run the command again",
+        Gate::HalfDone(_) => "finish it with `safe-migrate apply`, or restore the snapshot of the run that began it",
         Gate::Receipt { .. } => "rehearse anew with --rehearsal new",
         Gate::DataLoss { plan_hash, .. } => {
             return vec![format!("if that is meant, say so: --accept-data-loss {plan_hash}")];

@@ -109,6 +109,7 @@ impl Context {
             },
             long_transaction: config.apply.long_transaction,
             max_age: config.apply.max_age,
+            on_failure: config.on_failure,
             policy: config.policy.clone(),
             fingerprint_ignore: config.fingerprint_ignore.clone(),
             environment: self.process_environment(),

@@ -93,6 +93,15 @@ pub async fn current(session: &Session) -> Result<String, DatabaseError> {
     Ok(session.query_one("SELECT pg_catalog.current_database()::text", &[]).await?.get(0))
 }
 
+/// Whether the database that a session works on is the one that has this name now. A session stays on its database when
+/// that one is renamed and another gets the name. `session` is on any database of the same server, `working` on the one.
+pub async fn is_still_named(session: &Session, working: &Session, name: &str) -> Result<bool, DatabaseError> {
+    let named = super::swap::oid(session, name).await?;
+    let own = "SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+    let works_on: Option<u32> = working.query_opt(own, &[]).await?.map(|row| row.get(0));
+    Ok(named.is_some() && named == works_on)
+}
+
 /// Bytes on disk; none when there is no such database, or the role may not know.
 pub async fn size(session: &Session, name: &str) -> Result<Option<u64>, DatabaseError> {
     let row = session

@@ -109,6 +109,11 @@ impl RunLock {
         Ok(row.get(0))
     }
 
+    /// Whether the maintenance session still has its lock: what a restore needs, which ends the other one.
+    pub async fn is_held_by_maintenance(&self, maintenance: &Session) -> Result<bool, DatabaseError> {
+        Self::holds(maintenance, self.run_key).await
+    }
+
     async fn holds(session: &Session, key: i64) -> Result<bool, DatabaseError> {
         let (high, low) = halves(key);
         let row = session

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::catalog::{self, Table};
-use super::{DatabaseError, Session, qualified};
+use super::{DatabaseError, Session, qualified, quote_identifier};
 
 /// Heap above which rows are not counted but estimated.
 const COUNTED: i64 = 16 << 20;
@@ -35,6 +35,20 @@ pub async fn count(
     let sql = format!("SELECT count(*) FROM {only}{}{filter}", qualified(schema, name));
     let rows: i64 = session.query_one(&sql, &[]).await?.get(0);
     Ok(u64::try_from(rows).unwrap_or_default())
+}
+
+/// The rows of one table with its partitions, or the values of one of its columns. Gives up where counting takes longer
+/// than [`PATIENCE`].
+pub async fn in_time(session: &Session, table: (&str, &str), column: Option<&str>) -> Result<u64, DatabaseError> {
+    let filter = column.map(|column| format!("{} IS NOT NULL", quote_identifier(column)));
+    let limits = format!(
+        "BEGIN READ ONLY; SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '{}ms'",
+        PATIENCE.as_millis()
+    );
+    session.batch_execute(&limits).await?;
+    let counted = count(session, table, filter.as_deref(), true).await;
+    session.batch_execute("ROLLBACK").await?;
+    counted
 }
 
 /// The rows of every table that a snapshot would hold. Waits for no lock for long.

@@ -86,6 +86,21 @@ impl Schema {
         schema
     }
 
+    /// This schema with a remark in the place of the texts of some kinds: what may hold a password is neither kept in the
+    /// ledger nor shown.
+    pub fn withholding(&self, kinds: &[&str]) -> Schema {
+        let mut schema = self.clone();
+        for entry in schema.entries.iter_mut().filter(|entry| kinds.contains(&entry.kind.as_str())) {
+            entry.text = "(its text is not shown: it may hold a password)".to_owned();
+        }
+        schema.sorted()
+    }
+
+    /// Whether it has an entry of one of these kinds.
+    pub fn has_kinds(&self, kinds: &[&str]) -> bool {
+        self.entries.iter().any(|entry| kinds.contains(&entry.kind.as_str()))
+    }
+
     /// This schema without what `[fingerprint] ignore` names.
     ///
     /// A pattern is `schema.object`, both with `*` for any characters: `partman.*` hides a schema and all in it,

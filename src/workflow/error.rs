@@ -34,6 +34,9 @@ pub enum Gate {
         /// Readable difference.
         difference: String,
     },
+    /// The server is a standby.
+    #[error("{0} is a standby, and nothing can be changed there")]
+    Standby(String),
     /// The schema or the ledger changed while the run was being prepared.
     #[error("\"{database}\" changed while this run was being prepared: {what}")]
     ChangedMeanwhile {
@@ -42,9 +45,15 @@ pub enum Gate {
         /// What changed.
         what: String,
     },
+    /// `[on_failure] after = "restore"` where a restore could lose rows.
+    #[error("[on_failure] after = \"restore\" {0}")]
+    RestoreAfterFailure(String),
     /// The rehearsal failed.
     #[error("the rehearsal failed: {0}")]
     RehearsalFailed(String),
+    /// A migration outside a transaction stands half done on what is to be rolled back.
+    #[error("{} stopped in the middle, and stands on what is to be rolled back", .0.join(", "))]
+    HalfDone(Vec<String>),
     /// The rehearsal that the operator named does not stand for one made now.
     #[error("rehearsal {rehearsal} is not accepted: {why}")]
     Receipt {
@@ -161,6 +170,14 @@ pub enum Error {
     /// There is no such plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A migration has no down section; what a restore would lose is known.
+    #[error("{source}")]
+    NoWayDown {
+        /// Which one.
+        source: PlanError,
+        /// The way that is left.
+        hint: String,
+    },
     /// A gate refused.
     #[error(transparent)]
     Gate(#[from] Box<Gate>),

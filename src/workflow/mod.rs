@@ -27,7 +27,7 @@ mod streaming_threads;
 mod take_snapshot;
 mod verify_restore;
 
-pub use apply::{ApplyOutcome, ApplyReport, ApplyRequest, RehearsalChoice, SnapshotChoice, apply};
+pub use apply::{AfterFailure, ApplyOutcome, ApplyReport, ApplyRequest, Fence, RehearsalChoice, SnapshotChoice, apply};
 pub use error::{Error, Gate};
 pub use export::{ExportReport, export};
 pub use findings::{denied, of_text, reported};

@@ -10,8 +10,8 @@ use crate::postgres::{
 };
 use crate::store::{Store, StoreSettings};
 
-use super::Error;
 use super::shadow::ShadowCache;
+use super::{AfterFailure, Error};
 
 /// The configured project, as the command line read it from the file, the flags and the environment.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub struct Project {
     pub long_transaction: Duration,
     /// How old a stored rehearsal may be that stands for a new one.
     pub max_age: Duration,
+    /// What a run does that fails after production was changed.
+    pub on_failure: AfterFailure,
     /// What findings count for, and how much a run may cost.
     pub policy: Policy,
     /// Objects left out of fingerprints, as `schema.name` patterns.

@@ -1,6 +1,7 @@
 //! Where a database stands: its ledger beside the migration files.
 
-use crate::migration::{LedgerCheck, MigrationId, MigrationSet, Plan};
+use crate::migration::{Direction, LedgerCheck, MigrationId, MigrationSet, Plan};
+use crate::postgres::ledger::{StepRecord, StepState};
 use crate::postgres::{Ledger, RunLock, Session};
 
 use super::{Error, Gate, Project};
@@ -58,12 +59,41 @@ impl State {
             }
             Selection::Back { app, target } => Ok(self.migrations.plan_rollback(applied, app, target)?),
             Selection::BackLast => {
-                let Some(last) = applied.iter().max_by_key(|one| one.applied_at) else {
-                    return Ok(self.migrations.plan_rollback_run(applied, "")?);
-                };
-                Ok(self.migrations.plan_rollback_run(applied, &last.run_id)?)
+                Ok(self.migrations.plan_rollback_run(applied, self.last_run().unwrap_or_default())?)
             }
         }
+    }
+
+    /// The last run that applied something which still is applied; one that died counts with what it got done, one that
+    /// rolled back does not.
+    pub fn last_run(&self) -> Option<&str> {
+        self.ledger.applied.iter().max_by_key(|one| one.applied_at).map(|one| one.run_id.as_str())
+    }
+
+    /// Stops a rollback of what a half-done migration stands on: its journal says which statements are not to be run again,
+    /// and they would be gone.
+    pub fn refuse_half_done(&self, plan: &Plan) -> Result<(), Error> {
+        if plan.direction == Direction::Apply {
+            return Ok(());
+        }
+        let undone: Vec<&MigrationId> = plan.steps.iter().map(|step| &step.migration.id).collect();
+        let half_done: Vec<String> = self
+            .migrations
+            .iter()
+            .filter(|migration| self.is_half_done(&migration.id))
+            .filter(|migration| self.migrations.ancestors(&migration.id).iter().any(|id| undone.contains(&id)))
+            .map(|migration| self.place(&migration.id))
+            .collect();
+        if half_done.is_empty() { Ok(()) } else { Err(Gate::HalfDone(half_done).into()) }
+    }
+
+    fn is_half_done(&self, id: &MigrationId) -> bool {
+        let began = |step: &StepRecord| {
+            (&step.app, &step.name) == (&id.app, &id.name)
+                && step.direction == "up"
+                && matches!(step.state, StepState::Started | StepState::Done)
+        };
+        self.ledger.steps.iter().any(began) && !self.ledger.applied.iter().any(|one| one.id == *id)
     }
 
     /// Stops on changed files, conflicts and a history that cannot be; on missing files while something is pending.

@@ -64,8 +64,8 @@ fn a_syntax_error_without_a_rehearsal_is_found_in_production_and_leaves_nothing(
       menu/0003_price
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
-    8 rows in 7 tables
-    snapshot [ID]: 8 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
+    10 rows in 9 tables
+    snapshot [ID]: 10 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     warning: nothing was rehearsed (test)
     apply 1 migration on postgres://admin@127.0.0.1:[PORT]/test_[N] (way back: snapshot [ID])? yes (--yes)
     error: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
@@ -148,14 +148,14 @@ fn data_loss_needs_the_hash_of_the_plan() {
       menu/0001_initial
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
-    10 rows in 7 tables
-    snapshot [ID]: 10 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
+    12 rows in 9 tables
+    snapshot [ID]: 12 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     restoring the snapshot into a shadow
     loading rows ([SIZE])
-    10 rows in 7 tables
+    12 rows in 9 tables
     adding the remaining indexes, constraints and triggers
-    proving rows (10)
-    10 rows in 7 tables read back
+    proving rows (12)
+    12 rows in 9 tables read back
     rehearsing (2)
     done
     trying the way back

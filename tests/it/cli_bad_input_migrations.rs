@@ -211,6 +211,6 @@ fn a_migration_without_a_down_section_cannot_be_rolled_back() {
     --- stderr
     error: menu/0002_name cannot be rolled back: migrations/menu/0002_name.sql has no `-- migrate:down` section
     production: unchanged
-    hint: `safe-migrate restore` brings back the snapshot that was taken before it
+    hint: no snapshot was taken before menu/0002_name; `safe-migrate snapshot list` shows what there is
     ");
 }

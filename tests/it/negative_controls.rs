@@ -48,6 +48,12 @@ controls! {
         "promise_02_snapshots_restore::promise_02_a_manifest_that_was_edited_is_damage";
     control_03_a_shadow_without_its_mark: "off.shadow-mark",
         "promise_03_shadow_is_private::promise_03_a_database_that_lost_the_mark_is_not_dropped";
+    control_04_a_schema_that_changed_meanwhile: "off.changed-meanwhile",
+        "promise_04_rehearsed_is_applied::promise_04_a_schema_that_changed_since_the_rehearsal_is_refused";
+    control_04_a_schema_that_drifted: "off.drift",
+        "drift::drift_shows_the_entries_with_both_texts";
+    control_06_a_restore_without_the_fence: "off.fence-for-restore",
+        "on_failure::on_failure_restore_wants_a_fence";
     control_06_a_swap_that_drops_the_old_database: "off.keep-old",
         "promise_06_restore_destroys_nothing::promise_06_the_old_database_is_kept_with_its_rows";
     control_07_two_runs_at_once: "off.run-lock",

@@ -11,7 +11,10 @@ use crate::workflow::Selection;
 ///
 /// With the same care as `apply`: snapshot, rehearsal, question, verification.
 /// Data that the down sections drop is lost to the database; a snapshot is taken
-/// first, as before every run. To get data back, use `restore` instead.
+/// first, as before every run. To get data back, use `restore` instead: where rows
+/// would be lost, or a down section is missing, the message names the snapshot and
+/// what restoring it would lose. `--last` goes by the rehearsal of the run that it
+/// undoes, which went down and up again, while that still matches.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 EXAMPLES:

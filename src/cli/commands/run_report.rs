@@ -34,6 +34,7 @@ pub(super) async fn run(
         accept_data_loss: options.accept_data_loss.clone(),
         accept_drift: options.accept_drift.clone(),
         wait: options.wait.unwrap_or(Duration::ZERO),
+        fence: None,
         dry_run: options.dry_run,
     };
     let outcome = apply(&project, &request, &context.operator, context.interrupt.wish()).await?;

@@ -21,6 +21,7 @@ pub(super) struct ConfigFile {
     pub(super) shadow: ShadowSection,
     pub(super) snapshot: SnapshotSection,
     pub(super) apply: ApplySection,
+    pub(super) on_failure: OnFailureSection,
     pub(super) limits: LimitsSection,
     pub(super) fingerprint: FingerprintSection,
     pub(super) policy: PolicySection,
@@ -98,6 +99,22 @@ pub(super) struct ApplySection {
     pub(super) long_transaction: Option<Duration>,
     #[serde(deserialize_with = "quantity::duration")]
     pub(super) max_age: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OnFailureSection {
+    pub(super) after: AfterFailureKey,
+}
+
+/// What a run does that fails after production was changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AfterFailureKey {
+    #[default]
+    Stop,
+    Rollback,
+    Restore,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -193,6 +210,8 @@ mod tests {
         let age = error("[apply]\nlock_timeout = \"soon\"");
         assert!(age.message.starts_with("dir/safe-migrate.toml:2: `soon` is not a duration"), "{}", age.message);
         assert_eq!(age.code, "config-invalid");
+        let after = error("[on_failure]\nafter = \"retry\"");
+        assert!(after.message.contains(":2: ") && after.message.contains("`rollback`"), "{}", after.message);
         for text in ["database = \"postgres://u:s3cret@h/d\"", "[store]\npath_style = \"postgres://u:s3cret@h/d\""] {
             let message = error(text).message;
             assert!(!message.contains("s3cret"), "{message}");
@@ -234,6 +253,8 @@ mod tests {
             statement_timeout = "0"
             retries = 5
             max_age = "12h"
+            [on_failure]
+            after = "rollback"
             [limits]
             ask_above = "100GB"
             [fingerprint]
@@ -241,6 +262,7 @@ mod tests {
         "#;
         let file = ConfigFile::parse(text, Path::new("x")).expect("a valid file");
         assert_eq!(file.apply.statement_timeout, Some(Duration::ZERO));
+        assert_eq!(file.on_failure.after, AfterFailureKey::Rollback);
         assert_eq!(file.fingerprint.ignore, ["partman.*"]);
     }
 }

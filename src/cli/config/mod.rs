@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use self::file::{ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, StoreSection};
+use self::file::{
+    AfterFailureKey, ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, StoreSection,
+};
 pub(crate) use self::quantity::{parse_duration, parse_rate};
 pub(crate) use self::search::FILE_NAME;
 pub(crate) use self::snapshot::{COMPRESSION, SnapshotConfig};
@@ -22,6 +24,7 @@ use super::environment::Environment;
 use super::error::CliError;
 use crate::lint::Policy;
 use crate::report::strip_password;
+use crate::workflow::AfterFailure;
 
 /// Where the default store lies, below the directory of the configuration file.
 pub(crate) const DEFAULT_STORE: &str = ".safe-migrate/store";
@@ -47,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) snapshot: SnapshotConfig,
     /// How migrations are applied.
     pub(crate) apply: ApplyConfig,
+    /// What a run does that fails after production was changed.
+    pub(crate) on_failure: AfterFailure,
     /// A snapshot estimated above this many bytes asks first.
     pub(crate) ask_above: u64,
     /// What findings count for, and how much a run may cost.
@@ -184,6 +189,11 @@ impl Config {
             shadow: shadow(&directory, file.shadow),
             snapshot: SnapshotConfig::merge(flags, file.snapshot)?,
             apply: apply(file.apply),
+            on_failure: match file.on_failure.after {
+                AfterFailureKey::Stop => AfterFailure::Stop,
+                AfterFailureKey::Rollback => AfterFailure::Rollback,
+                AfterFailureKey::Restore => AfterFailure::Restore,
+            },
             ask_above: file.limits.ask_above.unwrap_or(100_000_000_000),
             policy: file.policy.0,
             fingerprint_ignore: file.fingerprint.ignore,

@@ -95,6 +95,11 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # A stored rehearsal that still matches stands for a new one up to this age.
 #max_age = "24h"
 
+[on_failure]
+# What a run does that fails after it changed production: "stop"; "rollback" of what it applied, if the rehearsal proved the down
+# sections; or "restore" of its snapshot, which loses later writes and so wants --fence=closed.
+#after = "stop"
+
 [limits]
 # A snapshot estimated above this asks first; with --yes it is refused.
 #ask_above = "100GB"

@@ -2,6 +2,7 @@
 //!
 //! Made by the first run that writes, upgraded by numbered versions of its own, never by a command that only reads.
 
+mod kept_schema;
 pub mod lease;
 mod recovery;
 mod run;
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 use super::{DatabaseError, Session};
 use crate::migration::{AppliedMigration, MigrationId};
 
+pub use kept_schema::{keep_schema, kept_schema};
 pub use recovery::{RecoveryRecord, recoveries};
 pub use run::{RunRecord, StepRecord, StepState, SwappedDatabases};
 
@@ -227,6 +229,20 @@ pub async fn record_rolled_back(session: &Session, id: &MigrationId) -> Result<b
         .execute("DELETE FROM safe_migrate.migration WHERE app = $1 AND name = $2", &[&id.app, &id.name])
         .await?;
     Ok(deleted == 1)
+}
+
+/// What is applied, without the texts: migration, checksum and run, sorted by migration. Cheap enough to be asked before
+/// each migration.
+pub async fn applied_now(session: &Session) -> Result<Vec<(MigrationId, String, String)>, LedgerError> {
+    let rows = session.query("SELECT app, name, checksum, run_id FROM safe_migrate.migration", &[]).await?;
+    let mut applied = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let name = format!("{}/{}", row.get::<_, String>(0), row.get::<_, String>(1));
+        let id: MigrationId = name.parse().map_err(|_| LedgerError::Name(name.clone()))?;
+        applied.push((id, row.get(2), row.get(3)));
+    }
+    applied.sort();
+    Ok(applied)
 }
 
 /// Marks the journal of a migration as settled, in the transaction that writes its ledger row.

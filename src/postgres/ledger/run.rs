@@ -39,7 +39,7 @@ pub struct RunRecord {
     /// End, UTC; none while it runs. Of a run that died: when the next one found that out.
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
-    /// `done`, `failed`, `interrupted`, `died` or `restored`; none while it runs, or until the next run finds it dead.
+    /// `done`, `failed`, `rolled back`, `interrupted`, `died` or `restored`; none while it runs, or until the next run finds it dead.
     pub outcome: Option<String>,
     /// Hash of the plan.
     pub plan_hash: Option<String>,

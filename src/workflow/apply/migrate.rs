@@ -4,15 +4,15 @@ use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{ExecuteError, LockWatch, RunContext, RunRecord, StatementTrace, ledger, run_step};
 use crate::report::format_duration;
 
-use super::super::schema_reading::read_raw;
-use super::super::{Error, Gate, Project, run_record};
-use super::{ApplyReport, Evidence, Run};
+use super::super::{Error, Project, run_record};
+use super::after_failure::Undone;
+use super::{ApplyReport, Evidence, Run, verify};
 
 impl Run<'_> {
     /// Runs the plan, migration by migration. On failure the run is closed and the error says what production is now.
     ///
     /// The evidence is asked for so that nobody can call this without it.
-    pub(super) async fn migrate(&self, _evidence: &Evidence, record: &mut RunRecord) -> Result<(), Error> {
+    pub(super) async fn migrate(&self, evidence: &Evidence, record: &mut RunRecord) -> Result<(), Error> {
         // The store knows of the run before production does: if the ledger is lost, the store still names its snapshot.
         run_record::write(self.store, &self.project.source, record).await?;
         ledger::ensure(&self.prepared.session).await?;
@@ -20,22 +20,17 @@ impl Run<'_> {
         ledger::close_dead(&self.prepared.session).await?;
         record.insert(&self.prepared.session).await?;
         for (done, step) in self.prepared.plan.steps.iter().enumerate() {
-            if let Err(error) = self.one(record, step).await {
-                return Err(self.stopped(record, done, error).await);
+            if let Err(error) = self.one(record, step, done).await {
+                return Err(self.stopped(evidence, record, done, error).await);
             }
         }
         Ok(())
     }
 
-    async fn one(&self, record: &RunRecord, step: &PlanStep) -> Result<(), Error> {
+    async fn one(&self, record: &RunRecord, step: &PlanStep, done: usize) -> Result<(), Error> {
         self.interrupt.check()?;
         let prepared = self.prepared;
-        if !prepared.lock.is_held(&prepared.server.maintenance, &prepared.session).await? {
-            let database = self.project.target.database().to_owned();
-            return Err(
-                Gate::ChangedMeanwhile { database, what: "this run no longer holds its lock".to_owned() }.into()
-            );
-        }
+        self.refuse_other_ground(record, &prepared.plan.steps[..done]).await?;
         let locks = LockWatch::new(&prepared.aside, self.project.execute.max_queue);
         let context = RunContext {
             spec: &self.project.target,
@@ -57,7 +52,7 @@ impl Run<'_> {
 
     /// Runs a step to its end; the operator's wish to stop cancels its statement, and the step's own error handling
     /// then rolls back. The step is never dropped in the middle.
-    async fn cancel_on_interrupt(
+    pub(super) async fn cancel_on_interrupt(
         &self,
         step: impl Future<Output = Result<Vec<StatementTrace>, ExecuteError>>,
     ) -> Result<Vec<StatementTrace>, Error> {
@@ -74,28 +69,81 @@ impl Run<'_> {
         }
     }
 
-    /// Closes the run after a failure, and says what production is now.
-    async fn stopped(&self, record: &mut RunRecord, done: usize, error: Error) -> Error {
+    /// Closes the run after a failure, does what `[on_failure]` says, and says what production is now.
+    async fn stopped(&self, evidence: &Evidence, record: &mut RunRecord, done: usize, error: Error) -> Error {
         let outcome = if matches!(error, Error::Interrupted) { "interrupted" } else { "failed" };
-        run_record::finish(record, outcome, Some(&error));
         let changed = done > 0 || matches!(&error, Error::Execute(error) if error.left_changes());
         if changed {
-            // What the ledger knows is the schema as it is now; without it the next run would call it drift.
-            record.fingerprint_after = self.fingerprint_now().await;
-        } else {
-            record.fingerprint_after.clone_from(&record.fingerprint_before);
+            let undone = self.after_failure(evidence, record, done, &error).await;
+            let as_it_was_left = production_state(&self.prepared.plan, done, changed);
+            let next = hint(self.project, record, done, changed, &error);
+            return self.undone(record, undone, (outcome, as_it_was_left, next), error).await;
         }
-        let written = run_record::write(self.store, &self.project.source, record).await;
-        for result in [self.close_in_ledger(record).await, written] {
-            if let Err(error) = result {
-                self.operator.warn(&format!("the end of the run could not be recorded: {error}"));
-            }
-        }
+        run_record::finish(record, outcome, Some(&error));
+        record.fingerprint_after.clone_from(&record.fingerprint_before);
+        self.keep_schema(record, &self.prepared.before).await;
+        self.record_end(record, self.close_in_ledger(record).await).await;
         Error::RunStopped {
             production: production_state(&self.prepared.plan, done, changed),
             changed,
             hint: hint(self.project, record, done, changed, &error),
             source: Box::new(error),
+        }
+    }
+
+    /// All migrations are applied, and the verification found something.
+    pub(super) async fn not_verified(&self, evidence: &Evidence, mut record: RunRecord, error: Error) -> Error {
+        let undone = self.after_failure(evidence, &mut record, self.prepared.plan.steps.len(), &error).await;
+        if let (None, None) = (&undone.production, &undone.remark) {
+            run_record::finish(&mut record, "done", Some(&error));
+            self.record_end(&record, self.close_in_ledger(&record).await).await;
+            return error;
+        }
+        let words = ("done", "migrated, and not as rehearsed".to_owned(), verify::way_back(&record));
+        self.undone(&mut record, undone, words, error).await
+    }
+
+    /// Closes a run that changed production, after what was done about it.
+    async fn undone(
+        &self,
+        record: &mut RunRecord,
+        undone: Undone,
+        (outcome, as_it_was_left, next): (&str, String, String),
+        error: Error,
+    ) -> Error {
+        run_record::finish(record, undone.outcome.unwrap_or(outcome), Some(&error));
+        if undone.production.is_none() {
+            // What the ledger knows is the schema as it is now; without it the next run would call it drift.
+            self.record_schema(record).await;
+        }
+        let closed = match undone.other_ledger {
+            true => self.record_in_restored(record).await,
+            false => self.close_in_ledger(record).await,
+        };
+        self.record_end(record, closed).await;
+        let hint = match (undone.as_before, undone.remark) {
+            (true, Some(remark)) => remark,
+            (true, None) => "correct the migration and run the command again".to_owned(),
+            (false, Some(remark)) => format!("{remark}; {next}"),
+            (false, None) => next,
+        };
+        let production = undone.production.unwrap_or(as_it_was_left);
+        Error::RunStopped { production, changed: !undone.as_before, hint, source: Box::new(error) }
+    }
+
+    /// Records the schema as it is now.
+    pub(super) async fn record_schema(&self, record: &mut RunRecord) {
+        if let Err(error) = self.read_and_keep(record).await {
+            self.operator.warn(&format!("the schema that this run left is not recorded: {error}"));
+        }
+    }
+
+    async fn record_end(&self, record: &RunRecord, closed: Result<(), Error>) {
+        let written = run_record::write(self.store, &self.project.source, record).await;
+        for result in [closed, written] {
+            if let Err(error) = result {
+                self.operator.warn(&format!("the end of the run could not be recorded: {error}"));
+            }
         }
     }
 
@@ -105,24 +153,14 @@ impl Run<'_> {
         Ok(record.close(&session).await?)
     }
 
-    async fn fingerprint_now(&self) -> Option<serde_json::Value> {
-        let programs = &self.prepared.server.programs;
-        let reading = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await.ok()?;
-        serde_json::to_value(&reading.record).ok()
-    }
-
-    /// Closes a run that went through, with what the verification found.
-    pub(super) async fn close(
-        &self,
-        mut record: RunRecord,
-        verification: Result<String, Error>,
-    ) -> Result<ApplyReport, Error> {
-        run_record::finish(&mut record, "done", verification.as_ref().err());
-        self.close_in_ledger(&record).await?;
+    /// Closes a run that went through.
+    pub(super) async fn close(&self, mut record: RunRecord, verification: String) -> Result<ApplyReport, Error> {
+        run_record::finish(&mut record, "done", None);
+        let closed = self.close_in_ledger(&record).await;
         if let Err(error) = run_record::write(self.store, &self.project.source, &record).await {
             self.operator.warn(&format!("production is migrated, but the store has no record of it: {error}"));
         }
-        let verification = verification?;
+        closed.map_err(|error| verify::unrecorded(&error, &record))?;
         Ok(ApplyReport { run: record, plan: self.prepared.plan.clone(), rehearsal: None, verification })
     }
 }

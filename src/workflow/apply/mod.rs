@@ -1,9 +1,13 @@
 //! Applies or rolls back in production: the pipeline of DESIGN.md section 11, top to bottom.
 
+mod after_failure;
+mod drift;
 mod gates;
+mod ground;
 mod lock;
 mod migrate;
 mod rehearsed;
+mod restore_instead;
 mod verify;
 
 use std::time::Duration;
@@ -20,8 +24,9 @@ use super::project::Server;
 use super::rehearse::RehearsalEvidence;
 use super::schema_reading::{SchemaReading, read_raw};
 use super::state::{Selection, State};
-use super::{Error, Interrupt, Operator, Project, run_record, take_snapshot};
+use super::{Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
 
+pub use after_failure::AfterFailure;
 use rehearsed::Rehearsed;
 
 /// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
@@ -44,8 +49,19 @@ pub struct ApplyRequest {
     pub accept_drift: Option<String>,
     /// How long to wait for another run to end.
     pub wait: Duration,
+    /// `--fence`: how writers are kept out from the snapshot to the end.
+    pub fence: Option<Fence>,
     /// Whether to stop after the plan.
     pub dry_run: bool,
+}
+
+/// How writers are kept out while a run works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// They wait for a lock on every table; readers go on.
+    Writers,
+    /// Nobody else is connected.
+    Closed,
 }
 
 /// Which snapshot a run trusts.
@@ -135,7 +151,9 @@ pub async fn apply(
     interrupt: &Interrupt,
 ) -> Result<ApplyOutcome, Error> {
     let Some(prepared) = prepare(project, request, operator).await? else { return Ok(ApplyOutcome::NothingToDo) };
+    after_failure::refuse_restore_without_fence(project, request)?;
     if request.dry_run {
+        prepared.ways_back(project).await.iter().for_each(|line| operator.step(line));
         return Ok(ApplyOutcome::Planned(prepared.plan));
     }
     interrupt.check()?;
@@ -182,6 +200,9 @@ async fn prepare(
 ) -> Result<Option<Prepared>, Error> {
     project.refuse_pooler().await?;
     let server = project.connect().await?;
+    if server.identity.in_recovery {
+        return Err(Gate::Standby(project.target.display()).into());
+    }
     keep_session(&server.maintenance).await?;
     let lock = lock::take(project, &server, request, operator).await?;
     let session = project.target.with_tcp_user_timeout(UNANSWERED).connect("safe-migrate").await?;
@@ -191,8 +212,12 @@ async fn prepare(
     keep_session(&aside).await?;
     let state = State::read(project, &session).await?;
     lock::report_dead(&aside, &state, operator).await?;
-    let plan = state.plan(&request.selection)?;
+    let plan = match state.plan(&request.selection) {
+        Ok(plan) => plan,
+        Err(error) => return Err(restore_instead::explain(project, &server, &state, error).await),
+    };
     state.refuse_disagreement(&plan)?;
+    state.refuse_half_done(&plan)?;
     if plan.is_empty() {
         for missing in &state.check.missing {
             operator.warn(&format!("{missing} is applied, but its file is not here"));
@@ -200,7 +225,8 @@ async fn prepare(
         return Ok(None);
     }
     let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
-    let accepted_drift = gates::refuse_drift(project, &state, &before, request.accept_drift.as_deref(), operator)?;
+    let accepted_drift =
+        drift::refuse_drift(project, &session, &state, &before, request.accept_drift.as_deref(), operator).await?;
     show_plan(&plan, operator);
     let checks = load_checks(&project.migrations_dir)?;
     let rows_written = catalog::rows_written(&session).await?;
@@ -276,10 +302,13 @@ impl Run<'_> {
         if let Some(rehearsal) = rehearsal {
             self.refuse_other_start(rehearsal).await?;
         }
-        self.refuse_data_loss(&evidence.rehearsal)?;
+        if let Err(error) = self.refuse_data_loss(&evidence.rehearsal) {
+            return Err(self.with_restore_instead(error, &evidence.rehearsal).await);
+        }
         self.refuse_denied(rehearsal)?;
         self.name_the_gap().await?;
         self.name_long_transactions().await?;
+        self.name_what_would_stay(&evidence);
         self.confirm(&evidence.snapshot)?;
         self.interrupt.check()?;
         self.refuse_changes_meanwhile().await?;
@@ -288,7 +317,10 @@ impl Run<'_> {
         self.migrate(&evidence, &mut record).await?;
         let verification = self.verify(rehearsal, &evidence.rehearsal, &mut record).await;
         let verification = verification.map_err(|error| verify::unverified(error, &record));
-        self.close(record, verification).await
+        match verification {
+            Err(error) => Err(self.not_verified(&evidence, record, error).await),
+            Ok(verification) => self.close(record, verification).await,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::rehearse::{
 };
 use super::super::schema_reading::{SchemaReading, read_normal};
 use super::super::shadow::Shadow;
-use super::super::{Error, Gate};
+use super::super::{Error, Gate, Selection};
 use super::{RehearsalChoice, Run, SnapshotEvidence};
 
 /// A rehearsal, and the server on which schemas are brought to normal form.
@@ -44,12 +44,33 @@ impl Run<'_> {
             RehearsalChoice::Auto => match newest(self.store, &expected).await? {
                 Ok(candidate) => Ok(Some(candidate)),
                 Err(why) => {
+                    if let Some(candidate) = self.own_way_back(&expected).await? {
+                        return Ok(Some(candidate));
+                    }
                     if let Some(why) = why {
                         self.operator.step(&format!("{why}; rehearsing anew"));
                     }
                     Ok(None)
                 }
             },
+        }
+    }
+
+    /// Rolling back the last run: its own rehearsal went down and up again.
+    async fn own_way_back(&self, expected: &Expected<'_>) -> Result<Option<Candidate>, Error> {
+        let state = &self.prepared.state;
+        let last = state.last_run().filter(|_| self.request.selection == Selection::BackLast);
+        let run = last.and_then(|id| state.ledger.runs.iter().find(|run| run.id == id));
+        let Some((run, id)) = run.and_then(|run| Some((run, run.rehearsal_id.as_deref()?))) else { return Ok(None) };
+        match rehearse::own_way_back(self.store, id, expected, &self.prepared.session).await? {
+            Ok(candidate) => {
+                self.operator.step(&format!("run {} was rehearsed with its way back, in rehearsal {id}", run.id));
+                Ok(Some(candidate))
+            }
+            Err(why) => {
+                self.operator.step(&format!("rehearsal {id} of run {} does not count: {why}", run.id));
+                Ok(None)
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::schema::Schema;
 
 use super::super::Error;
 use super::super::rehearse::{Receipt, RehearsalEvidence, checks};
-use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
+use super::super::schema_reading::{SchemaReading, read_normal};
 use super::super::shadow::{OUTSIDE_LINKS, Shadow};
 use super::{Rehearsed, Run};
 
@@ -23,9 +23,11 @@ impl Run<'_> {
         record: &mut RunRecord,
     ) -> Result<String, Error> {
         let before = &self.prepared.before;
-        let programs = &self.prepared.server.programs;
-        let now = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await?;
-        record.fingerprint_after = Some(super::super::json("the fingerprint", &now.record)?);
+        // A session that is gone could not say; what follows uses new ones.
+        if !self.prepared.session.is_closed() {
+            self.refuse_other_ground(record, &self.prepared.plan.steps).await?;
+        }
+        let now = self.read_and_keep(record).await?;
         let mut findings = new_invalid_indexes(&before.schema, &now.schema);
         findings.extend(self.failed_checks(rehearsal).await?);
         let (Some(rehearsal), RehearsalEvidence::Receipt(receipt)) = (rehearsal, evidence) else {
@@ -81,7 +83,13 @@ pub(super) fn unverified(error: Error, run: &RunRecord) -> Error {
     }
 }
 
-fn way_back(run: &RunRecord) -> String {
+/// The same for a run that went through and whose end the ledger does not know.
+pub(super) fn unrecorded(error: &Error, run: &RunRecord) -> Error {
+    let findings = vec![format!("the ledger does not hold the end of run {}: {error}", run.id)];
+    Error::VerificationFailed { findings, hint: way_back(run) }
+}
+
+pub(super) fn way_back(run: &RunRecord) -> String {
     match &run.snapshot_id {
         Some(id) => format!("look at the differences; the way back is: safe-migrate restore {id} --in-place"),
         None => "look at the differences; no snapshot was taken".to_owned(),

@@ -7,7 +7,7 @@ use crate::postgres::recovery::{self, Outcome};
 use crate::postgres::{Ledger, RunRecord, ServerClock};
 use crate::schema::FingerprintRecord;
 
-use super::super::schema_reading::read_raw;
+use super::super::schema_reading::{SchemaReading, read_raw};
 use super::super::{Error, Gate, Unit, run_record};
 use super::plan::PartDone;
 use super::{Ground, Work, column, column_returns, missing, undo_table, whole};
@@ -270,8 +270,15 @@ impl Ground<'_> {
         let project = self.project;
         if known {
             let reading = read_raw(&self.server.programs, &project.target, &project.fingerprint_ignore).await;
-            let recorded = match reading.and_then(|reading| super::super::json("the fingerprint", &reading.record)) {
-                Ok(value) => {
+            let both = |reading: SchemaReading| {
+                Ok((super::super::json("the fingerprint", &reading.record)?, reading.to_kept()?))
+            };
+            let recorded = match reading.and_then(both) {
+                Ok((value, kept)) => {
+                    if let Err(error) = ledger::keep_schema(&self.live, &done.run.id, &kept).await {
+                        self.operator
+                            .warn(&format!("the schema is not kept, so a later drift shows only hashes: {error}"));
+                    }
                     done.run.fingerprint_after = Some(value);
                     done.run.close(&self.live).await.map_err(Error::from)
                 }

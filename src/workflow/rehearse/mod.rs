@@ -4,7 +4,7 @@ pub(super) mod checks;
 mod data_effect;
 mod failure;
 mod findings;
-
+mod own_way_back;
 mod phases;
 mod publish;
 mod receipt;
@@ -33,6 +33,7 @@ use table_comparison::Comparer;
 use watch::Watch;
 use way_back::Trial;
 
+pub use own_way_back::own_way_back;
 use phases::Stopwatch;
 pub use receipt::{Candidate, Expected, Receipt, RehearsalEvidence, named, newest};
 pub use restored::{RestoredShadow, restore};

@@ -1,5 +1,5 @@
 //! The part of a rehearsal that `apply` trusts. A receipt is made here only: of a rehearsal that just went through, or of
-//! a stored one that was checked.
+//! a stored one that was checked; and in `own_way_back`, of the way back that such a one tried.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ const SHOWN: usize = 12;
 /// Evidence that this plan went through on data restored from a snapshot.
 #[derive(Clone, Debug)]
 pub struct Receipt {
-    report: RehearsalReport,
-    content: Content,
+    pub(super) report: RehearsalReport,
+    pub(super) content: Content,
 }
 
 /// A stored receipt that matches in all but the starting schema, which is not compared yet.
@@ -155,6 +155,10 @@ impl Receipt {
 }
 
 impl Candidate {
+    pub(super) fn new(receipt: Receipt) -> Self {
+        Self(receipt)
+    }
+
     /// Id of the rehearsal.
     pub fn rehearsal(&self) -> &str {
         self.0.rehearsal()
@@ -174,12 +178,17 @@ impl Candidate {
 impl Expected<'_> {
     /// The first thing that differs.
     fn why_not(&self, content: &Content) -> Option<WhyNot> {
+        if content.source == self.project.source && content.plan_hash != self.plan.hash().as_str() {
+            return Some(WhyNot::OtherPlan(self.other_plan(content)));
+        }
+        self.other_circumstances(content)
+    }
+
+    /// The first thing that differs besides the plan.
+    pub(super) fn other_circumstances(&self, content: &Content) -> Option<WhyNot> {
         let (source, role) = (&self.project.source, self.project.target.user());
         if content.source != *source {
             return Some(WhyNot::OtherSource { found: content.source.clone(), wanted: source.clone() });
-        }
-        if content.plan_hash != self.plan.hash().as_str() {
-            return Some(WhyNot::OtherPlan(self.other_plan(content)));
         }
         if content.server_major != self.server_major {
             return Some(WhyNot::OtherMajor { found: content.server_major, wanted: self.server_major });

@@ -54,6 +54,15 @@ pub enum WhyNot {
         /// What would read production's.
         wanted: String,
     },
+    /// It did not find that the down sections lead back.
+    #[error("it found no way back of {0}")]
+    NoWayBack(String),
+    /// It went down on other rows than there are now.
+    #[error("the down section of {0} does more to rows than to drop what the run made, and the rows of now are others")]
+    RowsOfNow(String),
+    /// The policy denies what only a rehearsal of the rollback can measure.
+    #[error("the policy denies what the text of the down sections shows, and only a rehearsal of them can disprove it")]
+    NotMeasured,
     /// Too old.
     #[error("it is {} old, and [apply] max_age is {}", format_duration(*.age), format_duration(*.limit))]
     TooOld {

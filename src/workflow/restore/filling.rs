@@ -95,6 +95,7 @@ impl Job<'_> {
         run_record::finish(run, "done", None);
         let session = self.spec().connect("safe-migrate restore").await?;
         ledger::close_restored(&session, run).await?;
+        ledger::keep_schema(&session, &run.id, &reading.to_kept()?).await?;
         session.close().await;
         Ok(())
     }

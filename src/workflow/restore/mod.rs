@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::postgres::database::{self, MarkedDatabase};
 use crate::postgres::{PrivateCluster, RunLock, RunRecord, keep_session};
 use crate::snapshot::{SnapshotId, SnapshotReader};
+use crate::store::Store;
 
 use super::project::Server;
 use super::proof::{Proof, ProofLevel};
@@ -28,7 +29,7 @@ pub use describe::describe;
 pub use drop_old::{DropReport, drop_old};
 pub(super) use plan::check_archive_version;
 pub use plan::{RestorePlan, plan_restore};
-pub use since::Since;
+pub use since::{Since, since};
 pub use swap::{SwapReport, swap};
 pub use undo::{knows, undo};
 
@@ -96,19 +97,41 @@ pub async fn restore(
     operator.step(describe(&plan).trim_end());
     confirm(&plan, project, operator)?;
     interrupt.check()?;
+    carry_out(Job { project, server: &server, reader: &reader, plan: &plan, request, operator }, &store, interrupt)
+        .await
+}
 
-    let mut run = run_record::start(project, &request.command, server.clock);
+/// Restores for a run that holds the lock and whose operator agreed to it in the configuration: nobody is asked.
+pub(super) async fn restore_within_run(
+    project: &Project,
+    store: &Store,
+    server: &Server,
+    request: &RestoreRequest,
+    operator: &dyn Operator,
+    interrupt: &Interrupt,
+) -> Result<RestoreReport, Error> {
+    let reader = SnapshotReader::open(store, &request.snapshot).await?;
+    let plan = plan_restore(project, store, server, &reader, request).await?;
+    plan.refuse_impossible()?;
+    clear_way(project, server, &plan, operator).await?;
+    operator.step(describe(&plan).trim_end());
+    interrupt.check()?;
+    carry_out(Job { project, server, reader: &reader, plan: &plan, request, operator }, store, interrupt).await
+}
+
+async fn carry_out(job: Job<'_>, store: &Store, interrupt: &Interrupt) -> Result<RestoreReport, Error> {
+    let Job { project, plan, request, operator, .. } = job;
+    let mut run = run_record::start(project, &request.command, job.server.clock);
     run.snapshot_id = Some(plan.snapshot.to_string());
-    run_record::keep(&store, &project.source, &run, operator).await;
-    let job = Job { project, server: &server, reader: &reader, plan: &plan, request, operator };
+    run_record::keep(store, &project.source, &run, operator).await;
     let result = job.run(&mut run, interrupt).await;
     if let Err(error) = &result {
         let outcome = if matches!(error, Error::Interrupted) { "interrupted" } else { "failed" };
         run_record::finish(&mut run, outcome, Some(error));
     }
-    run_record::keep(&store, &project.source, &run, operator).await;
+    run_record::keep(store, &project.source, &run, operator).await;
     let (proof, swap, without_password) = result?;
-    Ok(RestoreReport { plan, proof, swap, without_password, run })
+    Ok(RestoreReport { plan: plan.clone(), proof, swap, without_password, run })
 }
 
 /// Directories that killed runs left hold schemas; they are removed as far as that is possible.

@@ -47,6 +47,8 @@ pub struct Since {
     pub tables: Vec<TableChange>,
     /// Tables with the same counts, as far as counts and estimates tell.
     pub same: usize,
+    /// Whether every table was counted; some were estimated otherwise.
+    pub exact: bool,
     /// Whether both ledgers could be compared.
     pub ledgers: bool,
     /// Migrations applied since.
@@ -55,17 +57,20 @@ pub struct Since {
     pub rolled_back: Vec<String>,
 }
 
+impl Since {
+    /// Whether the live database could be looked at.
+    pub fn was_read(&self) -> bool {
+        self.live == Live::Read
+    }
+}
+
 /// Compares the live database with the snapshot. Never fails because of the live one: it may be why we are here.
-pub(super) async fn since(
-    project: &Project,
-    server: &Server,
-    reader: &SnapshotReader,
-    live: &str,
-) -> Result<Since, Error> {
+pub async fn since(project: &Project, server: &Server, reader: &SnapshotReader, live: &str) -> Result<Since, Error> {
     let mut since = Since {
         live: Live::Gone,
         tables: Vec::new(),
         same: 0,
+        exact: true,
         ledgers: false,
         applied: Vec::new(),
         rolled_back: Vec::new(),
@@ -83,6 +88,7 @@ pub(super) async fn since(
 async fn look(project: &Project, reader: &SnapshotReader, live: &str, since: &mut Since) -> Result<(), Error> {
     let session = project.database(live).connect("safe-migrate restore").await?;
     let now = row_counts::now(&session).await?;
+    since.exact = now.iter().all(|count| count.exact);
     (since.tables, since.same) = compare(reader.manifest(), &now);
     // A ledger that is gone or of another version is a reason to restore, not one to stop.
     if let (Ok(ledger), Some(then)) = (Ledger::read(&session).await, applied_then(reader).await?)

@@ -1,24 +1,15 @@
 //! SIGKILL: at every failpoint, and at random moments.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::{APPLY, Ground, ROLLBACK, rounds};
-use crate::negative_controls::{faulty_binary, names_in_source};
-use crate::support::{Version, clean_command};
+use crate::negative_controls::names_in_source;
+use crate::support::Version;
 
 /// Runs a command of the binary with failpoints, killed at this one; whether it was reached.
 fn killed_at(ground: &Ground, point: &str, arguments: &[&str]) -> bool {
-    let plain = ground.scene.project.command(arguments);
-    let mut command = clean_command(faulty_binary());
-    command.args(arguments).current_dir(ground.scene.project.directory()).stdin(Stdio::null());
-    for (name, value) in plain.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    let output = command.env("FAILPOINTS", format!("{point}=return")).output().unwrap();
+    let output = ground.scene.project.command_with_faults(&format!("{point}=return"), arguments).output().unwrap();
     match output.status.signal() {
         Some(9) => true,
         None => {

@@ -34,6 +34,16 @@ fn binary() -> OsString {
     std::env::var_os("SAFE_MIGRATE_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_safe-migrate").into())
 }
 
+/// The binary with failpoints and switches, beside the one under test; `scripts/test` builds it.
+fn binary_with_faults() -> OsString {
+    let built = || {
+        let path = Path::new(env!("CARGO_BIN_EXE_safe-migrate")).with_file_name("safe-migrate-faults");
+        assert!(path.exists(), "{} is missing; scripts/test builds it", path.display());
+        path.into_os_string()
+    };
+    std::env::var_os("SAFE_MIGRATE_TEST_FAULTS").unwrap_or_else(built)
+}
+
 impl Project {
     /// No migrations and an empty configuration.
     pub fn empty() -> Project {
@@ -117,7 +127,18 @@ impl Project {
     /// The binary with these arguments, in the project, in an environment of PATH, HOME, TMPDIR, the language and what
     /// was [`set`](Project::set): for tests that add to it, talk to it or kill it.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = clean_command(binary());
+        self.command_of(binary(), arguments)
+    }
+
+    /// The same with the binary that has failpoints, as the crate `fail` names them: `point=return;off.switch=return`.
+    pub fn command_with_faults(&self, points: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command_of(binary_with_faults(), arguments);
+        command.env("FAILPOINTS", points);
+        command
+    }
+
+    fn command_of(&self, binary: OsString, arguments: &[&str]) -> Command {
+        let mut command = clean_command(binary);
         command
             .args(arguments)
             .current_dir(self.directory())
@@ -138,7 +159,13 @@ impl Project {
 
     /// The same, with more environment variables.
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        let output = self.command(arguments).envs(variables.iter().copied()).output().expect("cannot run the binary");
+        let mut command = self.command(arguments);
+        Project::output_of(command.envs(variables.iter().copied()))
+    }
+
+    /// Runs a command of the project to its end.
+    pub fn output_of(command: &mut Command) -> Output {
+        let output = command.output().expect("cannot run the binary");
         let text = |bytes| String::from_utf8(bytes).expect("the binary prints UTF-8");
         Output { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
