@@ -105,6 +105,8 @@ impl Context {
                 lock_timeout: config.apply.lock_timeout,
                 statement_timeout: config.apply.statement_timeout,
                 retries: config.apply.retries,
+                commit_wait: config.apply.commit_wait,
+                unclear: None,
             },
             max_age: config.apply.max_age,
             policy: config.policy.clone(),

@@ -53,7 +53,9 @@ pub use programs::{ProgramError, ProgramVersion, Programs};
 pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};
 pub use archive_entries::ArchiveEntry;
 pub use database::ReplaceError;
-pub use execute::{ExecuteError, ExecuteOptions, RunContext, StatementTrace, keep_session, run_step};
+pub use execute::{
+    ExecuteError, ExecuteOptions, RunContext, StatementTrace, Unclear, Watcher, commit_locally, keep_session, run_step,
+};
 pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use kept::KeptDatabase;
 pub use ledger::{Ledger, LedgerError, RunRecord, SwappedDatabases};

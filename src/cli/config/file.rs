@@ -94,6 +94,8 @@ pub(super) struct ApplySection {
     pub(super) statement_timeout: Option<Duration>,
     pub(super) retries: Option<u32>,
     #[serde(deserialize_with = "quantity::duration")]
+    pub(super) commit_wait: Option<Duration>,
+    #[serde(deserialize_with = "quantity::duration")]
     pub(super) max_age: Option<Duration>,
 }
 

@@ -120,6 +120,8 @@ pub(crate) struct ApplyConfig {
     pub(crate) statement_timeout: Option<Duration>,
     /// How often a migration that got no lock is tried again.
     pub(crate) retries: u32,
+    /// How long a lost COMMIT that waits for a synchronous standby is waited for.
+    pub(crate) commit_wait: Duration,
     /// How old a stored rehearsal may be that stands for a new one.
     pub(crate) max_age: Duration,
 }
@@ -280,6 +282,7 @@ fn apply(section: ApplySection) -> ApplyConfig {
         lock_timeout: section.lock_timeout.unwrap_or(Duration::from_millis(500)),
         statement_timeout: section.statement_timeout.filter(|timeout| !timeout.is_zero()),
         retries: section.retries.unwrap_or(10),
+        commit_wait: section.commit_wait.unwrap_or(Duration::from_secs(5 * 60)),
         max_age: section.max_age.unwrap_or(Duration::from_secs(24 * 60 * 60)),
     }
 }

@@ -2,8 +2,15 @@
 //!
 //! The same code runs in production and in the shadow, so that what was rehearsed is what is applied.
 
+mod bare;
+mod batch_key;
+mod batches;
 mod commit;
+mod journal;
+mod kind;
+mod lag;
 mod outside;
+mod watcher;
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +18,12 @@ use super::ledger::{self, StepRecord};
 use super::{ConnectionSpec, DatabaseError, Session, Tracer, quote_literal};
 use crate::migration::{Direction, Migration, PlanStep, Section, Statement};
 
-use commit::commit;
+use commit::{commit, running_transaction};
+use outside::{Outside, run_outside};
+
 pub(super) use commit::outcome_of;
-use outside::run_outside;
+pub(super) use kind::Kind;
+pub use watcher::Watcher;
 
 /// Limits under which a migration runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +34,19 @@ pub struct ExecuteOptions {
     pub statement_timeout: Option<Duration>,
     /// How often a transaction that met a lock time-out (55P03) or a deadlock (40P01) is tried again, whole.
     pub retries: u32,
+    /// How long a COMMIT whose answer was lost is waited for while it waits for a synchronous standby.
+    pub commit_wait: Duration,
+    /// What the operator says of a statement of which nothing tells whether it took effect.
+    pub unclear: Option<Unclear>,
+}
+
+/// What the operator found out about a statement in which an earlier run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unclear {
+    /// It took effect: go on after it.
+    Done,
+    /// It did not, or may run twice: run it again.
+    Again,
 }
 
 /// What one statement did.
@@ -37,6 +60,8 @@ pub struct StatementTrace {
     pub duration: Duration,
     /// Rows that the server says it touched (0 for DDL).
     pub rows: u64,
+    /// In how many batches; none: it runs whole.
+    pub batches: Option<u64>,
 }
 
 /// Why a migration did not run.
@@ -53,7 +78,8 @@ pub enum ExecuteError {
         source: Box<DatabaseError>,
     },
     /// A statement outside a transaction was refused; the ones before it stay.
-    #[error("{file}:{line}: {source} (outside a transaction; statements before it that are done: {done})")]
+    #[error("{file}:{line}: {source} (outside a transaction; statements before it that are done: {done}{}{}{left})",
+        if *partly { "; so are batches of this one" } else { "" }, if left.is_empty() { "" } else { "; " })]
     Step {
         /// File of the migration.
         file: String,
@@ -61,25 +87,68 @@ pub enum ExecuteError {
         line: u32,
         /// Statements of the section that are done.
         done: usize,
+        /// Whether batches of the statement itself are done.
+        partly: bool,
+        /// What the statement left, in words; empty: nothing.
+        left: String,
         /// The server's words.
         source: Box<DatabaseError>,
     },
     /// An earlier run stopped in the middle of a statement outside a transaction.
-    #[error("{file}:{line}: an earlier run stopped in this statement, and whether it took effect is not known")]
+    #[error("{file}:{line}: an earlier run stopped in this statement, and nothing tells whether it took effect; \
+             look, and say so: --step done goes on after it, --step again runs it again")]
     Unclear {
         /// File of the migration.
         file: String,
         /// Line in it.
         line: u32,
     },
+    /// The operator asked to stop, and a section outside a transaction did so between two statements or batches.
+    #[error("interrupted before {file}:{line} was done; run the command again to go on there")]
+    Stopped {
+        /// File of the migration.
+        file: String,
+        /// Line of the statement that is next.
+        line: u32,
+        /// Whether something of the section is done.
+        changed: bool,
+    },
+    /// An earlier run did a part of this section, and the file says something else now.
+    #[error("{file}:{line}: an earlier run began statement {number} of this section, and the file changed there since")]
+    Changed {
+        /// File of the migration.
+        file: String,
+        /// Line in it.
+        line: u32,
+        /// Which statement of its section, from 1.
+        number: usize,
+    },
+    /// The key of a batched section cannot serve.
+    #[error("{file}:{line}: {key} cannot be the key of batches: {reason}")]
+    Key {
+        /// File of the migration.
+        file: String,
+        /// Line in it.
+        line: u32,
+        /// The column.
+        key: String,
+        /// Why not.
+        reason: String,
+        /// Statements of the section that are done.
+        done: usize,
+    },
     /// The ledger does not hold the migration that is rolled back.
     #[error("the ledger changed during the run: {0} is no longer recorded as applied")]
     LedgerChanged(String),
     /// The connection was lost at COMMIT and the outcome could not be read afterwards.
-    #[error("the connection was lost at COMMIT of {migration}, and whether it took effect is not known: {source}")]
+    #[error(
+        "the connection was lost at COMMIT of {migration}, and whether it took effect is not known: {source}{waits}"
+    )]
     UnknownCommit {
         /// The migration.
         migration: String,
+        /// What the COMMIT waits for, in words; empty: nothing that is known.
+        waits: String,
         /// What happened to the connection.
         source: Box<DatabaseError>,
     },
@@ -92,7 +161,11 @@ impl ExecuteError {
     /// Whether production may have been changed by the step that failed.
     pub fn left_changes(&self) -> bool {
         match self {
-            Self::Step { done, .. } => *done > 0,
+            Self::Step { done, partly, left, .. } => *done > 0 || *partly || !left.is_empty(),
+            Self::Stopped { changed, .. } => *changed,
+            Self::Key { done, .. } => *done > 0,
+            // An earlier run changed production, this one did not; what it is now is as unclear.
+            Self::Changed { .. } => true,
             Self::Unclear { .. } | Self::UnknownCommit { .. } => true,
             _ => false,
         }
@@ -120,6 +193,10 @@ pub struct RunContext<'a> {
     pub options: &'a ExecuteOptions,
     /// Measures the statements; none in production.
     pub tracer: Option<&'a Tracer>,
+    /// Database to connect to when the target takes no new session.
+    pub maintenance: &'a str,
+    /// Told of progress in production; without one nothing is paused or waited for.
+    pub watcher: Option<&'a dyn Watcher>,
 }
 
 /// Runs one step of a plan. `before_retry` is told of each lock that was in the way.
@@ -133,7 +210,7 @@ pub async fn run_step(
     let result = if section.transaction {
         run_in_transaction(session, step, section, context, before_retry).await
     } else {
-        run_outside(session, step, section, context).await
+        run_outside(Outside { session, step, section, context, before_retry }).await
     };
     // A lost connection shows here first; what the step itself met says more, with its file and line.
     let clean = if session.is_closed() { Ok(()) } else { reset(session).await };
@@ -166,6 +243,11 @@ pub async fn keep_session(session: &Session) -> Result<(), DatabaseError> {
         session.batch_execute("SET idle_session_timeout = 0; SET client_connection_check_interval = '2s'").await?;
     }
     Ok(())
+}
+
+/// Commits of this session do not wait for synchronous standbys: for the record of a run whose own COMMIT does.
+pub async fn commit_locally(session: &Session) -> Result<(), DatabaseError> {
+    Ok(session.batch_execute("SET synchronous_commit = local").await?)
 }
 
 async fn run_in_transaction(
@@ -209,7 +291,12 @@ async fn transaction(
         .map_err(DatabaseError::from)?;
     match statements_and_ledger(session, step, section, context).await {
         Ok((trace, xact)) => {
-            commit(session, context.spec, &step.migration, &xact).await?;
+            let line = section.statements.last().map_or(1, |statement| statement.line);
+            commit(session, context, (&step.migration, line), &xact).await?;
+            if crate::fault::is_off("off.ledger-in-transaction") {
+                crate::fault::point("migration.unrecorded");
+                record(session, step, context.run_id).await?;
+            }
             if let Some(tracer) = context.tracer {
                 tracer.committed(session).await?;
             }
@@ -245,10 +332,10 @@ async fn statements_and_ledger(
     }
     // A migration may have changed its role or its search_path; the ledger is ours.
     session.batch_execute("RESET SESSION AUTHORIZATION; RESET ROLE").await.map_err(DatabaseError::from)?;
-    record(session, step, context.run_id).await?;
-    let row =
-        session.query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[]).await.map_err(DatabaseError::from)?;
-    Ok((trace, row.get(0)))
+    if !crate::fault::is_off("off.ledger-in-transaction") {
+        record(session, step, context.run_id).await?;
+    }
+    Ok((trace, running_transaction(session).await?))
 }
 
 async fn record(session: &Session, step: &PlanStep, run_id: &str) -> Result<(), ExecuteError> {
@@ -277,24 +364,32 @@ async fn run_statement(
         tracer.before(session).await?;
     }
     let start = Instant::now();
+    let rows = send(session, migration, statement, tracer).await?;
+    let duration = start.elapsed();
+    if let Some(tracer) = tracer {
+        tracer.after(session, statement).await?;
+    }
+    Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration, rows, batches: None })
+}
+
+/// Sends a statement and waits for it; the rows that it touched.
+async fn send(
+    session: &Session,
+    migration: &Migration,
+    statement: &Statement,
+    tracer: Option<&Tracer>,
+) -> Result<u64, ExecuteError> {
     let sent = session.simple_query(&statement.text);
     let result = match tracer {
         Some(tracer) => tracer.watch(session, sent).await?,
         None => sent.await,
     };
-    let duration = start.elapsed();
     let messages = result.map_err(|source| located(migration, statement, source))?;
-    if let Some(tracer) = tracer {
-        tracer.after(session, statement).await?;
-    }
-    let rows = messages
-        .iter()
-        .map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::CommandComplete(rows) => *rows,
-            _ => 0,
-        })
-        .sum();
-    Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration, rows })
+    let rows = messages.iter().map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::CommandComplete(rows) => *rows,
+        _ => 0,
+    });
+    Ok(rows.sum())
 }
 
 fn located(migration: &Migration, statement: &Statement, source: tokio_postgres::Error) -> ExecuteError {

@@ -1,11 +1,11 @@
 //! The part of a run that changes production.
 
 use crate::migration::{Direction, Plan, PlanStep};
-use crate::postgres::{ExecuteError, RunContext, RunRecord, StatementTrace, ledger, run_step};
+use crate::postgres::{ExecuteError, RunContext, RunRecord, StatementTrace, Watcher, commit_locally, ledger, run_step};
 use crate::report::format_duration;
 
 use super::super::schema_reading::read_raw;
-use super::super::{Error, Gate, Project, run_record};
+use super::super::{Error, Gate, Interrupt, Operator, Project, Unit, run_record};
 use super::{ApplyReport, Evidence, Run};
 
 impl Run<'_> {
@@ -35,12 +35,15 @@ impl Run<'_> {
                 Gate::ChangedMeanwhile { database, what: "this run no longer holds its lock".to_owned() }.into()
             );
         }
+        let watched = Watched { operator: self.operator, interrupt: self.interrupt };
         let context = RunContext {
             spec: &self.project.target,
             run_id: &record.id,
             journal: &prepared.state.ledger.steps,
             options: &self.project.execute,
             tracer: None,
+            maintenance: &self.project.maintenance_database,
+            watcher: Some(&watched),
         };
         let retries = self.project.execute.retries;
         let retry = |error: &ExecuteError, attempt: u32| {
@@ -63,42 +66,55 @@ impl Run<'_> {
             result = &mut step => return Ok(result?),
             () = self.interrupt.wait() => {}
         }
-        self.prepared.session.cancel().await?;
+        // A COMMIT whose connection is lost may still wait for a standby; to cancel that wait is not ours.
+        if !self.prepared.session.is_closed() {
+            self.prepared.session.cancel().await?;
+        }
         match step.await {
             Ok(trace) => Ok(trace),
             Err(ExecuteError::Statement { source, .. }) if source.is_cancelled() => Err(Error::Interrupted),
+            Err(ExecuteError::Stopped { changed: false, .. }) => Err(Error::Interrupted),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Closes the run after a failure, and says what production is now.
     async fn stopped(&self, record: &mut RunRecord, done: usize, error: Error) -> Error {
-        let outcome = if matches!(error, Error::Interrupted) { "interrupted" } else { "failed" };
+        let interrupted = matches!(error, Error::Interrupted | Error::Execute(ExecuteError::Stopped { .. }));
+        let outcome = if interrupted { "interrupted" } else { "failed" };
+        let unknown = matches!(error, Error::Execute(ExecuteError::UnknownCommit { .. }));
         run_record::finish(record, outcome, Some(&error));
         let changed = done > 0 || matches!(&error, Error::Execute(error) if error.left_changes());
-        if changed {
+        if unknown {
+            // The transaction in doubt holds its locks, so the schema cannot be read; the next run takes it as it is.
+            record.fingerprint_after = None;
+        } else if changed {
             // What the ledger knows is the schema as it is now; without it the next run would call it drift.
             record.fingerprint_after = self.fingerprint_now().await;
         } else {
             record.fingerprint_after.clone_from(&record.fingerprint_before);
         }
         let written = run_record::write(self.store, &self.project.source, record).await;
-        for result in [self.close_in_ledger(record).await, written] {
+        for result in [self.close_in_ledger(record, unknown).await, written] {
             if let Err(error) = result {
                 self.operator.warn(&format!("the end of the run could not be recorded: {error}"));
             }
         }
         Error::RunStopped {
-            production: production_state(&self.prepared.plan, done, changed),
+            production: production_state(&self.prepared.plan, done, changed, &error),
             changed,
-            hint: hint(self.project, record, done, changed, &error),
+            hint: hint(self.project, record, changed, &error),
             source: Box::new(error),
         }
     }
 
     /// On a new connection: the one that migrated may be gone.
-    async fn close_in_ledger(&self, record: &RunRecord) -> Result<(), Error> {
+    async fn close_in_ledger(&self, record: &RunRecord, unknown: bool) -> Result<(), Error> {
         let session = self.project.target.connect("safe-migrate").await?;
+        if unknown {
+            // The standby that the COMMIT in doubt waits for would be waited for here too.
+            commit_locally(&session).await?;
+        }
         Ok(record.close(&session).await?)
     }
 
@@ -115,12 +131,46 @@ impl Run<'_> {
         verification: Result<String, Error>,
     ) -> Result<ApplyReport, Error> {
         run_record::finish(&mut record, "done", verification.as_ref().err());
-        self.close_in_ledger(&record).await?;
+        self.close_in_ledger(&record, false).await?;
         if let Err(error) = run_record::write(self.store, &self.project.source, &record).await {
             self.operator.warn(&format!("production is migrated, but the store has no record of it: {error}"));
         }
         let verification = verification?;
         Ok(ApplyReport { run: record, plan: self.prepared.plan.clone(), rehearsal: None, verification })
+    }
+}
+
+/// The operator and the wish to stop, as a step outside a transaction sees them.
+struct Watched<'a> {
+    operator: &'a dyn Operator,
+    interrupt: &'a Interrupt,
+}
+
+impl std::fmt::Debug for Watched<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl Watcher for Watched<'_> {
+    fn begin(&self, task: &str, total: Option<u64>) {
+        self.operator.begin(task, total, Unit::Items);
+    }
+
+    fn advance(&self, rows: u64) {
+        self.operator.advance(rows);
+    }
+
+    fn finish(&self, summary: &str) {
+        self.operator.finish(summary);
+    }
+
+    fn say(&self, message: &str) {
+        self.operator.warn(message);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.interrupt.is_set()
     }
 }
 
@@ -135,7 +185,9 @@ fn total(trace: &[StatementTrace]) -> String {
     format_duration(trace.iter().map(|statement| statement.duration).sum())
 }
 
-fn production_state(plan: &Plan, done: usize, changed: bool) -> String {
+fn production_state(plan: &Plan, done: usize, changed: bool, error: &Error) -> String {
+    let unknown = matches!(error, Error::Execute(ExecuteError::UnknownCommit { .. }));
+    let outside = matches!(error, Error::Execute(error) if error.left_changes());
     let total = plan.steps.len();
     let past = match plan.direction {
         Direction::Apply => "applied",
@@ -143,14 +195,34 @@ fn production_state(plan: &Plan, done: usize, changed: bool) -> String {
     };
     match (done, changed) {
         (0, false) => "unchanged; schema, rows and applied migrations are as before".to_owned(),
+        _ if unknown => {
+            format!("{done} of {total} migrations are {past}, and the next one as soon as its COMMIT is through")
+        }
         (0, true) => "changed; the first migration runs outside a transaction and stopped in the middle".to_owned(),
+        (_, true) if outside => {
+            format!(
+                "{done} of {total} migrations are {past}; the next one runs outside a transaction and stopped in the middle"
+            )
+        }
         _ => format!("{done} of {total} migrations are {past}; the one that failed left nothing it could not commit"),
     }
 }
 
-fn hint(project: &Project, run: &RunRecord, done: usize, changed: bool, error: &Error) -> String {
+fn hint(project: &Project, run: &RunRecord, changed: bool, error: &Error) -> String {
     let again = match error {
-        Error::Interrupted | Error::Gate(_) => "run the command again",
+        Error::Interrupted | Error::Gate(_) | Error::Execute(ExecuteError::Stopped { .. }) => "run the command again",
+        Error::Execute(ExecuteError::UnknownCommit { waits, .. }) if !waits.is_empty() => {
+            "bring the standby back, then run the command again: it reads from the ledger what became of the migration"
+        }
+        Error::Execute(ExecuteError::UnknownCommit { .. }) => {
+            "run the command again when the server answers: it reads from the ledger what became of the migration"
+        }
+        Error::Execute(ExecuteError::Unclear { .. }) => {
+            "look whether that statement took effect, then run the command again with --step done or --step again"
+        }
+        Error::Execute(ExecuteError::Changed { .. }) => {
+            "put back the text of what is done (a statement that the server refused may be corrected) and run the command again"
+        }
         Error::Execute(ExecuteError::Statement { source, .. }) if source.is_lock_timeout() => {
             "end the session that holds the lock, or raise [apply] lock_timeout, and run the command again"
         }
@@ -160,9 +232,8 @@ fn hint(project: &Project, run: &RunRecord, done: usize, changed: bool, error: &
         return again.to_owned();
     }
     let restore = run.snapshot_id.as_ref().map(|id| format!("safe-migrate restore {id} --in-place"));
-    let correct = if done > 0 { again } else { "see the ledger's journal" };
     match restore {
-        Some(restore) => format!("{correct}, or go back with: {restore}"),
-        None => format!("{correct} (no snapshot was taken of \"{}\")", project.target.database()),
+        Some(restore) => format!("{again}, or go back with: {restore}"),
+        None => format!("{again} (no snapshot was taken of \"{}\")", project.target.database()),
     }
 }
