@@ -95,8 +95,10 @@ pub enum ExecuteError {
         source: Box<DatabaseError>,
     },
     /// An earlier run stopped in the middle of a statement outside a transaction.
-    #[error("{file}:{line}: an earlier run stopped in this statement, and nothing tells whether it took effect; \
-             look, and say so: --step done goes on after it, --step again runs it again")]
+    #[error(
+        "{file}:{line}: an earlier run stopped in this statement, and nothing tells whether it took effect; \
+             look, and say so: --step done goes on after it, --step again runs it again"
+    )]
     Unclear {
         /// File of the migration.
         file: String,

@@ -12,6 +12,8 @@ pub enum Cut {
     Before,
     /// The server runs it, and its answer is lost.
     After,
+    /// The server gets it, and the connection is cut at once, on our side only: it may still be at work.
+    Sent,
 }
 
 /// Which statement: the first simple query that begins with `at`, on a connection that has sent `once_sent` before.
@@ -110,9 +112,12 @@ fn forward(
         if kind == *b"Q" {
             let text = String::from_utf8_lossy(&body);
             if has_sent && text.starts_with(shared.rule.at) && !shared.has_cut.swap(true, Ordering::SeqCst) {
-                if shared.rule.cut == Cut::After {
+                if shared.rule.cut != Cut::Before {
                     swallow.store(true, Ordering::SeqCst);
                     write_message(server, Some(kind[0]), &body)?;
+                }
+                if shared.rule.cut == Cut::Sent {
+                    let _ = client.shutdown(Shutdown::Both);
                 }
                 return Ok(());
             }
