@@ -206,7 +206,7 @@ fn outside_steps_say_when_an_invalid_index_stays_and_drop_it_later() {
 fn outside_steps_that_only_repeat_are_run_again() {
     let scene = scene(Version::V15, "VACUUM (ANALYZE) dish;\nINSERT INTO log VALUES (1);");
     scene.project.configure_more("[apply]\nlock_timeout = \"60s\"\n");
-    let blocker = Blocker::holding(&scene, "LOCK TABLE dish IN ACCESS EXCLUSIVE MODE");
+    let blocker = Blocker::holding(&scene, "LOCK TABLE dish IN SHARE UPDATE EXCLUSIVE MODE");
     kill_at(&scene, "VACUUM", "SELECT true");
     drop(blocker);
     scene.run(0, &["apply", "--yes"]);
@@ -265,7 +265,7 @@ fn outside_steps_go_on_with_the_settings_that_were_made() {
 #[test]
 fn outside_steps_journal_under_our_role_and_keep_the_migrations_own() {
     let scene = scene(Version::V18, "SELECT 1;");
-    let role = scene.cluster().role("owner", "x", "NOLOGIN");
+    let role = scene.cluster().role("owner", "x", "");
     write(
         &scene,
         &format!("SET ROLE {0};\nCREATE TABLE {0}.a ();\nVACUUM {0}.a;\nCREATE TABLE {0}.b ();", role.name()),

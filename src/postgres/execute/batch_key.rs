@@ -130,9 +130,10 @@ impl Key {
     ) -> Result<Option<String>, DatabaseError> {
         let Self { table, column, .. } = self;
         let (after, until) = (self.literal(after), self.literal(until));
+        // `ORDER BY k` would go by the text, which is the output column of that name.
         let sql = format!(
             "SELECT k::text FROM (SELECT {column} FROM {table} WHERE {column} > {after} AND {column} <= {until}
-                                   ORDER BY {column} LIMIT {size}) AS batch (k) ORDER BY k DESC LIMIT 1"
+                                   ORDER BY {column} LIMIT {size}) AS batch (k) ORDER BY batch.k DESC LIMIT 1"
         );
         Ok(session.query_opt(&sql, &[]).await?.map(|row| row.get(0)))
     }

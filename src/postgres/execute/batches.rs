@@ -147,7 +147,8 @@ impl Outside<'_> {
             rest(Some(watcher), batch.pause).await;
         }
         if let Some(lag) = lag {
-            lag.wait(self.session, watcher).await?;
+            let waited = lag.wait(self.session, watcher).await;
+            waited.map_err(|error| self.failed(index, statement, error.into(), standing.place.batches > 0, None))?;
         }
         if watcher.is_stopped() {
             return Err(self.stopped_at(index, statement, standing.place.batches > 0));

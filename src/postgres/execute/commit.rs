@@ -155,7 +155,7 @@ impl Inquiry<'_> {
 
     fn say(&self, words: &str) {
         if let Some(watcher) = self.watcher {
-            watcher.say(words);
+            watcher.warn(words);
         }
     }
 }

@@ -35,7 +35,7 @@ impl Lag {
                 return Ok(());
             }
             if !std::mem::replace(&mut told, true) {
-                watcher.say(&format!("standby {who} is behind by more than max-lag; waiting for it"));
+                watcher.warn(&format!("standby {who} is behind by more than max-lag; waiting for it"));
             }
             rest(Some(watcher), LOOK_EVERY).await;
         }

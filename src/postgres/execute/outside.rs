@@ -35,10 +35,14 @@ pub(super) async fn run_outside(outside: Outside<'_>) -> Result<Vec<StatementTra
         if context.watcher.is_some_and(super::Watcher::is_stopped) {
             return Err(outside.stopped_at(index, statement, false));
         }
-        trace.push(outside.one(index, statement, standing.take()).await?);
+        let one = outside.one(index, statement, standing.take()).await;
+        trace.push(one.map_err(|error| outside.failed(index, statement, error, false, None))?);
         crate::fault::point("step.done");
     }
-    outside.record().await?;
+    if let Err(error) = outside.record().await {
+        outside.roll_back().await;
+        return Err(outside.unrecorded(error));
+    }
     if let Some(tracer) = context.tracer {
         tracer.committed(session).await?;
     }
@@ -273,6 +277,12 @@ impl Outside<'_> {
     /// The operator's wish to stop, met before a statement or between two of its batches.
     pub(super) fn stopped_at(&self, index: usize, statement: &Statement, partly: bool) -> ExecuteError {
         ExecuteError::Stopped { file: self.file(), line: statement.line, changed: index > 0 || partly }
+    }
+
+    /// All statements are done, and the ledger does not say so yet.
+    fn unrecorded(&self, error: ExecuteError) -> ExecuteError {
+        let (Some(last), done) = (self.section.statements.last(), self.section.statements.len()) else { return error };
+        self.failed(done, last, error, false, None)
     }
 
     /// The ledger row, and the journal settled, in one transaction.

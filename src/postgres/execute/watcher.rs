@@ -14,8 +14,10 @@ pub trait Watcher: Debug + Sync {
     fn advance(&self, rows: u64);
     /// The task that was begun ended.
     fn finish(&self, summary: &str);
-    /// Something is waited for, or goes on where an earlier run stopped.
+    /// The run goes on, where an earlier one stopped or after a wait.
     fn say(&self, message: &str);
+    /// Something is waited for, or cannot be looked at.
+    fn warn(&self, message: &str);
     /// Whether the run is to stop at the next safe place.
     fn is_stopped(&self) -> bool;
 }

@@ -166,6 +166,10 @@ impl Watcher for Watched<'_> {
     }
 
     fn say(&self, message: &str) {
+        self.operator.step(message);
+    }
+
+    fn warn(&self, message: &str) {
         self.operator.warn(message);
     }
 
@@ -223,7 +227,9 @@ fn hint(project: &Project, run: &RunRecord, changed: bool, error: &Error) -> Str
         Error::Execute(ExecuteError::Changed { .. }) => {
             "put back the text of what is done (a statement that the server refused may be corrected) and run the command again"
         }
-        Error::Execute(ExecuteError::Statement { source, .. }) if source.is_lock_timeout() => {
+        Error::Execute(ExecuteError::Statement { source, .. } | ExecuteError::Step { source, .. })
+            if source.is_lock_timeout() =>
+        {
             "end the session that holds the lock, or raise [apply] lock_timeout, and run the command again"
         }
         _ => "correct the migration and run the command again",
