@@ -219,7 +219,7 @@ mod tests {
             ),
             (
                 "SELECT a::from, :to::int, b:=:from, E'\\':to', :from_, :too",
-                "SELECT a::from, T::int, b:=:from, E'\\':to', :from_, :too",
+                "SELECT a::from, T::int, b:=F, E'\\':to', :from_, :too",
             ),
             ("SELECT (:from+1), x[:to]", "SELECT (F+1), x[T]"),
             ("SELECT 'é', :to", "SELECT 'é', T"),

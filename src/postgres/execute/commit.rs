@@ -118,12 +118,15 @@ impl Inquiry<'_> {
                 match status(&session, xact).await.as_deref() {
                     Some("committed") => return Outcome::Committed,
                     Some("aborted") => return Outcome::Aborted,
-                    Some(_) if matches!(self.backend(&session).await, Backend::WaitsForStandby) => {
-                        if !std::mem::replace(&mut waits, true) {
-                            self.say("the connection was lost at COMMIT, which waits for a synchronous standby; waiting for it");
+                    Some(_) => {
+                        let waits_now = matches!(self.backend(&session).await, Backend::WaitsForStandby);
+                        if waits_now && !waits {
+                            self.warn(
+                                "the connection was lost at COMMIT, which waits for a synchronous standby; waiting for it",
+                            );
                         }
+                        waits = waits_now;
                     }
-                    Some(_) => waits = false,
                     None => {}
                 }
             }
@@ -145,7 +148,7 @@ impl Inquiry<'_> {
             if let Some(session) = self.connect().await
                 && matches!(self.backend(&session).await, Backend::WaitsForStandby)
             {
-                self.say("COMMIT waits for a synchronous standby");
+                self.warn("COMMIT waits for a synchronous standby");
                 break;
             }
             tokio::time::sleep(LOOK_AFTER).await;
@@ -153,7 +156,7 @@ impl Inquiry<'_> {
         std::future::pending().await
     }
 
-    fn say(&self, words: &str) {
+    fn warn(&self, words: &str) {
         if let Some(watcher) = self.watcher {
             watcher.warn(words);
         }

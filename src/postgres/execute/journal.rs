@@ -139,14 +139,16 @@ pub(super) fn stopped(
         let place = row.and_then(|row| place_of(row));
         let state = row.map(|row| row.state);
         // Nothing of it is committed, so its text may change.
-        let open = state == Some(StepState::Failed) && place.as_ref().is_none_or(|place| place.after.is_none());
+        let open = index == last
+            && state == Some(StepState::Failed)
+            && place.as_ref().is_none_or(|place| place.after.is_none());
         let same = match (section.statements.get(index), &place) {
             (Some(statement), Some(place)) => Place::before(section, statement).sha256 == place.sha256,
             // Written by an older version, which kept no hash.
             (Some(_), None) => true,
             (None, _) => false,
         };
-        if !same && !(open && index == last) {
+        if !(same || open) {
             return Err(changed(index));
         }
     }
