@@ -41,6 +41,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::Ledger(_) => (ErrorKind::Failed, "ledger"),
         Error::Lock(crate::postgres::LockError::Held { .. }) => (ErrorKind::Locked, "locked"),
         Error::Lock(_) => (ErrorKind::Failed, "lock"),
+        Error::Execute(ExecuteError::Stopped { changed: false, .. }) => (ErrorKind::Interrupted, "interrupted"),
         Error::Execute(error) if error.left_changes() => (ErrorKind::ProductionChanged, "migration-failed"),
         Error::Execute(_) => (ErrorKind::Failed, "migration-failed"),
         Error::Store(error) if error.is_configuration() => (ErrorKind::Usage, "store-address"),
@@ -114,7 +115,7 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Ledger(crate::postgres::LedgerError::Newer { .. }) => one("use the newer safe-migrate that wrote it"),
         Error::Execute(ExecuteError::Unclear { .. }) => {
-            one("look whether it took effect; then finish or undo it by hand, or restore the snapshot of that run")
+            one("look whether it took effect; then --step done, or --step again, or restore the snapshot of that run")
         }
         Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
         Error::NoSuchPart { hint, .. } => hint.iter().cloned().collect(),

@@ -106,6 +106,8 @@ impl Context {
                 statement_timeout: config.apply.statement_timeout,
                 max_queue: config.apply.max_queue,
                 retries: config.apply.retries,
+                commit_wait: config.apply.commit_wait,
+                unclear: None,
             },
             long_transaction: config.apply.long_transaction,
             max_age: config.apply.max_age,

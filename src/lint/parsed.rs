@@ -3,18 +3,21 @@
 use squawk_syntax::ast::{self, AstNode};
 use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode, SyntaxToken};
 
-use crate::migration::Statement;
+use crate::migration::{Statement, without_placeholders};
 
 /// A statement with its syntax tree.
 #[derive(Debug)]
 pub(super) struct Parsed<'a> {
     pub statement: &'a Statement,
+    /// Its text, with a number where it holds `:from` or `:to`; as long as the statement's own.
+    pub text: String,
     pub root: SyntaxNode,
 }
 
 impl<'a> Parsed<'a> {
     pub(super) fn new(statement: &'a Statement) -> Self {
-        Parsed { statement, root: SourceFile::parse(&statement.text).syntax_node() }
+        let text = without_placeholders(&statement.text);
+        Parsed { statement, root: SourceFile::parse(&text).syntax_node(), text }
     }
 
     /// The nodes of one kind that this statement runs, not those of a function that it defines.

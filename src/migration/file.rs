@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use squawk_lexer::TokenKind;
 
+use super::batch::{self, Batch, BatchOptions};
 use super::checksum::{Checksum, with_lf_line_ends};
 use super::error::MigrationError;
 use super::header::{self, HeaderLine};
@@ -27,6 +28,8 @@ pub struct Allow {
 pub struct Section {
     /// False with `transaction:false`: each statement runs and is journaled by itself.
     pub transaction: bool,
+    /// With `batch:N key:TABLE.COLUMN`: how its statements with `:from` and `:to` run.
+    pub batch: Option<Batch>,
     /// In the order of the file.
     pub statements: Vec<Statement>,
 }
@@ -118,7 +121,12 @@ fn section(path: &Path, text: &str, marker: &Marker) -> Result<Section, Migratio
             return Err(MigrationError::TransactionControl { path, line, command, transactional });
         }
     }
-    Ok(Section { transaction: marker.transaction, statements })
+    batch::check(marker.batch.as_ref(), marker.line, &statements).map_err(|(line, reason)| MigrationError::Marker {
+        path: path.to_owned(),
+        line,
+        reason,
+    })?;
+    Ok(Section { transaction: marker.transaction, batch: marker.batch.clone(), statements })
 }
 
 /// A `-- migrate:` line and the part of the text that belongs to it.
@@ -126,6 +134,7 @@ fn section(path: &Path, text: &str, marker: &Marker) -> Result<Section, Migratio
 struct Marker {
     line: u32,
     transaction: bool,
+    batch: Option<Batch>,
     start: usize,
     end: usize,
 }
@@ -188,6 +197,8 @@ fn misshapen_marker(path: &Path, lexeme: &Lexeme<'_>) -> MigrationError {
     MigrationError::Marker { path: path.to_owned(), line: lexeme.line, reason }
 }
 
+const OPTIONS: &str = "there are `transaction:false` and, with it, `batch:`, `key:`, `pause:` and `max-lag:`";
+
 fn read_marker(
     path: &Path,
     text: &str,
@@ -198,14 +209,16 @@ fn read_marker(
     let refuse = |reason: String| MigrationError::Marker { path: path.to_owned(), line: lexeme.line, reason };
     let mut words = words.split_whitespace();
     let name = words.next().unwrap_or_default();
-    let mut transaction = true;
+    let (mut transaction, mut batch) = (true, BatchOptions::default());
     for option in words {
-        transaction = match option {
-            "transaction:false" => false,
-            "transaction:true" => true,
-            _ => return Err(refuse(format!("unknown option `{option}`; there is only `transaction:false`"))),
-        };
+        match option {
+            "transaction:false" => transaction = false,
+            "transaction:true" => transaction = true,
+            _ if batch.take(option).map_err(refuse)? => {}
+            _ => return Err(refuse(format!("unknown option `{option}`; {OPTIONS}"))),
+        }
     }
+    let batch = batch.finish(transaction).map_err(refuse)?;
     let slot = match name {
         "up" if down.is_some() => return Err(refuse("`-- migrate:up` must come before `-- migrate:down`".to_owned())),
         "up" => &mut *up,
@@ -223,7 +236,7 @@ fn read_marker(
     }
     // The comment ends before its line end; the section begins on the next line.
     let start = (lexeme.end() + 1).min(text.len());
-    *slot = Some(Marker { line: lexeme.line, transaction, start, end: text.len() });
+    *slot = Some(Marker { line: lexeme.line, transaction, batch, start, end: text.len() });
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! ([`MigrationSet::load`]), which knows the order, compares itself with the ledger ([`MigrationSet::check`]) and makes
 //! a [`Plan`]. The ledger's side comes in as [`AppliedMigration`] rows.
 
+mod batch;
 mod check;
 mod checksum;
 mod duration;
@@ -22,6 +23,7 @@ mod set;
 mod splitter;
 mod target;
 
+pub use batch::{Batch, BatchKey, without_placeholders};
 pub use check::{Check, load_checks};
 pub use checksum::Checksum;
 pub use duration::parse_duration;

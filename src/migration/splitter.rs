@@ -23,6 +23,11 @@ impl Statement {
         self.line + self.text.chars().take(before).filter(|c| *c == '\n').count() as u32
     }
 
+    /// Its tokens, without white space and comments.
+    pub fn tokens(&self) -> Vec<&str> {
+        lexemes(&self.text, self.line).filter(|lexeme| !lexeme.is_trivia()).map(|lexeme| lexeme.text).collect()
+    }
+
     /// The words of the transaction command that this statement is, if it is one.
     pub(super) fn transaction_control(&self) -> Option<String> {
         let mut words = self.words();

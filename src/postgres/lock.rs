@@ -149,7 +149,8 @@ async fn holder(session: &Session, key: i64) -> Result<String, DatabaseError> {
     let (high, low) = halves(key);
     let row = session
         .query_opt(
-            "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local'), a.backend_start::timestamptz(0)::text
+            "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local'), a.backend_start::timestamptz(0)::text,
+                    CASE WHEN a.wait_event = 'SyncRep' THEN '; its COMMIT waits for a synchronous standby' ELSE '' END
                FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
               WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2 AND l.objsubid = 1
               LIMIT 1",
@@ -158,11 +159,12 @@ async fn holder(session: &Session, key: i64) -> Result<String, DatabaseError> {
         .await?;
     Ok(row.map_or_else(String::new, |row| {
         format!(
-            ": backend {} ({}, from {}, since {})",
+            ": backend {} ({}, from {}, since {}){}",
             row.get::<_, i32>(0),
             row.get::<_, Option<String>>(1).unwrap_or_default(),
             row.get::<_, Option<String>>(2).unwrap_or_default(),
-            row.get::<_, Option<String>>(3).unwrap_or_default()
+            row.get::<_, Option<String>>(3).unwrap_or_default(),
+            row.get::<_, String>(4)
         )
     }))
 }

@@ -56,7 +56,8 @@ pub use archive_entries::ArchiveEntry;
 pub use clock::ServerClock;
 pub use database::ReplaceError;
 pub use execute::{
-    ExecuteError, ExecuteOptions, LockWatch, RunContext, StatementTrace, keep_session, name_session, run_step,
+    ExecuteError, ExecuteOptions, LockWatch, RunContext, StatementTrace, Unclear, Watcher, commit_locally,
+    keep_session, name_session, run_step,
 };
 pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use kept::KeptDatabase;

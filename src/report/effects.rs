@@ -187,7 +187,14 @@ mod tests {
         let step = StepReport {
             migration: "shop/0002_x".to_owned(),
             milliseconds: 4_200.0,
-            statements: vec![StatementReport { line: 3, text: String::new(), milliseconds: 1.0, rows: 0, effects }],
+            statements: vec![StatementReport {
+                line: 3,
+                text: String::new(),
+                milliseconds: 1.0,
+                rows: 0,
+                batches: None,
+                effects,
+            }],
             effects: StepEffectsReport {
                 blocking_locks: vec![lock],
                 temporary_bytes: Some(2_000_000),

@@ -160,6 +160,9 @@ pub struct StatementReport {
     pub milliseconds: f64,
     /// Rows touched, as the server says; 0 for DDL.
     pub rows: u64,
+    /// In how many batches; none: it ran whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<u64>,
     /// What it did.
     #[serde(flatten)]
     pub effects: EffectsReport,
@@ -212,6 +215,17 @@ impl RehearsalReport {
             for statement in step.statements.iter().filter(|statement| statement.milliseconds >= 100.0) {
                 let line = format!("line {}: {}", statement.line, shorten(&statement.text, 50));
                 let _ = writeln!(text, "    {line:<60} {:>9}", milliseconds(statement.milliseconds));
+            }
+            for statement in &step.statements {
+                let Some(batches) = statement.batches else { continue };
+                let _ = writeln!(
+                    text,
+                    "    line {}: {} rows in {} batches, {}",
+                    statement.line,
+                    format_count(statement.rows),
+                    format_count(batches),
+                    milliseconds(statement.milliseconds)
+                );
             }
             for line in step.effect_lines() {
                 let _ = writeln!(text, "    {line}");

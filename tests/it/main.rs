@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod architecture;
+mod batches;
+mod batches_killed;
 mod by_hand;
 mod cli_apply;
 mod cli_bad_input;
@@ -30,12 +32,14 @@ mod lint_measured;
 mod lock_wait;
 mod negative_controls;
 mod on_failure;
+mod outside_steps;
 mod promise_01_snapshot_first;
 mod promise_02_snapshots_restore;
 mod promise_03_shadow_is_private;
 mod promise_04_rehearsed_is_applied;
 mod promise_05_known_state;
 mod promise_05_unknown_commit;
+mod promise_05_waiting_for_standby;
 mod promise_06_restore_destroys_nothing;
 mod promise_07_one_run_at_a_time;
 mod promise_08_killed_at_any_instant;

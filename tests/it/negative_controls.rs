@@ -52,6 +52,10 @@ controls! {
         "promise_04_rehearsed_is_applied::promise_04_a_schema_that_changed_since_the_rehearsal_is_refused";
     control_04_a_schema_that_drifted: "off.drift",
         "drift::drift_shows_the_entries_with_both_texts";
+    control_05_a_ledger_row_of_its_own_transaction: "off.ledger-in-transaction",
+        "promise_05_unknown_commit::promise_05_a_commit_whose_answer_was_lost_did_happen";
+    control_05_a_place_in_the_journal_after_the_batch: "off.batch-place-in-transaction",
+        "batches::batches_whose_commit_was_lost";
     control_06_a_restore_without_the_fence: "off.fence-for-restore",
         "on_failure::on_failure_restore_wants_a_fence";
     control_06_a_swap_that_drops_the_old_database: "off.keep-old",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
+use crate::postgres::Unclear;
 use crate::snapshot::SnapshotId;
 
 /// How a run that changes production is secured.
@@ -29,6 +30,10 @@ pub(crate) struct RunOptions {
     /// Accept that the schema is not the one the ledger recorded, for this reason
     #[arg(long, value_name = "WHY", value_parser = parse_reason)]
     pub(crate) accept_drift: Option<String>,
+    /// What became of the statement in which an earlier run stopped, where nothing tells: it took effect (`done`), or it
+    /// is to run again (`again`)
+    #[arg(long, value_name = "done|again")]
+    pub(crate) step: Option<StepAnswer>,
     /// Show the plan and the gates; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -37,6 +42,24 @@ pub(crate) struct RunOptions {
     pub(crate) wait: Option<Duration>,
     #[command(flatten)]
     pub(crate) taking: SnapshotOptions,
+}
+
+/// What became of a statement in which an earlier run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StepAnswer {
+    /// It took effect.
+    Done,
+    /// It is to run again.
+    Again,
+}
+
+impl From<StepAnswer> for Unclear {
+    fn from(answer: StepAnswer) -> Self {
+        match answer {
+            StepAnswer::Done => Unclear::Done,
+            StepAnswer::Again => Unclear::Again,
+        }
+    }
 }
 
 /// The snapshot that secures a run.

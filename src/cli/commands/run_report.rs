@@ -25,7 +25,8 @@ pub(super) async fn run(
         return Err(CliError::usage("no-snapshot", "a rehearsal needs a snapshot, and --skip-snapshot leaves none")
             .hint("leave --skip-snapshot out, or give --skip-rehearsal REASON as well"));
     }
-    let project = context.project()?;
+    let mut project = context.project()?;
+    project.execute.unclear = options.step.map(Into::into);
     let request = ApplyRequest {
         selection,
         command,

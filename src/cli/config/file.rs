@@ -98,6 +98,8 @@ pub(super) struct ApplySection {
     #[serde(deserialize_with = "quantity::duration")]
     pub(super) long_transaction: Option<Duration>,
     #[serde(deserialize_with = "quantity::duration")]
+    pub(super) commit_wait: Option<Duration>,
+    #[serde(deserialize_with = "quantity::duration")]
     pub(super) max_age: Option<Duration>,
 }
 

@@ -129,6 +129,8 @@ pub(crate) struct ApplyConfig {
     pub(crate) max_queue: u32,
     /// A transaction older than this is named before a run starts.
     pub(crate) long_transaction: Duration,
+    /// How long a lost COMMIT that waits for a synchronous standby is waited for.
+    pub(crate) commit_wait: Duration,
     /// How old a stored rehearsal may be that stands for a new one.
     pub(crate) max_age: Duration,
 }
@@ -296,6 +298,7 @@ fn apply(section: ApplySection) -> ApplyConfig {
         retries: section.retries.unwrap_or(10),
         max_queue: section.max_queue.unwrap_or(50),
         long_transaction: section.long_transaction.unwrap_or(Duration::from_secs(60)),
+        commit_wait: section.commit_wait.unwrap_or(Duration::from_secs(5 * 60)),
         max_age: section.max_age.unwrap_or(Duration::from_secs(24 * 60 * 60)),
     }
 }

@@ -92,6 +92,8 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 #long_transaction = "1m"
 # "0": as long as it takes.
 #statement_timeout = "0"
+# How long a COMMIT whose answer was lost is waited for while it waits for a synchronous standby.
+#commit_wait = "5m"
 # A stored rehearsal that still matches stands for a new one up to this age.
 #max_age = "24h"
 

@@ -50,7 +50,7 @@ fn laid_out(parsed: &[Parsed<'_>]) -> (String, Vec<usize>) {
     let (mut text, mut starts) = (String::new(), Vec::new());
     for one in parsed {
         starts.push(text.len());
-        text.push_str(&one.statement.text);
+        text.push_str(&one.text);
         text.push_str(";\n");
     }
     (text, starts)

@@ -74,6 +74,11 @@ impl DatabaseError {
         self.sqlstate.as_deref() == Some(sqlstate)
     }
 
+    /// An error of our own, where one of the server's is asked for.
+    pub fn of_ours(message: String) -> Self {
+        Self::without_server(message, false)
+    }
+
     fn without_server(message: String, connection_lost: bool) -> Self {
         Self {
             severity: None,

@@ -2,9 +2,17 @@
 //!
 //! The same code runs in production and in the shadow, so that what was rehearsed is what is applied.
 
+mod bare;
+mod batch_key;
+mod batches;
 mod commit;
+mod error;
+mod journal;
+mod kind;
+mod lag;
 mod lock_watch;
 mod outside;
+mod watcher;
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +20,15 @@ use super::ledger::{self, StepRecord};
 use super::{ConnectionSpec, DatabaseError, Session, Tracer, quote_literal};
 use crate::migration::{Direction, Migration, PlanStep, Section, Statement};
 
-use commit::commit;
+use commit::{commit, running_transaction};
+use outside::{Outside, run_outside};
+
 pub(super) use commit::outcome_of;
+pub use error::ExecuteError;
+pub(super) use kind::Kind;
 pub use lock_watch::LockWatch;
 use lock_watch::Seen;
-use outside::run_outside;
+pub use watcher::Watcher;
 
 /// Limits under which a migration runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +41,19 @@ pub struct ExecuteOptions {
     pub max_queue: u32,
     /// How often a transaction that met a lock time-out (55P03) or a deadlock (40P01) is tried again, whole.
     pub retries: u32,
+    /// How long a COMMIT whose answer was lost is waited for while it waits for a synchronous standby.
+    pub commit_wait: Duration,
+    /// What the operator says of a statement of which nothing tells whether it took effect.
+    pub unclear: Option<Unclear>,
+}
+
+/// What the operator found out about a statement in which an earlier run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unclear {
+    /// It took effect: go on after it.
+    Done,
+    /// It did not, or may run twice: run it again.
+    Again,
 }
 
 /// What one statement did.
@@ -42,85 +67,8 @@ pub struct StatementTrace {
     pub duration: Duration,
     /// Rows that the server says it touched (0 for DDL).
     pub rows: u64,
-}
-
-/// Why a migration did not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecuteError {
-    /// A statement was refused; nothing of its transaction remains.
-    #[error("{file}:{line}: {source}")]
-    Statement {
-        /// File of the migration.
-        file: String,
-        /// Line in it.
-        line: u32,
-        /// The server's words.
-        source: Box<DatabaseError>,
-    },
-    /// A statement outside a transaction was refused; the ones before it stay.
-    #[error("{file}:{line}: {source} (outside a transaction; statements before it that are done: {done})")]
-    Step {
-        /// File of the migration.
-        file: String,
-        /// Line in it.
-        line: u32,
-        /// Statements of the section that are done.
-        done: usize,
-        /// The server's words.
-        source: Box<DatabaseError>,
-    },
-    /// A statement was cancelled because others waited for it; nothing of its transaction remains.
-    #[error("{file}:{line}: cancelled, because {waiting} sessions waited behind it")]
-    Crowded {
-        /// File of the migration.
-        file: String,
-        /// Line in it.
-        line: u32,
-        /// How many waited.
-        waiting: u32,
-    },
-    /// An earlier run stopped in the middle of a statement outside a transaction.
-    #[error("{file}:{line}: an earlier run stopped in this statement, and whether it took effect is not known")]
-    Unclear {
-        /// File of the migration.
-        file: String,
-        /// Line in it.
-        line: u32,
-    },
-    /// The ledger does not hold the migration that is rolled back.
-    #[error("the ledger changed during the run: {0} is no longer recorded as applied")]
-    LedgerChanged(String),
-    /// The connection was lost at COMMIT and the outcome could not be read afterwards.
-    #[error("the connection was lost at COMMIT of {migration}, and whether it took effect is not known: {source}")]
-    UnknownCommit {
-        /// The migration.
-        migration: String,
-        /// What happened to the connection.
-        source: Box<DatabaseError>,
-    },
-    /// The server refused something of ours.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-}
-
-impl ExecuteError {
-    /// Whether production may have been changed by the step that failed.
-    pub fn left_changes(&self) -> bool {
-        match self {
-            Self::Step { done, .. } => *done > 0,
-            Self::Unclear { .. } | Self::UnknownCommit { .. } => true,
-            _ => false,
-        }
-    }
-
-    fn is_worth_a_retry(&self) -> bool {
-        match self {
-            Self::Statement { source, .. } => source.is_lock_timeout() || source.is_deadlock(),
-            Self::Crowded { .. } => true,
-            Self::Database(error) => error.is_lock_timeout() || error.is_deadlock(),
-            _ => false,
-        }
-    }
+    /// In how many batches; none: it runs whole.
+    pub batches: Option<u64>,
 }
 
 /// Who runs, and where the journal of earlier runs stands.
@@ -138,6 +86,10 @@ pub struct RunContext<'a> {
     pub tracer: Option<&'a Tracer>,
     /// Sees who is in the way; none in a shadow.
     pub locks: Option<&'a LockWatch<'a>>,
+    /// Database to connect to when the target takes no new session.
+    pub maintenance: &'a str,
+    /// Told of progress in production; without one nothing is paused or waited for.
+    pub watcher: Option<&'a dyn Watcher>,
 }
 
 /// Runs one step of a plan. `before_retry` is told of each lock that was in the way.
@@ -152,7 +104,7 @@ pub async fn run_step(
     let result = if section.transaction {
         run_in_transaction(session, step, section, context, before_retry).await
     } else {
-        run_outside(session, step, section, context).await
+        run_outside(Outside { session, step, section, context, before_retry }).await
     };
     // Whatever becomes of this: a step that is committed did not fail because the connection was lost a moment later.
     if !session.is_closed()
@@ -193,6 +145,11 @@ pub async fn keep_session(session: &Session) -> Result<(), DatabaseError> {
 pub async fn name_session(session: &Session, name: &str) -> Result<(), DatabaseError> {
     session.query_one("SELECT pg_catalog.set_config('application_name', $1, false)", &[&name]).await?;
     Ok(())
+}
+
+/// Commits of this session do not wait for synchronous standbys: for the record of a run whose own COMMIT does.
+pub async fn commit_locally(session: &Session) -> Result<(), DatabaseError> {
+    Ok(session.batch_execute("SET synchronous_commit = local").await?)
 }
 
 async fn run_in_transaction(
@@ -236,7 +193,12 @@ async fn transaction(
         .map_err(DatabaseError::from)?;
     match statements_and_ledger(session, step, section, context).await {
         Ok((trace, xact)) => {
-            commit(session, context.spec, &step.migration, &xact).await?;
+            let line = section.statements.last().map_or(1, |statement| statement.line);
+            commit(session, context, (&step.migration, line), &xact).await?;
+            if crate::fault::is_off("off.ledger-in-transaction") {
+                crate::fault::point("migration.unrecorded");
+                record(session, step, context.run_id).await?;
+            }
             if let Some(tracer) = context.tracer {
                 tracer.committed(session).await?;
             }
@@ -275,10 +237,10 @@ async fn statements_and_ledger(
     }
     // A migration may have changed its role or its search_path; the ledger is ours.
     session.batch_execute("RESET SESSION AUTHORIZATION; RESET ROLE").await.map_err(DatabaseError::from)?;
-    record(session, step, context.run_id).await?;
-    let row =
-        session.query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[]).await.map_err(DatabaseError::from)?;
-    Ok((trace, row.get(0)))
+    if !crate::fault::is_off("off.ledger-in-transaction") {
+        record(session, step, context.run_id).await?;
+    }
+    Ok((trace, running_transaction(session).await?))
 }
 
 async fn record(session: &Session, step: &PlanStep, run_id: &str) -> Result<(), ExecuteError> {
@@ -308,25 +270,33 @@ async fn run_statement(
         tracer.before(session).await?;
     }
     let start = Instant::now();
+    let rows = send(session, migration, statement, context).await?;
+    let duration = start.elapsed();
+    if let Some(tracer) = tracer {
+        tracer.after(session, statement).await?;
+    }
+    Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration, rows, batches: None })
+}
+
+/// Sends a statement and waits for it; the rows that it touched.
+async fn send(
+    session: &Session,
+    migration: &Migration,
+    statement: &Statement,
+    context: RunContext<'_>,
+) -> Result<u64, ExecuteError> {
     let sent = session.simple_query(&statement.text);
-    let (result, seen) = match (tracer, context.locks) {
+    let (result, seen) = match (context.tracer, context.locks) {
         (Some(tracer), _) => (tracer.watch(session, sent).await?, Seen::default()),
         (None, Some(locks)) => locks.over(session, sent).await,
         (None, None) => (sent.await, Seen::default()),
     };
-    let duration = start.elapsed();
     let messages = result.map_err(|source| located(migration, statement, source, seen))?;
-    if let Some(tracer) = tracer {
-        tracer.after(session, statement).await?;
-    }
-    let rows = messages
-        .iter()
-        .map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::CommandComplete(rows) => *rows,
-            _ => 0,
-        })
-        .sum();
-    Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration, rows })
+    let rows = messages.iter().map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::CommandComplete(rows) => *rows,
+        _ => 0,
+    });
+    Ok(rows.sum())
 }
 
 fn located(migration: &Migration, statement: &Statement, source: tokio_postgres::Error, seen: Seen) -> ExecuteError {

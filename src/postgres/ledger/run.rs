@@ -145,6 +145,10 @@ pub struct StepRecord {
     pub statement: i32,
     /// How far it got.
     pub state: StepState,
+    /// What going on with it needs, as JSON.
+    pub place: Option<String>,
+    /// Rows that its committed batches touched.
+    pub rows_done: Option<i64>,
 }
 
 impl StepRecord {
@@ -152,11 +156,22 @@ impl StepRecord {
     pub async fn write(&self, session: &Session) -> Result<(), DatabaseError> {
         session
             .execute(
-                "INSERT INTO safe_migrate.step (run_id, app, name, direction, statement, state)
-                 VALUES ($1, $2, $3, $4, $5, $6)
+                "INSERT INTO safe_migrate.step
+                     (run_id, app, name, direction, statement, state, place, rows_done, changed_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.clock_timestamp())
                  ON CONFLICT (run_id, app, name, direction, statement)
-                 DO UPDATE SET state = excluded.state, changed_at = pg_catalog.now()",
-                &[&self.run_id, &self.app, &self.name, &self.direction, &self.statement, &self.state.name()],
+                 DO UPDATE SET state = excluded.state, place = excluded.place, rows_done = excluded.rows_done,
+                               changed_at = excluded.changed_at",
+                &[
+                    &self.run_id,
+                    &self.app,
+                    &self.name,
+                    &self.direction,
+                    &self.statement,
+                    &self.state.name(),
+                    &self.place,
+                    &self.rows_done,
+                ],
             )
             .await?;
         Ok(())
@@ -199,8 +214,10 @@ pub(super) async fn read_all(session: &Session, version: i32) -> Result<Vec<RunR
 pub(super) async fn read_steps(session: &Session) -> Result<Vec<StepRecord>, LedgerError> {
     let rows = session
         .query(
-            "SELECT run_id, app, name, direction, statement, state FROM safe_migrate.step
-              ORDER BY changed_at, statement",
+            // A ledger of an older version has no such columns, and who only reads does not upgrade it.
+            "SELECT run_id, app, name, direction, statement, state, pg_catalog.to_jsonb(step) ->> 'place',
+                    (pg_catalog.to_jsonb(step) ->> 'rows_done')::bigint
+               FROM safe_migrate.step ORDER BY changed_at, statement",
             &[],
         )
         .await?;
@@ -218,6 +235,8 @@ pub(super) async fn read_steps(session: &Session) -> Result<Vec<StepRecord>, Led
                 "recorded" => StepState::Recorded,
                 _ => StepState::Started,
             },
+            place: row.get(6),
+            rows_done: row.get(7),
         })
         .collect())
 }

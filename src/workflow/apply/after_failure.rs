@@ -127,6 +127,8 @@ impl Run<'_> {
             options: &self.project.execute,
             tracer: None,
             locks: Some(&locks),
+            maintenance: &self.project.maintenance_database,
+            watcher: None,
         };
         self.operator.step(&format!("rolling back {}", format_things(done as u64, "migration")));
         for (index, step) in steps.iter().enumerate().rev() {

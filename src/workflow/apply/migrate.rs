@@ -1,10 +1,12 @@
 //! The part of a run that changes production.
 
 use crate::migration::{Direction, Plan, PlanStep};
-use crate::postgres::{ExecuteError, LockWatch, RunContext, RunRecord, StatementTrace, ledger, run_step};
+use crate::postgres::{
+    ExecuteError, LockWatch, RunContext, RunRecord, StatementTrace, Watcher, commit_locally, ledger, run_step,
+};
 use crate::report::format_duration;
 
-use super::super::{Error, Project, run_record};
+use super::super::{Error, Interrupt, Operator, Project, Unit, run_record};
 use super::after_failure::Undone;
 use super::{ApplyReport, Evidence, Run, verify};
 
@@ -31,6 +33,7 @@ impl Run<'_> {
         self.interrupt.check()?;
         let prepared = self.prepared;
         self.refuse_other_ground(record, &prepared.plan.steps[..done]).await?;
+        let watched = Watched { operator: self.operator, interrupt: self.interrupt };
         let locks = LockWatch::new(&prepared.aside, self.project.execute.max_queue);
         let context = RunContext {
             spec: &self.project.target,
@@ -39,6 +42,8 @@ impl Run<'_> {
             options: &self.project.execute,
             tracer: None,
             locks: Some(&locks),
+            maintenance: &self.project.maintenance_database,
+            watcher: Some(&watched),
         };
         let retries = self.project.execute.retries;
         let retry = |error: &ExecuteError, attempt: u32| {
@@ -61,32 +66,43 @@ impl Run<'_> {
             result = &mut step => return Ok(result?),
             () = self.interrupt.wait() => {}
         }
-        self.prepared.session.cancel().await?;
+        // A COMMIT whose connection is lost may still wait for a standby; to cancel that wait is not ours.
+        if !self.prepared.session.is_closed() {
+            self.prepared.session.cancel().await?;
+        }
         match step.await {
             Ok(trace) => Ok(trace),
             Err(ExecuteError::Statement { source, .. }) if source.is_cancelled() => Err(Error::Interrupted),
+            Err(ExecuteError::Stopped { changed: false, .. }) => Err(Error::Interrupted),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Closes the run after a failure, does what `[on_failure]` says, and says what production is now.
     async fn stopped(&self, evidence: &Evidence, record: &mut RunRecord, done: usize, error: Error) -> Error {
-        let outcome = if matches!(error, Error::Interrupted) { "interrupted" } else { "failed" };
+        let interrupted = matches!(error, Error::Interrupted | Error::Execute(ExecuteError::Stopped { .. }));
+        let outcome = if interrupted { "interrupted" } else { "failed" };
         let changed = done > 0 || matches!(&error, Error::Execute(error) if error.left_changes());
-        if changed {
+        if matches!(error, Error::Execute(ExecuteError::UnknownCommit { .. })) {
+            // The transaction in doubt holds its locks, so the schema cannot be read; the next run takes it as it is.
+            run_record::finish(record, outcome, Some(&error));
+            record.fingerprint_after = None;
+            self.record_end(record, self.close_beside_a_commit(record).await).await;
+        } else if changed {
             let undone = self.after_failure(evidence, record, done, &error).await;
-            let as_it_was_left = production_state(&self.prepared.plan, done, changed);
-            let next = hint(self.project, record, done, changed, &error);
+            let as_it_was_left = production_state(&self.prepared.plan, done, changed, &error);
+            let next = hint(self.project, record, changed, &error);
             return self.undone(record, undone, (outcome, as_it_was_left, next), error).await;
+        } else {
+            run_record::finish(record, outcome, Some(&error));
+            record.fingerprint_after.clone_from(&record.fingerprint_before);
+            self.keep_schema(record, &self.prepared.before).await;
+            self.record_end(record, self.close_in_ledger(record).await).await;
         }
-        run_record::finish(record, outcome, Some(&error));
-        record.fingerprint_after.clone_from(&record.fingerprint_before);
-        self.keep_schema(record, &self.prepared.before).await;
-        self.record_end(record, self.close_in_ledger(record).await).await;
         Error::RunStopped {
-            production: production_state(&self.prepared.plan, done, changed),
+            production: production_state(&self.prepared.plan, done, changed, &error),
             changed,
-            hint: hint(self.project, record, done, changed, &error),
+            hint: hint(self.project, record, changed, &error),
             source: Box::new(error),
         }
     }
@@ -153,6 +169,13 @@ impl Run<'_> {
         Ok(record.close(&session).await?)
     }
 
+    /// The same beside a COMMIT that waits for a standby, for which this record does not wait.
+    async fn close_beside_a_commit(&self, record: &RunRecord) -> Result<(), Error> {
+        let session = self.project.target.connect("safe-migrate").await?;
+        commit_locally(&session).await?;
+        Ok(record.close(&session).await?)
+    }
+
     /// Closes a run that went through.
     pub(super) async fn close(&self, mut record: RunRecord, verification: String) -> Result<ApplyReport, Error> {
         run_record::finish(&mut record, "done", None);
@@ -162,6 +185,44 @@ impl Run<'_> {
         }
         closed.map_err(|error| verify::unrecorded(&error, &record))?;
         Ok(ApplyReport { run: record, plan: self.prepared.plan.clone(), rehearsal: None, verification })
+    }
+}
+
+/// The operator and the wish to stop, as a step outside a transaction sees them.
+struct Watched<'a> {
+    operator: &'a dyn Operator,
+    interrupt: &'a Interrupt,
+}
+
+impl std::fmt::Debug for Watched<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl Watcher for Watched<'_> {
+    fn begin(&self, task: &str, total: Option<u64>) {
+        self.operator.begin(task, total, Unit::Items);
+    }
+
+    fn advance(&self, rows: u64) {
+        self.operator.advance(rows);
+    }
+
+    fn finish(&self, summary: &str) {
+        self.operator.finish(summary);
+    }
+
+    fn say(&self, message: &str) {
+        self.operator.step(message);
+    }
+
+    fn warn(&self, message: &str) {
+        self.operator.warn(message);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.interrupt.is_set()
     }
 }
 
@@ -176,7 +237,9 @@ fn total(trace: &[StatementTrace]) -> String {
     format_duration(trace.iter().map(|statement| statement.duration).sum())
 }
 
-fn production_state(plan: &Plan, done: usize, changed: bool) -> String {
+fn production_state(plan: &Plan, done: usize, changed: bool, error: &Error) -> String {
+    let unknown = matches!(error, Error::Execute(ExecuteError::UnknownCommit { .. }));
+    let outside = matches!(error, Error::Execute(error) if error.left_changes());
     let total = plan.steps.len();
     let past = match plan.direction {
         Direction::Apply => "applied",
@@ -184,19 +247,41 @@ fn production_state(plan: &Plan, done: usize, changed: bool) -> String {
     };
     match (done, changed) {
         (0, false) => "unchanged; schema, rows and applied migrations are as before".to_owned(),
+        _ if unknown => {
+            format!("{done} of {total} migrations are {past}, and the next one as soon as its COMMIT is through")
+        }
         (0, true) => "changed; the first migration runs outside a transaction and stopped in the middle".to_owned(),
+        (_, true) if outside => {
+            format!(
+                "{done} of {total} migrations are {past}; the next one runs outside a transaction and stopped in the middle"
+            )
+        }
         _ => format!("{done} of {total} migrations are {past}; the one that failed left nothing it could not commit"),
     }
 }
 
-fn hint(project: &Project, run: &RunRecord, done: usize, changed: bool, error: &Error) -> String {
+fn hint(project: &Project, run: &RunRecord, changed: bool, error: &Error) -> String {
     let again = match error {
-        Error::Interrupted | Error::Gate(_) => "run the command again",
-        Error::Execute(ExecuteError::Statement { source, .. }) if source.is_lock_timeout() => {
-            "end the session that holds the lock, or raise [apply] lock_timeout, and run the command again"
+        Error::Interrupted | Error::Gate(_) | Error::Execute(ExecuteError::Stopped { .. }) => "run the command again",
+        Error::Execute(ExecuteError::UnknownCommit { waits, .. }) if !waits.is_empty() => {
+            "bring the standby back, then run the command again: it reads from the ledger what became of the migration"
+        }
+        Error::Execute(ExecuteError::UnknownCommit { .. }) => {
+            "run the command again when the server answers: it reads from the ledger what became of the migration"
         }
         Error::Execute(ExecuteError::Crowded { .. }) => {
             "run it when less is going on, make it shorter, or raise [apply] max_queue"
+        }
+        Error::Execute(ExecuteError::Unclear { .. }) => {
+            "look whether that statement took effect, then run the command again with --step done or --step again"
+        }
+        Error::Execute(ExecuteError::Changed { .. }) => {
+            "put back the text of what is done (a statement that the server refused may be corrected) and run the command again"
+        }
+        Error::Execute(ExecuteError::Statement { source, .. } | ExecuteError::Step { source, .. })
+            if source.is_lock_timeout() =>
+        {
+            "end the session that holds the lock, or raise [apply] lock_timeout, and run the command again"
         }
         _ => "correct the migration and run the command again",
     };
@@ -204,9 +289,8 @@ fn hint(project: &Project, run: &RunRecord, done: usize, changed: bool, error: &
         return again.to_owned();
     }
     let restore = run.snapshot_id.as_ref().map(|id| format!("safe-migrate restore {id} --in-place"));
-    let correct = if done > 0 { again } else { "see the ledger's journal" };
     match restore {
-        Some(restore) => format!("{correct}, or go back with: {restore}"),
-        None => format!("{correct} (no snapshot was taken of \"{}\")", project.target.database()),
+        Some(restore) => format!("{again}, or go back with: {restore}"),
+        None => format!("{again} (no snapshot was taken of \"{}\")", project.target.database()),
     }
 }

@@ -10,7 +10,7 @@ use super::super::Error;
 /// What failed; a statement's error names the file already.
 pub fn failure(step: &PlanStep, error: &Error) -> String {
     redact(&match error {
-        Error::Execute(ExecuteError::Statement { .. } | ExecuteError::Step { .. }) => error.to_string(),
+        Error::Execute(error) if line(error).is_some() => error.to_string(),
         _ => format!("{}: {error}", step.migration.id),
     })
 }
@@ -18,7 +18,7 @@ pub fn failure(step: &PlanStep, error: &Error) -> String {
 /// Where it failed.
 pub fn failed_at(step: &PlanStep, error: &Error) -> FailedAt {
     let line = match error {
-        Error::Execute(ExecuteError::Statement { line, .. } | ExecuteError::Step { line, .. }) => Some(*line),
+        Error::Execute(error) => line(error),
         _ => None,
     };
     let mut statements = step.section().into_iter().flat_map(|section| &section.statements);
@@ -29,5 +29,16 @@ pub fn failed_at(step: &PlanStep, error: &Error) -> FailedAt {
         file: migration.path.display().to_string(),
         line,
         statement: failed.map(|statement| shorten(&statement.text, 200)),
+    }
+}
+
+fn line(error: &ExecuteError) -> Option<u32> {
+    match error {
+        ExecuteError::Statement { line, .. }
+        | ExecuteError::Step { line, .. }
+        | ExecuteError::Unclear { line, .. }
+        | ExecuteError::Changed { line, .. }
+        | ExecuteError::Key { line, .. } => Some(*line),
+        _ => None,
     }
 }

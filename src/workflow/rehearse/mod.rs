@@ -20,6 +20,7 @@ mod why_not;
 use time::OffsetDateTime;
 
 use crate::migration::{Direction, Plan, PlanStep};
+use crate::postgres::ledger::StepRecord;
 use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, ledger, run_step};
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
 use crate::report::{FindingLevel, FindingReport};
@@ -181,10 +182,13 @@ async fn run(
     let session = shadow.connect_as(request.role).await?;
     let checked = checks::run(&session, &checks, &project.execute, request.samples).await;
     ledger::ensure(&session).await?;
+    // What production had begun when the snapshot was taken is gone on with here as there.
+    let journal = ledger::Ledger::read(&session).await?.steps;
     let mut watch = Watch::start(&template, &shadow.spec(), &session, may_be_counted(request.plan)).await?;
-    let pass = Pass { project, programs, shadow, role: request.role, run_id: &report.id.clone() };
+    let pass = Pass { project, programs, shadow, role: request.role, run_id: &report.id.clone(), journal: &[] };
     stopwatch.phase("preparation");
-    let went_through = there(&pass, request.plan, &session, &mut watch, report, operator).await?;
+    let first = Pass { journal: &journal, ..pass };
+    let went_through = there(&first, request.plan, &session, &mut watch, report, operator).await?;
     stopwatch.phase("migrations");
     if !went_through {
         return Ok(None);
@@ -265,12 +269,15 @@ async fn measure(watch: &Watch, samples: usize, report: &mut RehearsalReport) ->
 }
 
 /// One pass over steps on the shadow, as production's role.
+#[derive(Clone, Copy)]
 struct Pass<'a> {
     project: &'a Project,
     programs: &'a Programs,
     shadow: &'a Shadow,
     role: &'a str,
     run_id: &'a str,
+    /// Steps that were begun before.
+    journal: &'a [StepRecord],
 }
 
 impl Pass<'_> {
@@ -284,7 +291,16 @@ impl Pass<'_> {
         self.shadow.check(session).await?;
         let spec = self.shadow.spec_as(self.role);
         let options = &self.project.execute;
-        let context = RunContext { spec: &spec, run_id: self.run_id, journal: &[], options, tracer, locks: None };
+        let context = RunContext {
+            spec: &spec,
+            run_id: self.run_id,
+            journal: self.journal,
+            options,
+            tracer,
+            maintenance: &self.project.maintenance_database,
+            watcher: None,
+            locks: None,
+        };
         Ok(run_step(session, step, context, &|_: &ExecuteError, _| {}).await?)
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn step_report(step: &PlanStep, statements: &[StatementTrace], effect
             text: shorten(&statement.text, 200),
             milliseconds: statement.duration.as_secs_f64() * 1000.0,
             rows: statement.rows,
+            batches: statement.batches,
             effects: effects_report(seen.next().unwrap_or_default(), statement.line),
         })
         .collect();

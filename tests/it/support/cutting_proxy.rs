@@ -12,6 +12,8 @@ pub enum Cut {
     Before,
     /// The server runs it, and its answer is lost.
     After,
+    /// The server gets it, and the connection is cut at once, on our side only: it may still be at work.
+    Sent,
 }
 
 /// Which statement: the first simple query that begins with `at`, on a connection that has sent `once_sent` before.
@@ -154,9 +156,13 @@ fn forward(
         match shared.cut_at(kind[0], &body, &mut has_sent) {
             None => {}
             Some(Cut::Before) => return Ok(()),
-            Some(Cut::After) => {
+            Some(cut) => {
                 swallow.store(true, Ordering::SeqCst);
-                return write_message(server, Some(kind[0]), &body);
+                write_message(server, Some(kind[0]), &body)?;
+                if cut == Cut::Sent {
+                    let _ = client.shutdown(Shutdown::Both);
+                }
+                return Ok(());
             }
         }
         write_message(server, Some(kind[0]), &body)?;
