@@ -55,7 +55,7 @@ controls! {
     control_05_a_ledger_row_of_its_own_transaction: "off.ledger-in-transaction",
         "promise_05_unknown_commit::promise_05_a_commit_whose_answer_was_lost_did_happen";
     control_05_a_place_in_the_journal_after_the_batch: "off.batch-place-in-transaction",
-        "batches::batches_whose_commit_was_lost";
+        "batches::batches_whose_commit_was_lost_are_neither_repeated_nor_left_out";
     control_06_a_restore_without_the_fence: "off.fence-for-restore",
         "on_failure::on_failure_restore_wants_a_fence";
     control_06_a_swap_that_drops_the_old_database: "off.keep-old",

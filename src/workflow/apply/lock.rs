@@ -24,7 +24,8 @@ pub(super) async fn take(
     };
     match RunLock::acquire_telling(&server.maintenance, database, request.wait, tell).await {
         Err(LockError::Held { database, holder }) => {
-            let whose = holding(project).await.map(|lease| format!(": {lease}"));
+            let waits = holder.find("; its COMMIT").map_or("", |at| &holder[at..]);
+            let whose = holding(project).await.map(|lease| format!(": {lease}{waits}"));
             Err(LockError::Held { database, holder: whose.unwrap_or(holder) }.into())
         }
         result => Ok(result?),
