@@ -169,9 +169,20 @@ pub async fn dump_roles(programs: &Programs, spec: &ConnectionSpec) -> Result<Ve
 }
 
 /// Dumps the schema as text, without the ledger: what a fingerprint is made of.
-pub async fn dump_schema_text(programs: &Programs, spec: &ConnectionSpec) -> Result<String, ArchiveError> {
+///
+/// As an exported snapshot sees it when one is given: its tables are locked already, and others wait as
+/// [`super::blockers::watch`] allows.
+pub async fn dump_schema_text(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    snapshot: Option<&str>,
+) -> Result<String, ArchiveError> {
     let mut command = dumping(programs, spec, "pg_dump").await?;
-    command.args(["--schema-only", "--no-password", "--lock-wait-timeout=10s", "--exclude-schema=safe_migrate"]);
+    command.args(["--schema-only", "--no-password", "--exclude-schema=safe_migrate"]);
+    match snapshot {
+        Some(snapshot) => command.arg(format!("--snapshot={snapshot}")).env("PGAPPNAME", dump_session_name(snapshot)),
+        None => command.arg("--lock-wait-timeout=10s"),
+    };
     let text = output(command, "pg_dump of the schema").await?;
     Ok(text_of(text))
 }

@@ -28,6 +28,7 @@ mod kept_formats;
 mod lint_measured;
 mod lock_wait;
 mod negative_controls;
+mod pgbouncer;
 mod promise_01_snapshot_first;
 mod promise_02_snapshots_restore;
 mod promise_03_shadow_is_private;

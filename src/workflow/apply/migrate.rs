@@ -123,7 +123,13 @@ impl Run<'_> {
             self.operator.warn(&format!("production is migrated, but the store has no record of it: {error}"));
         }
         let verification = verification?;
-        Ok(ApplyReport { run: record, plan: self.prepared.plan.clone(), rehearsal: None, verification })
+        Ok(ApplyReport {
+            run: record,
+            plan: self.prepared.plan.clone(),
+            rehearsal: None,
+            verification,
+            phases: Vec::new(),
+        })
     }
 }
 
