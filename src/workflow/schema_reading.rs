@@ -71,7 +71,7 @@ async fn read(
     let (extensions, invalid, text) = tokio::try_join!(
         async { Ok::<_, Error>(catalog::extensions(session).await?) },
         async { Ok(catalog::invalid_indexes(session).await?) },
-        async { Ok(archive::dump_schema_text(programs, spec, snapshot).await?) },
+        async { Ok(archive::dump_schema_text(programs, spec, (session, snapshot)).await?) },
     )?;
     let extensions = extensions.into_iter().map(|one| Extension { name: one.name, version: one.version }).collect();
     let schema = Schema::from_dump(&text, extensions, invalid).ignoring(ignore);

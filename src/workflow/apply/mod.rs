@@ -186,15 +186,14 @@ async fn prepare(
     request: &ApplyRequest,
     operator: &dyn Operator,
 ) -> Result<Option<Prepared>, Error> {
-    project.refuse_pooler().await?;
-    let server = project.connect().await?;
+    let server = project.connect_directly().await?;
     keep_session(&server.maintenance).await?;
     let lock = lock::take(project, &server, request, operator).await?;
-    let session = project.target.with_tcp_user_timeout(UNANSWERED).connect("safe-migrate").await?;
-    keep_session(&session).await?;
+    let migrating = project.target.with_tcp_user_timeout(UNANSWERED);
+    let (session, aside) =
+        tokio::try_join!(migrating.connect("safe-migrate"), project.target.connect("safe-migrate watch"))?;
+    tokio::try_join!(keep_session(&session), keep_session(&aside))?;
     lock.also_on(&session, project.target.database()).await?;
-    let aside = project.target.connect("safe-migrate watch").await?;
-    keep_session(&aside).await?;
     let state = State::read(project, &session).await?;
     lock::report_dead(&aside, &state, operator).await?;
     let plan = state.plan(&request.selection)?;

@@ -37,8 +37,6 @@ pub async fn take_snapshot(
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<VerifiedSnapshot, Error> {
-    // In transaction mode the settings of our sessions would be lost, or left to sessions of the application.
-    project.refuse_pooler().await?;
     operator.step(&format!("taking a snapshot of \"{}\"", project.target.database()));
     let started_at = server.clock.now();
     let preflight = preflight(project, operator).await?;
