@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{ConnectionError, ConnectionSpec, Programs};
+use super::{ConnectionError, ConnectionSpec, Programs, Session};
 
 /// Why a program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -105,9 +105,19 @@ pub(super) async fn output(mut command: Command, doing: &str) -> Result<Vec<u8>,
 ///
 /// Its text is UTF-8, but for a database without an encoding: the bytes in that may be anything.
 async fn dumping(programs: &Programs, spec: &ConnectionSpec, program: &str) -> Result<Command, ArchiveError> {
+    let session = spec.connect("safe-migrate").await?;
+    dumping_beside(programs, spec, program, &session).await
+}
+
+/// The same, with a session on that database that is open already.
+async fn dumping_beside(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    program: &str,
+    session: &Session,
+) -> Result<Command, ArchiveError> {
     let mut command = programs.command(program);
     spec.for_program(&mut command).await?;
-    let session = spec.connect("safe-migrate").await?;
     if session.parameter("server_encoding") == Some("SQL_ASCII") {
         command.env("PGCLIENTENCODING", "SQL_ASCII");
     }
@@ -168,10 +178,21 @@ pub async fn dump_roles(programs: &Programs, spec: &ConnectionSpec) -> Result<Ve
     Ok(script.split_inclusive(|byte| *byte == b'\n').filter(|line| !random(line)).flatten().copied().collect())
 }
 
-/// Dumps the schema as text, without the ledger: what a fingerprint is made of.
-pub async fn dump_schema_text(programs: &Programs, spec: &ConnectionSpec) -> Result<String, ArchiveError> {
-    let mut command = dumping(programs, spec, "pg_dump").await?;
-    command.args(["--schema-only", "--no-password", "--lock-wait-timeout=10s", "--exclude-schema=safe_migrate"]);
+/// Dumps the schema as text, without the ledger: what a fingerprint is made of. `session` is on the same database.
+///
+/// As an exported snapshot sees it when one is given: its tables are locked already, and others wait as
+/// [`super::blockers::watch`] allows.
+pub async fn dump_schema_text(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    (session, snapshot): (&Session, Option<&str>),
+) -> Result<String, ArchiveError> {
+    let mut command = dumping_beside(programs, spec, "pg_dump", session).await?;
+    command.args(["--schema-only", "--no-password", "--exclude-schema=safe_migrate"]);
+    match snapshot {
+        Some(snapshot) => command.arg(format!("--snapshot={snapshot}")).env("PGAPPNAME", dump_session_name(snapshot)),
+        None => command.arg("--lock-wait-timeout=10s"),
+    };
     let text = output(command, "pg_dump of the schema").await?;
     Ok(text_of(text))
 }

@@ -23,6 +23,7 @@ mod lock_mode;
 pub mod maintenance;
 mod mark;
 pub mod not_carried;
+mod pooler;
 mod private_cluster;
 mod programs;
 pub mod recovery;
@@ -48,6 +49,7 @@ pub use connection::{
 };
 pub use identifier::{Identifier, qualified, quote_identifier, quote_literal};
 pub use mark::{Mark, MarkError, MarkKind};
+pub use pooler::is_behind_pooler;
 pub use private_cluster::{ClusterError, ClusterOptions, Confinement, PrivateCluster, StoppedCluster, WorkDirectory};
 pub use programs::{ProgramError, ProgramVersion, Programs};
 
@@ -64,6 +66,6 @@ pub use kept::KeptDatabase;
 pub use ledger::{Ledger, LedgerError, RunRecord, SwappedDatabases};
 pub use lock::{LockError, RunLock};
 pub use lock_mode::LockMode;
-pub use server::{ClusterIdentity, ServerIdentity, is_behind_pooler};
+pub use server::{ClusterIdentity, ServerIdentity};
 pub use session_settings::prepare_copy_session;
 pub use trace::Tracer;

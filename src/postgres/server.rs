@@ -1,8 +1,8 @@
-//! Who the server is: version, identity, the settings that a copy must share, and whether a pooler stands in the way.
+//! Who the server is: version, identity and the settings that a copy must share.
 
 use std::collections::BTreeMap;
 
-use super::{ConnectionError, ConnectionSpec, DatabaseError, Session};
+use super::{DatabaseError, Session};
 
 /// Settings of the server that change results, plans or what a schema may hold. A shadow gets the same values.
 ///
@@ -102,22 +102,5 @@ impl ServerIdentity {
     /// Major version, for instance 15.
     pub fn major(&self) -> u32 {
         self.version_num / 10_000
-    }
-}
-
-/// Asks whether the sessions of `spec` are really ours, or a pooler's that it lends out.
-///
-/// A start-up parameter of our own is sent and read back: a pooler refuses it or loses it (an idle PgBouncer kept one
-/// backend for twenty statements and let two clients hold one advisory lock, so a backend id proves nothing).
-pub async fn is_behind_pooler(spec: &ConnectionSpec) -> Result<bool, ConnectionError> {
-    let nonce = hex::encode(rand::random::<[u8; 8]>());
-    let probe = spec.with_setting("safe_migrate.probe", &nonce);
-    match probe.connect("safe-migrate probe").await {
-        Ok(session) => {
-            let answer = session.query_one("SELECT pg_catalog.current_setting('safe_migrate.probe', true)", &[]).await;
-            Ok(answer.is_ok_and(|row| row.get::<_, Option<String>>(0).as_deref() != Some(nonce.as_str())))
-        }
-        Err(error) if error.to_string().contains("startup parameter") => Ok(true),
-        Err(error) => Err(error),
     }
 }

@@ -94,6 +94,14 @@ impl Project {
         self.target.with_database(name)
     }
 
+    /// The same as [`Project::connect`] for what needs sessions of its own: a pooler is refused before anything is asked.
+    ///
+    /// In transaction mode the settings of our sessions would be lost, or left to sessions of the application.
+    pub async fn connect_directly(&self) -> Result<Server, Error> {
+        self.refuse_pooler().await?;
+        self.connect().await
+    }
+
     /// Connects to the maintenance database and finds the programs of the server's version.
     pub async fn connect(&self) -> Result<Server, Error> {
         let maintenance = self.maintenance_session().await?;
@@ -137,7 +145,7 @@ impl Project {
     }
 
     /// Refuses a pooler between us and the server: its sessions are not ours, so a lock taken in one proves nothing.
-    pub async fn refuse_pooler(&self) -> Result<(), Error> {
+    async fn refuse_pooler(&self) -> Result<(), Error> {
         if is_behind_pooler(&self.target).await? { Err(Error::Pooler(self.target.display())) } else { Ok(()) }
     }
 

@@ -4,7 +4,11 @@
 //! reads back with other casts); after one round trip it is a fixpoint. So the raw form compares a database with its
 //! own past only, and the normal form is the only one compared between databases.
 
-use crate::postgres::{ConnectionSpec, Programs, Section, Tablespaces, archive, catalog, prepare_copy_session};
+use serde::{Deserialize, Serialize};
+
+use crate::postgres::{
+    ConnectionSpec, ExportedSnapshot, Programs, Section, Session, Tablespaces, archive, catalog, prepare_copy_session,
+};
 use crate::schema::{Extension, FingerprintRecord, Schema};
 
 use super::Error;
@@ -28,13 +32,47 @@ impl SchemaReading {
     }
 }
 
+/// The raw fingerprint of one database at one time, with the patterns of the entries that it leaves out.
+///
+/// Equal ones are of the same text of the same pg_dump, so the normal forms are equal too. Unequal ones say nothing:
+/// then the normal forms must be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawRecord {
+    /// Of the raw schema.
+    pub raw: FingerprintRecord,
+    /// `[fingerprint] ignore`.
+    pub ignored: Vec<String>,
+}
+
 /// Reads the schema of a database as it is.
 pub async fn read_raw(programs: &Programs, spec: &ConnectionSpec, ignore: &[String]) -> Result<SchemaReading, Error> {
     let session = spec.connect("safe-migrate fingerprint").await?;
     prepare_copy_session(&session, None).await?;
-    let extensions = catalog::extensions(&session).await?;
-    let invalid = catalog::invalid_indexes(&session).await?;
-    let text = archive::dump_schema_text(programs, spec).await?;
+    read(programs, spec, (&session, None), ignore).await
+}
+
+/// Reads the schema as an exported snapshot sees it.
+pub async fn read_raw_under(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    exported: &ExportedSnapshot,
+    ignore: &[String],
+) -> Result<SchemaReading, Error> {
+    read(programs, spec, (&exported.session, Some(&exported.name)), ignore).await
+}
+
+async fn read(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    (session, snapshot): (&Session, Option<&str>),
+    ignore: &[String],
+) -> Result<SchemaReading, Error> {
+    // At the same time: pg_dump has a session of its own.
+    let (extensions, invalid, text) = tokio::try_join!(
+        async { Ok::<_, Error>(catalog::extensions(session).await?) },
+        async { Ok(catalog::invalid_indexes(session).await?) },
+        async { Ok(archive::dump_schema_text(programs, spec, (session, snapshot)).await?) },
+    )?;
     let extensions = extensions.into_iter().map(|one| Extension { name: one.name, version: one.version }).collect();
     let schema = Schema::from_dump(&text, extensions, invalid).ignoring(ignore);
     let record = FingerprintRecord::new(programs.version().to_string(), schema.fingerprint());

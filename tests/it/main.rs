@@ -33,6 +33,7 @@ mod lock_wait;
 mod negative_controls;
 mod on_failure;
 mod outside_steps;
+mod pgbouncer;
 mod promise_01_snapshot_first;
 mod promise_02_snapshots_restore;
 mod promise_03_shadow_is_private;

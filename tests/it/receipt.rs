@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::rehearse_data::kitchen;
-use crate::support::{Output, Scene, Version};
+use crate::support::{Output, Scene, ShadowDirectory, Version};
 
 const UP: &str =
     "-- migrate:up\nALTER TABLE dish ADD COLUMN size int;\n-- migrate:down\nALTER TABLE dish DROP COLUMN size;\n";
@@ -176,4 +176,67 @@ fn receipt_does_not_hide_that_production_came_out_otherwise() {
     let output = scene.run(4, &["apply", "--yes"]);
     assert!(output.stderr.contains(NOTHING_RESTORED), "{}", output.stderr);
     assert!(output.stderr.contains("the schema is not the rehearsed one") && output.stderr.contains("extra"));
+}
+
+/// With a snapshot and a rehearsal that both still count, no server is started and nothing is restored: the raw schema is
+/// the one that the snapshot recorded.
+fn starts_no_server(version: Version) {
+    let (scene, id) = rehearsed(version);
+    let shadow = ShadowDirectory::of(&scene.project);
+    // No server of ours can lie in a directory that is none.
+    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
+    let path = shadow.path().display().to_string();
+    scene.project.configure(&text.replace(&path, "/dev/null/none"));
+    let arguments = ["apply", "--yes", "--json", "--snapshot", "max-age=1h", "--rehearsal", &id];
+    let output = scene.run(0, &arguments);
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(document["verification"], "schema equal to the rehearsed one (same entries changed)");
+    let phases = document["phases"].as_array().unwrap().iter();
+    let names: Vec<&str> = phases.map(|phase| phase["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["plan", "snapshot", "rehearsal", "gates", "migrations", "verification"]);
+    assert_eq!((scene.snapshots().len(), scene.applied().len()), (1, 1));
+}
+
+#[test]
+fn receipt_whose_start_did_not_change_needs_no_server() {
+    starts_no_server(Version::V15);
+}
+
+#[test]
+fn receipt_whose_start_did_not_change_needs_no_server_18() {
+    starts_no_server(Version::V18);
+}
+
+/// The raw schema may differ where the normal form does not: it is made, on a server that is started for it.
+#[test]
+fn receipt_whose_start_was_only_written_otherwise_is_trusted() {
+    use sha2::{Digest, Sha256};
+    for raw in [None, Some("00")] {
+        let (scene, id) = rehearsed(Version::V15);
+        let path = file(&scene, &id, "receipt.json");
+        let mut receipt: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let fields = receipt.as_object_mut().unwrap();
+        fields.remove("sha256");
+        match raw {
+            // As a version wrote it that did not record the raw schema.
+            None => assert!(fields.remove("starting_raw").is_some()),
+            Some(hash) => fields["starting_raw"]["raw"]["hash"] = Value::from(hash),
+        }
+        let own = hex::encode(Sha256::digest(receipt.to_string()));
+        receipt["sha256"] = Value::from(own);
+        std::fs::write(&path, receipt.to_string()).unwrap();
+        let output = scene.run(0, &["apply", "--yes", "--snapshot", "max-age=1h", "--rehearsal", &id]);
+        assert!(output.stderr.contains(NOTHING_RESTORED), "{}", output.stderr);
+        assert_eq!(scene.applied().len(), 1);
+    }
+}
+
+#[test]
+fn receipt_with_an_older_snapshot_of_another_schema_is_refused() {
+    let (scene, id) = rehearsed(Version::V15);
+    scene.database.sql("ALTER TABLE dish ADD COLUMN spice int");
+    let arguments = ["apply", "--yes", "--snapshot", "max-age=1h", "--rehearsal", &id];
+    let refused = scene.run(3, &arguments);
+    assert!(refused.stderr.contains("production's schema is not the one it started from"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("spice") && scene.applied().is_empty(), "{}", refused.stderr);
 }

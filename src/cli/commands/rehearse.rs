@@ -99,7 +99,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
 }
 
 async fn taken(context: &Context, project: &Project) -> Result<(Store, SnapshotId), CliError> {
-    let server = context.unless_interrupted(async { Ok(project.connect().await?) }).await?;
+    let server = context.unless_interrupted(async { Ok(project.connect_directly().await?) }).await?;
     let store = project.open_or_create_store().await?;
     let reason = Reason { run: None, command: "rehearse --snapshot new".to_owned() };
     let wish = context.interrupt.wish();

@@ -85,6 +85,7 @@ fn rendered(report: &ApplyReport) -> Outcome {
         "plan": { "hash": report.plan.hash().as_str(), "steps": steps },
         "verification": report.verification,
         "rehearsal": report.rehearsal,
+        "phases": report.phases,
     });
     Outcome::new(text, value)
 }

@@ -7,23 +7,64 @@ use secrecy::ExposeSecret;
 use std::error::Error as _;
 use std::io;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::config;
+
+/// How long a server may take for a question that costs it nothing.
+const ANSWER: Duration = Duration::from_secs(30);
 
 impl ConnectionSpec {
     /// Connects; the server shows `application_name` in `pg_stat_activity`.
     ///
     /// `connect_timeout` holds for each address of the host, and twice that for the whole, login included.
     pub async fn connect(&self, application_name: &str) -> Result<Session, ConnectionError> {
-        let tls = self.tls.connector(matches!(self.host, Host::Unix(_)))?;
-        let config = self.client_config(application_name, &tls).await?;
-        let opening = Session::open(&config, tls);
-        let opened = match self.connect_timeout.map(|limit| limit * 2) {
-            Some(limit) => tokio::time::timeout(limit, opening).await.map_err(|_| self.timed_out(limit))?,
-            None => opening.await,
+        let deadline = self.limit().map(|limit| Instant::now() + limit);
+        let session = self.log_in_until(application_name, deadline).await?;
+        let opened = match deadline {
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, session.opened()).await.map_err(|_| self.silent(self.limit()))?
+            }
+            None => session.opened().await,
         };
         let opened = opened.map_err(|error| self.explain(&error))?;
         self.check_attributes(&opened)?;
         Ok(opened.session)
+    }
+
+    /// Logs in and asks nothing: the session knows what the server reported, and no more.
+    pub(in crate::postgres) async fn log_in(&self, application_name: &str) -> Result<Session, ConnectionError> {
+        self.log_in_until(application_name, self.limit().map(|limit| Instant::now() + limit)).await
+    }
+
+    /// Waits for an answer no longer than for a connection; without a `connect_timeout`, [`ANSWER`].
+    pub(in crate::postgres) async fn within_limit<T>(
+        &self,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, ConnectionError> {
+        let limit = self.limit().unwrap_or(ANSWER);
+        tokio::time::timeout(limit, answer).await.map_err(|_| self.silent(Some(limit)))
+    }
+
+    /// How long a connection may take, login included.
+    fn limit(&self) -> Option<Duration> {
+        self.connect_timeout.map(|limit| limit * 2)
+    }
+
+    async fn log_in_until(
+        &self,
+        application_name: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Session, ConnectionError> {
+        let tls = self.tls.connector(matches!(self.host, Host::Unix(_)))?;
+        let config = self.client_config(application_name, &tls).await?;
+        let opening = Session::log_in(&config, tls);
+        let session = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, opening)
+                .await
+                .map_err(|_| self.timed_out(self.limit().unwrap_or_default()))?,
+            None => opening.await,
+        };
+        session.map_err(|error| self.explain(&error))
     }
 
     async fn client_config(
@@ -80,6 +121,10 @@ impl ConnectionSpec {
 
     fn timed_out(&self, limit: Duration) -> ConnectionError {
         ConnectionError::Timeout { target: self.display(), seconds: limit.as_secs() }
+    }
+
+    fn silent(&self, limit: Option<Duration>) -> ConnectionError {
+        ConnectionError::Silent { target: self.display(), seconds: limit.unwrap_or_default().as_secs() }
     }
 
     fn explain(&self, error: &tokio_postgres::Error) -> ConnectionError {

@@ -86,6 +86,14 @@ pub enum ConnectionError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The login went well, and then nothing came for twice the `connect_timeout`.
+    #[error("{target} took the login, and did not answer the first query within {seconds} s")]
+    Silent {
+        /// Where.
+        target: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The server wants a password and none is known.
     #[error("{target} asks for a password, and none is given")]
     PasswordMissing {
@@ -223,6 +231,9 @@ impl ConnectionError {
                 "check host and port, that the server runs and that it listens on this address (listen_addresses, firewall)"
             }
             Self::Timeout { .. } => "check host, port and firewall; connect_timeout=SECONDS allows more time",
+            Self::Silent { .. } => {
+                "a connection pooler whose servers are all in use does that: give the address of the server itself, or allow more time with connect_timeout=SECONDS"
+            }
             Self::PasswordMissing { .. } => "give it in PGPASSWORD, ~/.pgpass (mode 0600) or password_command",
             Self::LoginRefused { sqlstate, .. } if sqlstate == "28P01" => {
                 "check the user and the password (PGPASSWORD, ~/.pgpass or password_command)"
@@ -248,8 +259,16 @@ impl ConnectionError {
             Self::Authentication { .. } => {
                 "use scram-sha-256, md5, password, peer, trust or certificate authentication for this role"
             }
+            Self::Other { .. } if self.is_refused_option() => {
+                "a connection pooler refuses the options of the connection: give the address of the server itself"
+            }
             Self::Other { .. } => return None,
         })
+    }
+
+    /// Whether a pooler said that it does not pass a start-up option on (PgBouncer: `unsupported startup parameter`).
+    pub fn is_refused_option(&self) -> bool {
+        matches!(self, Self::Other { source, .. } if source.message.contains("startup parameter"))
     }
 
     /// Whether trying again later may help without any change.
@@ -257,6 +276,7 @@ impl ConnectionError {
         match self {
             Self::Unreachable { .. }
             | Self::Timeout { .. }
+            | Self::Silent { .. }
             | Self::TooManyConnections { .. }
             | Self::NotReady { .. } => true,
             Self::Other { source, .. } => source.is_connection_lost(),

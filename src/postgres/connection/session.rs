@@ -71,24 +71,21 @@ pub(super) struct Opened {
 }
 
 impl Session {
-    pub(super) async fn open(config: &Config, tls: TlsConnector) -> Result<Opened, tokio_postgres::Error> {
+    /// Logs in, and asks nothing yet.
+    pub(super) async fn log_in(config: &Config, tls: TlsConnector) -> Result<Self, tokio_postgres::Error> {
         match tls.clone() {
             TlsConnector::Plain => {
                 let (client, connection) = config.connect(NoTls).await?;
-                Self::start(client, connection, tls).await
+                Ok(Self::start(client, connection, tls))
             }
             TlsConnector::Rustls { connector, .. } => {
                 let (client, connection) = config.connect(connector).await?;
-                Self::start(client, connection, tls).await
+                Ok(Self::start(client, connection, tls))
             }
         }
     }
 
-    async fn start<S, T>(
-        client: Client,
-        connection: Connection<S, T>,
-        tls: TlsConnector,
-    ) -> Result<Opened, tokio_postgres::Error>
+    fn start<S, T>(client: Client, connection: Connection<S, T>, tls: TlsConnector) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -98,8 +95,12 @@ impl Session {
         let notices = Notices::default();
         let (open, closed) = oneshot::channel();
         let driver = tokio::spawn(drive(connection, Arc::clone(&notices), closed));
-        let mut session =
-            Self { client, _open: open, driver, tls, backend_pid: 0, server_version_num: 0, parameters, notices };
+        Self { client, _open: open, driver, tls, backend_pid: 0, server_version_num: 0, parameters, notices }
+    }
+
+    /// Asks who serves this session.
+    pub(super) async fn opened(self) -> Result<Opened, tokio_postgres::Error> {
+        let mut session = self;
         let facts = session.client.simple_query(FACTS).await?;
         let fact = |column| facts.iter().find_map(|message| text(message, column)).unwrap_or_default();
         session.backend_pid = fact(0).parse().unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::snapshot::{self, SnapshotId, SnapshotReader};
 
 use super::super::findings;
 use super::super::rehearse::RehearsalEvidence;
-use super::super::schema_reading::{read_normal, read_raw};
+use super::super::schema_reading::read_raw;
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Confirmation, Error, Gate};
 use super::{Rehearsed, Run, SnapshotChoice, SnapshotEvidence};
@@ -56,8 +56,7 @@ impl Run<'_> {
         let Some(start) = rehearsal.start.as_ref().filter(|_| self.request.snapshot != SnapshotChoice::New) else {
             return Ok(());
         };
-        let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
-        let production = read_normal(&rehearsal.shadow, programs, &self.project.target, ignore).await?;
+        let production = self.production_in(&rehearsal.normal_forms).await?;
         let production = production.schema.without_kinds(OUTSIDE_LINKS);
         let difference = start.schema.without_kinds(OUTSIDE_LINKS).difference(&production);
         if difference.is_empty() {

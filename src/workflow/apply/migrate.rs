@@ -184,7 +184,13 @@ impl Run<'_> {
             self.operator.warn(&format!("production is migrated, but the store has no record of it: {error}"));
         }
         closed.map_err(|error| verify::unrecorded(&error, &record))?;
-        Ok(ApplyReport { run: record, plan: self.prepared.plan.clone(), rehearsal: None, verification })
+        Ok(ApplyReport {
+            run: record,
+            plan: self.prepared.plan.clone(),
+            rehearsal: None,
+            verification,
+            phases: Vec::new(),
+        })
     }
 }
 

@@ -16,18 +16,18 @@ use crate::fault;
 use crate::migration::{Check, Direction, Plan, load_checks};
 use crate::postgres::{RunLock, RunRecord, Session, catalog, keep_session};
 use crate::report::format_things;
-use crate::report::rehearsal::RehearsalReport;
+use crate::report::rehearsal::{Phase, RehearsalReport};
 use crate::snapshot::{Level, Reason, SnapshotId, VerifiedSnapshot};
 use crate::store::Store;
 
 use super::project::Server;
-use super::rehearse::RehearsalEvidence;
+use super::rehearse::{RehearsalEvidence, Stopwatch};
 use super::schema_reading::{SchemaReading, read_raw};
 use super::state::{Selection, State};
 use super::{Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
 
 pub use after_failure::AfterFailure;
-use rehearsed::Rehearsed;
+use rehearsed::{NormalForms, Rehearsed};
 
 /// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
 const UNANSWERED: Duration = Duration::from_secs(60);
@@ -121,6 +121,8 @@ pub struct ApplyReport {
     pub rehearsal: Option<RehearsalReport>,
     /// How the schema was found equal to the rehearsed one.
     pub verification: String,
+    /// Where the time went.
+    pub phases: Vec<Phase>,
 }
 
 /// Sessions and readings of a run that has the lock.
@@ -150,6 +152,7 @@ pub async fn apply(
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<ApplyOutcome, Error> {
+    let mut stopwatch = Stopwatch::start();
     let Some(prepared) = prepare(project, request, operator).await? else { return Ok(ApplyOutcome::NothingToDo) };
     after_failure::refuse_restore_without_fence(project, request)?;
     if request.dry_run {
@@ -157,38 +160,41 @@ pub async fn apply(
         return Ok(ApplyOutcome::Planned(prepared.plan));
     }
     interrupt.check()?;
+    stopwatch.phase("plan");
     let store = project.open_or_create_store().await?;
     let mut record = run_record::start(project, &request.command, prepared.server.clock);
     record.plan_hash = Some(prepared.plan.hash().to_string());
     let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt };
     run.take_lease(&record).await?;
     let id = record.id.clone();
-    let result = run.to_the_end(record).await;
+    let result = run.to_the_end(record, stopwatch).await;
     run.give_back_lease(&id).await;
     result
 }
 
 impl Run<'_> {
     /// Everything from the snapshot on.
-    async fn to_the_end(&self, record: RunRecord) -> Result<ApplyOutcome, Error> {
+    async fn to_the_end(&self, record: RunRecord, mut stopwatch: Stopwatch) -> Result<ApplyOutcome, Error> {
         let run = self;
-        let operator = self.operator;
         // Before the snapshot, which may take long: a receipt that is refused is refused at once.
         let candidate = run.candidate().await?;
         let snapshot = run.snapshot(&record).await?;
+        stopwatch.phase("snapshot");
         let rehearsal = run.rehearsed(&snapshot, candidate).await?;
-        let result = run.gates_and_migrations(record, snapshot, rehearsal.as_ref()).await;
+        stopwatch.phase("rehearsal");
+        let result = run.gates_and_migrations(record, snapshot, rehearsal.as_ref(), &mut stopwatch).await;
         let report = match rehearsal {
-            Some(rehearsal) => {
-                // Never instead of the result: production may be changed by now.
-                if let Err(error) = rehearsal.shadow.stop().await {
-                    operator.warn(&format!("the shadow was not removed: {error}"));
+            Some(Rehearsed { report, normal_forms, .. }) => {
+                if let NormalForms::Running(shadow) = normal_forms {
+                    run.stop(*shadow).await;
                 }
-                Some(rehearsal.report)
+                Some(report)
             }
             None => None,
         };
-        result.map(|done| ApplyOutcome::Done(Box::new(ApplyReport { rehearsal: report, ..done })))
+        result.map(|done| {
+            ApplyOutcome::Done(Box::new(ApplyReport { rehearsal: report, phases: stopwatch.phases, ..done }))
+        })
     }
 }
 
@@ -198,18 +204,17 @@ async fn prepare(
     request: &ApplyRequest,
     operator: &dyn Operator,
 ) -> Result<Option<Prepared>, Error> {
-    project.refuse_pooler().await?;
-    let server = project.connect().await?;
+    let server = project.connect_directly().await?;
     if server.identity.in_recovery {
         return Err(Gate::Standby(project.target.display()).into());
     }
     keep_session(&server.maintenance).await?;
     let lock = lock::take(project, &server, request, operator).await?;
-    let session = project.target.with_tcp_user_timeout(UNANSWERED).connect("safe-migrate").await?;
-    keep_session(&session).await?;
+    let migrating = project.target.with_tcp_user_timeout(UNANSWERED);
+    let (session, aside) =
+        tokio::try_join!(migrating.connect("safe-migrate"), project.target.connect("safe-migrate watch"))?;
+    tokio::try_join!(keep_session(&session), keep_session(&aside))?;
     lock.also_on(&session, project.target.database()).await?;
-    let aside = project.target.connect("safe-migrate watch").await?;
-    keep_session(&aside).await?;
     let state = State::read(project, &session).await?;
     lock::report_dead(&aside, &state, operator).await?;
     let plan = match state.plan(&request.selection) {
@@ -297,6 +302,7 @@ impl Run<'_> {
         mut record: RunRecord,
         snapshot: SnapshotEvidence,
         rehearsal: Option<&Rehearsed>,
+        stopwatch: &mut Stopwatch,
     ) -> Result<ApplyReport, Error> {
         let evidence = Evidence { snapshot, rehearsal: self.receipt(rehearsal)? };
         if let Some(rehearsal) = rehearsal {
@@ -314,9 +320,12 @@ impl Run<'_> {
         self.refuse_changes_meanwhile().await?;
         evidence.record_in(&mut record, self.prepared.accepted_drift.as_deref());
         record.fingerprint_before = Some(super::json("the fingerprint", &self.prepared.before.record)?);
+        stopwatch.phase("gates");
         self.migrate(&evidence, &mut record).await?;
+        stopwatch.phase("migrations");
         let verification = self.verify(rehearsal, &evidence.rehearsal, &mut record).await;
         let verification = verification.map_err(|error| verify::unverified(error, &record));
+        stopwatch.phase("verification");
         match verification {
             Err(error) => Err(self.not_verified(&evidence, record, error).await),
             Ok(verification) => self.close(record, verification).await,

@@ -9,10 +9,19 @@ use crate::snapshot::SnapshotReader;
 use super::super::rehearse::{
     self, Candidate, Expected, Receipt, RehearsalEvidence, RehearsalRequest, WhyNot, named, newest,
 };
-use super::super::schema_reading::{SchemaReading, read_normal};
+use super::super::schema_reading::{RawRecord, SchemaReading, read_normal};
 use super::super::shadow::Shadow;
 use super::super::{Error, Gate, Selection};
 use super::{RehearsalChoice, Run, SnapshotEvidence};
+
+/// The server on which schemas are brought to normal form.
+#[derive(Debug)]
+pub(super) enum NormalForms {
+    /// It runs: with the database of the rehearsal, or empty.
+    Running(Box<Shadow>),
+    /// Nothing had to be brought there yet. It would get the settings and roles of this snapshot.
+    NotStarted(Box<SnapshotReader>),
+}
 
 /// A rehearsal, and the server on which schemas are brought to normal form.
 #[derive(Debug)]
@@ -20,8 +29,8 @@ pub(super) struct Rehearsed {
     pub report: RehearsalReport,
     /// None: it failed.
     pub receipt: Option<Receipt>,
-    /// With the database of the rehearsal, or empty.
-    pub shadow: Shadow,
+    /// Where schemas are brought to normal form.
+    pub normal_forms: NormalForms,
     /// The schema it started from; none when that was compared with production's already.
     pub start: Option<SchemaReading>,
 }
@@ -89,6 +98,17 @@ impl Run<'_> {
         let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
         if let Some(candidate) = candidate {
             let rehearsal = candidate.rehearsal().to_owned();
+            let raw = RawRecord {
+                raw: self.prepared.before.record.clone(),
+                ignored: self.project.fingerprint_ignore.clone(),
+            };
+            let candidate = match candidate.starting_from_raw(&raw) {
+                Ok(receipt) => {
+                    let normal_forms = NormalForms::NotStarted(Box::new(reader));
+                    return Ok(Some(self.still_matching(receipt, normal_forms)));
+                }
+                Err(candidate) => *candidate,
+            };
             let accepted = match self.accept(candidate, &reader).await {
                 Err(error)
                     if self.request.rehearsal == RehearsalChoice::Auto && !matches!(error, Error::Interrupted) =>
@@ -117,7 +137,8 @@ impl Run<'_> {
             rehearse::rehearse(self.project, self.store, programs, request, self.operator, self.interrupt).await?;
         let rehearse::Rehearsal { report, shadow, before, receipt } = rehearsal;
         self.operator.step(report.to_text().trim_end());
-        Ok(Some(Rehearsed { report, receipt, shadow, start: Some(before) }))
+        let normal_forms = NormalForms::Running(Box::new(shadow));
+        Ok(Some(Rehearsed { report, receipt, normal_forms, start: Some(before) }))
     }
 
     /// Compares production's schema with the one that a stored rehearsal started from. No row is restored for that.
@@ -136,11 +157,36 @@ impl Run<'_> {
                 return Err(error);
             }
         };
+        Ok(Ok(self.still_matching(receipt, NormalForms::Running(Box::new(shadow)))))
+    }
+
+    fn still_matching(&self, receipt: Receipt, normal_forms: NormalForms) -> Rehearsed {
         let report = receipt.report().clone();
         let ago = format_ago(report.finished_at, OffsetDateTime::now_utc());
         self.operator.step(&format!("rehearsal {} ({ago}) still matches; nothing is restored", report.id));
         self.operator.step(report.to_text().trim_end());
-        Ok(Ok(Rehearsed { report, receipt: Some(receipt), shadow, start: None }))
+        Rehearsed { report, receipt: Some(receipt), normal_forms, start: None }
+    }
+
+    /// Production's schema in normal form, on a server that is started for it when none runs.
+    pub(super) async fn production_in(&self, normal_forms: &NormalForms) -> Result<SchemaReading, Error> {
+        let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
+        match normal_forms {
+            NormalForms::Running(shadow) => read_normal(shadow, programs, &self.project.target, ignore).await,
+            NormalForms::NotStarted(reader) => {
+                let shadow = Shadow::empty(self.project, programs, reader).await?;
+                let reading = read_normal(&shadow, programs, &self.project.target, ignore).await;
+                self.stop(shadow).await;
+                reading
+            }
+        }
+    }
+
+    /// Stops a shadow; never instead of a result: production may be changed by now.
+    pub(super) async fn stop(&self, shadow: Shadow) {
+        if let Err(error) = shadow.stop().await {
+            self.operator.warn(&format!("the shadow was not removed: {error}"));
+        }
     }
 
     /// What the run goes by; a rehearsal that failed stops it.

@@ -7,8 +7,8 @@ use crate::schema::Schema;
 
 use super::super::Error;
 use super::super::rehearse::{Receipt, RehearsalEvidence, checks};
-use super::super::schema_reading::{SchemaReading, read_normal};
-use super::super::shadow::{OUTSIDE_LINKS, Shadow};
+use super::super::schema_reading::SchemaReading;
+use super::super::shadow::OUTSIDE_LINKS;
 use super::{Rehearsed, Run};
 
 impl Run<'_> {
@@ -37,7 +37,7 @@ impl Run<'_> {
         if inside(&now).changes_since(&inside(before)) == *receipt.changes() {
             return conclude("schema equal to the rehearsed one (same entries changed)".to_owned(), findings, record);
         }
-        findings.extend(self.compare_normal(&rehearsal.shadow, receipt).await?);
+        findings.extend(self.compare_normal(rehearsal, receipt).await?);
         conclude("schema equal to the rehearsed one (normal form)".to_owned(), findings, record)
     }
 
@@ -63,9 +63,8 @@ impl Run<'_> {
     }
 
     /// Both schemas after one round trip.
-    async fn compare_normal(&self, shadow: &Shadow, receipt: &Receipt) -> Result<Option<String>, Error> {
-        let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
-        let production = read_normal(shadow, programs, &self.project.target, ignore).await?;
+    async fn compare_normal(&self, rehearsal: &Rehearsed, receipt: &Receipt) -> Result<Option<String>, Error> {
+        let production = self.production_in(&rehearsal.normal_forms).await?;
         let difference = receipt.schema_after().difference(&production.schema.without_kinds(OUTSIDE_LINKS));
         Ok((!difference.is_empty())
             .then(|| format!("the schema is not the rehearsed one (- rehearsed, + production):\n{difference}")))

@@ -233,8 +233,7 @@ impl<'a> Ground<'a> {
         operator: &'a dyn Operator,
         interrupt: &'a Interrupt,
     ) -> Result<Self, Error> {
-        project.refuse_pooler().await?;
-        let server = project.connect().await?;
+        let server = project.connect_directly().await?;
         keep_session(&server.maintenance).await?;
         let database = project.target.database();
         let lock = RunLock::acquire(&server.maintenance, database, Duration::ZERO).await?;

@@ -35,7 +35,7 @@ use watch::Watch;
 use way_back::Trial;
 
 pub use own_way_back::own_way_back;
-use phases::Stopwatch;
+pub use phases::Stopwatch;
 pub use receipt::{Candidate, Expected, Receipt, RehearsalEvidence, named, newest};
 pub use restored::{RestoredShadow, restore};
 pub use why_not::WhyNot;
@@ -134,7 +134,9 @@ pub async fn rehearse_on(
     let about = (request.plan, request.role, manifest.database.name.as_str());
     let receipt = |hash| {
         let (after, normal) = after.as_ref()?;
-        Receipt::of(&report, hash, about, &Schemas { before: &before, after, normal })
+        // What another version recorded there is no use, and no obstacle.
+        let raw = manifest.fingerprint.clone().and_then(|recorded| serde_json::from_value(recorded).ok());
+        Receipt::of(&report, hash, about, &Schemas { before: &before, after, normal, raw })
     };
     let receipt = publish::publish(store, &report, receipt).await?;
     Ok(Rehearsal { report, shadow, before, receipt })

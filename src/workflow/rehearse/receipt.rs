@@ -10,7 +10,7 @@ use crate::report::rehearsal::{RehearsalReport, Verdict};
 use crate::schema::{Fingerprint, Schema, SchemaChanges};
 use crate::store::Store;
 
-use super::super::schema_reading::SchemaReading;
+use super::super::schema_reading::{RawRecord, SchemaReading};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, Project};
 use super::stored_receipt::{self, Content};
@@ -56,6 +56,8 @@ pub(super) struct Schemas<'a> {
     pub after: &'a SchemaReading,
     /// The normal form of `after`.
     pub normal: &'a SchemaReading,
+    /// Raw fingerprint of production when the snapshot was taken.
+    pub raw: Option<RawRecord>,
 }
 
 impl Receipt {
@@ -84,6 +86,7 @@ impl Receipt {
             plan_hash: report.plan_hash.clone(),
             migrations: migrations.map(|one| (one.id.to_string(), one.checksum.to_string())).collect(),
             starting_fingerprint: schemas.before.record.clone(),
+            starting_raw: schemas.raw.clone(),
             changes: after.changes_since(&before),
             starting_schema: before,
             schema_after: inside(&schemas.normal.schema),
@@ -162,6 +165,12 @@ impl Candidate {
     /// Id of the rehearsal.
     pub fn rehearsal(&self) -> &str {
         self.0.rehearsal()
+    }
+
+    /// The receipt, when production's raw schema is still the one that the rehearsed snapshot was taken of: then the
+    /// normal forms are equal, without being made. When not, they must be compared, and the candidate comes back.
+    pub fn starting_from_raw(self, production: &RawRecord) -> Result<Receipt, Box<Self>> {
+        if self.0.content.starting_raw.as_ref() == Some(production) { Ok(self.0) } else { Err(Box::new(self)) }
     }
 
     /// The receipt, when production's schema (in normal form) is the one it started from.

@@ -14,6 +14,7 @@ use crate::snapshot::SnapshotId;
 use crate::store::{ObjectKey, Store, StoreError};
 
 use super::super::Error;
+use super::super::schema_reading::RawRecord;
 use super::why_not::WhyNot;
 
 /// Version of the document.
@@ -38,6 +39,10 @@ pub(super) struct Content {
     pub migrations: Vec<(String, String)>,
     /// Fingerprint of the starting schema, with what it was read by.
     pub starting_fingerprint: FingerprintRecord,
+    /// Raw fingerprint of production when the snapshot was taken; none in receipts and of snapshots of versions that did
+    /// not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starting_raw: Option<RawRecord>,
     /// Normal form before the plan.
     pub starting_schema: Schema,
     /// What the plan did to the schema.

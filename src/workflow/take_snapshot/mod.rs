@@ -17,6 +17,7 @@ use preflight::preflight;
 use rows::copy_tables;
 
 use super::project::Server;
+use super::schema_reading::{RawRecord, read_raw_under};
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
 /// The opaque objects of a snapshot.
@@ -45,10 +46,11 @@ pub async fn take_snapshot(
     let copied = async {
         tokio::try_join!(
             write_objects(project, server, &exported, &preflight.peculiarities, &writer),
-            copy_tables(project, &exported, &preflight, &writer, operator)
+            copy_tables(project, &exported, &preflight, &writer, operator),
+            raw_record(project, server, &exported)
         )
     };
-    let (objects, tables) = interrupt.or(unless_blocked(project, &exported, copied)).await?;
+    let (objects, tables, fingerprint) = interrupt.or(unless_blocked(project, &exported, copied)).await?;
     let lsn = exported.lsn.clone();
     let extensions = catalog::extensions(&exported.session).await?;
     // Nothing is read from production any more.
@@ -82,13 +84,21 @@ pub async fn take_snapshot(
         sequences: objects.sequences,
         extensions: manifest_parts::extension_records(extensions),
         invalid_indexes: preflight.invalid_indexes,
-        fingerprint: None,
+        fingerprint: Some(super::json("the fingerprint", &fingerprint)?),
         warnings: preflight.warnings,
         vacuum_held_back_ms: Some(u64::try_from(vacuum_held_back.as_millis()).unwrap_or(u64::MAX)),
         tables,
         totals: Default::default(),
     };
     publish(writer, manifest, operator).await
+}
+
+/// By this `apply` knows later that production's schema is still the one that was rehearsed, without bringing it into
+/// normal form.
+async fn raw_record(project: &Project, server: &Server, exported: &ExportedSnapshot) -> Result<RawRecord, Error> {
+    let ignored = project.fingerprint_ignore.clone();
+    let reading = read_raw_under(&server.programs, &project.target, exported, &ignored).await?;
+    Ok(RawRecord { raw: reading.record, ignored })
 }
 
 async fn publish(

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, _args: &Args) -> Result<Outcome, CliError> {
     let project = context.project()?;
-    let server = project.connect().await?;
+    let server = project.connect_directly().await?;
     let store = project.open_or_create_store().await?;
     let reason = Reason { run: None, command: "snapshot create".to_owned() };
     let interrupt = context.interrupt.wish();
