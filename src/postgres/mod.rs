@@ -14,6 +14,7 @@ pub mod database;
 mod database_properties;
 mod execute;
 mod exported_snapshot;
+pub mod fence;
 mod identifier;
 mod kept;
 pub mod ledger;
@@ -40,6 +41,7 @@ pub mod subscription;
 pub mod swap;
 mod system_user;
 pub mod trace;
+pub mod written;
 
 pub use capabilities::{Capabilities, Tls};
 pub use connection::{
@@ -53,7 +55,10 @@ pub use programs::{ProgramError, ProgramVersion, Programs};
 pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};
 pub use archive_entries::ArchiveEntry;
 pub use database::ReplaceError;
-pub use execute::{ExecuteError, ExecuteOptions, RunContext, StatementTrace, keep_session, run_step};
+pub use execute::{
+    ExecuteError, ExecuteOptions, RunContext, StatementTrace, commit_together, keep_session, run_step,
+    run_step_together,
+};
 pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use kept::KeptDatabase;
 pub use ledger::{Ledger, LedgerError, RunRecord, SwappedDatabases};

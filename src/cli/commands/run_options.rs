@@ -29,6 +29,10 @@ pub(crate) struct RunOptions {
     /// Accept that the schema is not the one the ledger recorded, for this reason
     #[arg(long, value_name = "WHY", value_parser = parse_reason)]
     pub(crate) accept_drift: Option<String>,
+    /// Let nobody write between the snapshot and the end of the migrations: writers wait (`writers`), or all sessions
+    /// are ended and none is let in while the migrations run (`closed`)
+    #[arg(long, value_name = "closed", num_args = 0..=1, require_equals = true, default_missing_value = "writers")]
+    pub(crate) fence: Option<RunFence>,
     /// Show the plan and the gates; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -87,6 +91,15 @@ impl FromStr for RunRehearsal {
             },
         }
     }
+}
+
+/// How writers are kept out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RunFence {
+    /// They wait.
+    Writers,
+    /// They are not let in.
+    Closed,
 }
 
 /// The snapshot that a rehearsal restores.

@@ -4,6 +4,7 @@
 
 mod commit;
 mod outside;
+mod together;
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use crate::migration::{Direction, Migration, PlanStep, Section, Statement};
 use commit::commit;
 pub(super) use commit::outcome_of;
 use outside::run_outside;
+pub(super) use together::keep_transaction_sql;
+pub use together::{commit_together, run_step_together};
 
 /// Limits under which a migration runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::lint::Level;
 use crate::migration::Direction;
-use crate::postgres::{Ledger, catalog};
+use crate::postgres::Ledger;
 use crate::report::{format_duration, format_things};
 use crate::schema::FingerprintRecord;
 use crate::snapshot::{self, SnapshotId, SnapshotReader};
@@ -162,21 +162,6 @@ impl Run<'_> {
         if lines.is_empty() { Ok(()) } else { Err(Gate::Policy(lines).into()) }
     }
 
-    /// Says how much was written since the snapshot: a restore would lose it.
-    pub(super) async fn name_the_gap(&self) -> Result<(), Error> {
-        if self.request.snapshot != SnapshotChoice::New {
-            return Ok(());
-        }
-        let now = catalog::rows_written(&self.prepared.session).await?;
-        let rows = now.saturating_sub(self.prepared.rows_written);
-        if rows > 0 {
-            let rows = format_things(rows, "row");
-            self.operator
-                .warn(&format!("about {rows} written since the snapshot began; a restore would lose what is newer"));
-        }
-        Ok(())
-    }
-
     /// Asks before production is changed.
     pub(super) fn confirm(&self, snapshot: &SnapshotEvidence) -> Result<(), Error> {
         let verb = match self.prepared.plan.direction {
@@ -206,7 +191,7 @@ impl Run<'_> {
             let what = format!("its schema (- before, + now):\n{difference}");
             return Err(Gate::ChangedMeanwhile { database, what }.into());
         }
-        let ledger = Ledger::read(&self.prepared.session).await?;
+        let ledger = Ledger::read(self.aside()).await?;
         if ledger.applied != self.prepared.state.ledger.applied {
             return Err(Gate::ChangedMeanwhile { database, what: "its ledger".to_owned() }.into());
         }

@@ -1,7 +1,9 @@
 //! The part of a run that changes production.
 
 use crate::migration::{Direction, Plan, PlanStep};
-use crate::postgres::{ExecuteError, RunContext, RunRecord, StatementTrace, ledger, run_step};
+use crate::postgres::{
+    ExecuteError, RunContext, RunRecord, StatementTrace, commit_together, database, ledger, run_step, run_step_together,
+};
 use crate::report::format_duration;
 
 use super::super::schema_reading::read_raw;
@@ -15,15 +17,41 @@ impl Run<'_> {
     pub(super) async fn migrate(&self, _evidence: &Evidence, record: &mut RunRecord) -> Result<(), Error> {
         // The store knows of the run before production does: if the ledger is lost, the store still names its snapshot.
         run_record::write(self.store, &self.project.source, record).await?;
-        ledger::ensure(&self.prepared.session).await?;
-        ledger::close_dead(&self.prepared.session).await?;
-        record.insert(&self.prepared.session).await?;
+        // Not in the one transaction of a fence: the next run must find this one when we are killed in it.
+        let session = self.aside();
+        ledger::ensure(session).await?;
+        ledger::close_dead(session).await?;
+        record.insert(session).await?;
+        let result = if self.is_one_transaction() {
+            self.together(record).await.map_err(|error| (0, error))
+        } else {
+            self.one_by_one(record).await
+        };
+        // What comes now connects anew.
+        self.let_go().await;
+        match result {
+            Ok(()) => Ok(()),
+            Err((done, error)) => Err(self.stopped(record, done, error).await),
+        }
+    }
+
+    /// Each migration in its own transaction, or outside one. An error comes with the number of migrations before it.
+    async fn one_by_one(&self, record: &RunRecord) -> Result<(), (usize, Error)> {
+        self.close_database(&record.id).await.map_err(|error| (0, error))?;
         for (done, step) in self.prepared.plan.steps.iter().enumerate() {
-            if let Err(error) = self.one(record, step).await {
-                return Err(self.stopped(record, done, error).await);
-            }
+            self.one(record, step).await.map_err(|error| (done, error))?;
         }
         Ok(())
+    }
+
+    /// All migrations in the transaction of the fence. Nothing of it remains when one fails.
+    async fn together(&self, record: &RunRecord) -> Result<(), Error> {
+        for step in &self.prepared.plan.steps {
+            self.one(record, step).await?;
+        }
+        self.interrupt.check()?;
+        let Some(last) = self.prepared.plan.steps.last() else { return Ok(()) };
+        Ok(commit_together(&self.prepared.session, &self.project.target, &last.migration).await?)
     }
 
     async fn one(&self, record: &RunRecord, step: &PlanStep) -> Result<(), Error> {
@@ -35,8 +63,10 @@ impl Run<'_> {
                 Gate::ChangedMeanwhile { database, what: "this run no longer holds its lock".to_owned() }.into()
             );
         }
+        // The target of a closed fence takes no connection, and any database of the server knows what was committed.
+        let maintenance = self.project.database(&database::current(&prepared.server.maintenance).await?);
         let context = RunContext {
-            spec: &self.project.target,
+            spec: if self.fence.is_some() { &maintenance } else { &self.project.target },
             run_id: &record.id,
             journal: &prepared.state.ledger.steps,
             options: &self.project.execute,
@@ -47,7 +77,12 @@ impl Run<'_> {
             let id = &step.migration.id;
             self.operator.warn(&format!("{id}: {error}; trying again ({attempt} of {retries})"));
         };
-        let trace = self.cancel_on_interrupt(run_step(&prepared.session, step, context, &retry)).await?;
+        let trace = if self.is_one_transaction() {
+            let step = run_step_together(&prepared.session, step, context, &retry);
+            self.ending_deadlocks(self.cancel_on_interrupt(step)).await?
+        } else {
+            self.cancel_on_interrupt(run_step(&prepared.session, step, context, &retry)).await?
+        };
         self.operator.step(&format!("{} {} in {}", verb(step), step.migration.id, total(&trace)));
         Ok(())
     }
@@ -89,7 +124,7 @@ impl Run<'_> {
             }
         }
         Error::RunStopped {
-            production: production_state(&self.prepared.plan, done, changed),
+            production: production_state(&self.prepared.plan, done, changed, &error),
             changed,
             hint: hint(self.project, record, done, changed, &error),
             source: Box::new(error),
@@ -135,7 +170,7 @@ fn total(trace: &[StatementTrace]) -> String {
     format_duration(trace.iter().map(|statement| statement.duration).sum())
 }
 
-fn production_state(plan: &Plan, done: usize, changed: bool) -> String {
+fn production_state(plan: &Plan, done: usize, changed: bool, error: &Error) -> String {
     let total = plan.steps.len();
     let past = match plan.direction {
         Direction::Apply => "applied",
@@ -143,6 +178,9 @@ fn production_state(plan: &Plan, done: usize, changed: bool) -> String {
     };
     match (done, changed) {
         (0, false) => "unchanged; schema, rows and applied migrations are as before".to_owned(),
+        (_, true) if matches!(error, Error::Execute(ExecuteError::UnknownCommit { .. })) => {
+            format!("not known: {done} of {total} migrations are {past}, and perhaps what was committed last")
+        }
         (0, true) => "changed; the first migration runs outside a transaction and stopped in the middle".to_owned(),
         _ => format!("{done} of {total} migrations are {past}; the one that failed left nothing it could not commit"),
     }

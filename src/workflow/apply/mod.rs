@@ -1,5 +1,7 @@
 //! Applies or rolls back in production: the pipeline of DESIGN.md section 11, top to bottom.
 
+mod fence;
+mod gap;
 mod gates;
 mod migrate;
 mod rehearsed;
@@ -8,7 +10,8 @@ mod verify;
 use std::time::Duration;
 
 use crate::migration::{Check, Direction, Plan, load_checks};
-use crate::postgres::{RunLock, RunRecord, Session, catalog, keep_session};
+use crate::postgres::written::Counters;
+use crate::postgres::{RunLock, RunRecord, Session, keep_session};
 use crate::report::format_things;
 use crate::report::rehearsal::RehearsalReport;
 use crate::snapshot::{Level, Reason, SnapshotId, VerifiedSnapshot};
@@ -20,6 +23,7 @@ use super::schema_reading::{SchemaReading, read_raw};
 use super::state::{Selection, State};
 use super::{Error, Interrupt, Operator, Project, run_record, take_snapshot};
 
+use fence::RaisedFence;
 use rehearsed::Rehearsed;
 
 /// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
@@ -40,10 +44,22 @@ pub struct ApplyRequest {
     pub accept_data_loss: Option<String>,
     /// `--accept-drift WHY`.
     pub accept_drift: Option<String>,
+    /// Whether writers are kept out; none: they go on, and the gap is named.
+    pub fence: Option<Fence>,
     /// How long to wait for another run to end.
     pub wait: Duration,
     /// Whether to stop after the plan.
     pub dry_run: bool,
+}
+
+/// How writers are kept out between the snapshot and the end of the migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// Every table is locked against them, and all migrations run in that one transaction: writers wait, readers go on.
+    Writers,
+    /// The same until the migrations begin; then all sessions are ended and none is let in, and the migrations run one
+    /// by one.
+    Closed,
 }
 
 /// Which snapshot a run trusts.
@@ -117,8 +133,6 @@ struct Prepared {
     checks: Vec<Check>,
     /// Raw schema of production when the plan was made.
     before: SchemaReading,
-    /// Rows written to production, by its own counters, when the plan was made.
-    rows_written: u64,
     /// The reason for which a drift was accepted; none when there was no drift.
     accepted_drift: Option<String>,
 }
@@ -138,12 +152,16 @@ pub async fn apply(
     let store = project.open_or_create_store().await?;
     let mut record = run_record::start(project, &request.command);
     record.plan_hash = Some(prepared.plan.hash().to_string());
-    let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt };
+    let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt, fence: None };
     // Before the snapshot, which may take long: a receipt that is refused is refused at once.
     let candidate = run.candidate().await?;
+    let fence = run.raise_fence().await?;
+    let run = Run { fence: fence.as_ref(), ..run };
+    let written = run.written().await?;
     let snapshot = run.snapshot(&record).await?;
     let rehearsal = run.rehearsed(&snapshot, candidate).await?;
-    let result = run.gates_and_migrations(record, snapshot, rehearsal.as_ref()).await;
+    let result = run.gates_and_migrations(record, (snapshot, written), rehearsal.as_ref()).await;
+    run.let_go().await;
     let report = match rehearsal {
         Some(rehearsal) => {
             // Never instead of the result: production may be changed by now.
@@ -184,8 +202,7 @@ async fn prepare(
     let accepted_drift = gates::refuse_drift(project, &state, &before, request.accept_drift.as_deref(), operator)?;
     show_plan(&plan, operator);
     let checks = load_checks(&project.migrations_dir)?;
-    let rows_written = catalog::rows_written(&session).await?;
-    Ok(Some(Prepared { server, session, lock, state, plan, checks, before, rows_written, accepted_drift }))
+    Ok(Some(Prepared { server, session, lock, state, plan, checks, before, accepted_drift }))
 }
 
 fn show_plan(plan: &Plan, operator: &dyn Operator) {
@@ -214,6 +231,7 @@ struct Run<'a> {
     store: &'a Store,
     operator: &'a dyn Operator,
     interrupt: &'a Interrupt,
+    fence: Option<&'a RaisedFence>,
 }
 
 /// What a run goes by; production is not touched without it.
@@ -247,7 +265,7 @@ impl Run<'_> {
     async fn gates_and_migrations(
         &self,
         mut record: RunRecord,
-        snapshot: SnapshotEvidence,
+        (snapshot, written): (SnapshotEvidence, Counters),
         rehearsal: Option<&Rehearsed>,
     ) -> Result<ApplyReport, Error> {
         let evidence = Evidence { snapshot, rehearsal: self.receipt(rehearsal)? };
@@ -256,10 +274,11 @@ impl Run<'_> {
         }
         self.refuse_data_loss(&evidence.rehearsal)?;
         self.refuse_denied(rehearsal)?;
-        self.name_the_gap().await?;
+        self.name_the_gap(&evidence.snapshot, &written).await?;
         self.confirm(&evidence.snapshot)?;
         self.interrupt.check()?;
         self.refuse_changes_meanwhile().await?;
+        self.refuse_unfenced_tables().await?;
         evidence.record_in(&mut record, self.prepared.accepted_drift.as_deref());
         record.fingerprint_before = Some(super::json("the fingerprint", &self.prepared.before.record)?);
         self.migrate(&evidence, &mut record).await?;

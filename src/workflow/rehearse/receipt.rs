@@ -46,6 +46,8 @@ pub struct Expected<'a> {
     pub pg_dump: String,
     /// `[apply] max_age`.
     pub max_age: Duration,
+    /// Whether the plan will run in one transaction (`--fence`).
+    pub one_transaction: bool,
 }
 
 /// What is known of the schema of a shadow around the plan.
@@ -54,6 +56,8 @@ pub(super) struct Schemas<'a> {
     pub after: &'a SchemaReading,
     /// The normal form of `after`.
     pub normal: &'a SchemaReading,
+    /// Whether the plan was also tried in one transaction.
+    pub one_transaction: bool,
 }
 
 impl Receipt {
@@ -88,6 +92,7 @@ impl Receipt {
             invalid_indexes: after.invalid_indexes().to_vec(),
             created_at: report.finished_at,
             report_sha256,
+            one_transaction: schemas.one_transaction,
         };
         Some(Self { report: report.clone(), content })
     }
@@ -178,6 +183,9 @@ impl Expected<'_> {
         }
         if content.plan_hash != self.plan.hash().as_str() {
             return Some(WhyNot::OtherPlan(self.other_plan(content)));
+        }
+        if content.one_transaction != self.one_transaction {
+            return Some(WhyNot::OtherGrouping { together: content.one_transaction });
         }
         if content.server_major != self.server_major {
             return Some(WhyNot::OtherMajor { found: content.server_major, wanted: self.server_major });
