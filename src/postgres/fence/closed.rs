@@ -108,14 +108,15 @@ async fn in_transaction(session: &Session, sql: &str) -> Result<(), DatabaseErro
     Err(error.into())
 }
 
-/// The other sessions of a database. Autovacuum writes no rows and is let in by the server in any case.
+/// The other sessions of a database. Autovacuum, which has no user, writes no rows and is let in by the server in any
+/// case. Of others' sessions an ordinary role sees neither `backend_type` nor what they do: they count all the same.
 const OTHERS: &str = "a.datname = $1 AND a.pid <> ALL ($2) AND a.pid <> pg_catalog.pg_backend_pid()
-     AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker')";
+     AND a.usesysid IS NOT NULL AND a.backend_type IS DISTINCT FROM 'parallel worker'";
 
 /// The sessions of a database without ours, in words, with whether this role may end them.
 pub async fn other_sessions(session: &Session, database: &str, ours: &[i32]) -> Result<Vec<Holder>, DatabaseError> {
     let sql = format!(
-        "SELECT a.pid, 'backend ' || a.pid || ' (' || coalesce(nullif(a.application_name, ''), a.backend_type)
+        "SELECT a.pid, 'backend ' || a.pid || ' (' || coalesce(nullif(a.application_name, ''), a.backend_type, 'hidden')
                 || coalesce(', role ' || a.usename, '') || ')', coalesce({}, false)
            FROM pg_catalog.pg_stat_activity a WHERE {OTHERS} ORDER BY 1",
         swap::MAY_END

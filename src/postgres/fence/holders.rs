@@ -24,10 +24,10 @@ pub struct Holder {
 fn columns() -> String {
     format!(
         "a.pid, p.gid,
-         coalesce('backend ' || a.pid || ' (' || coalesce(nullif(a.application_name, ''), a.backend_type)
-                  || coalesce(', role ' || a.usename, '') || ') since '
-                  || extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(a.xact_start, a.backend_start))::bigint
-                  || ' s: ' || left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80),
+         coalesce('backend ' || a.pid || ' (' || coalesce(nullif(a.application_name, ''), a.backend_type, 'hidden')
+                  || coalesce(', role ' || a.usename, '') || ')' || coalesce(' since '
+                  || extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::bigint || ' s', '')
+                  || coalesce(': ' || left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80), ''),
                   'prepared transaction ' || quote_literal(p.gid), 'somebody'),
          coalesce({}, false)",
         swap::MAY_END
@@ -79,26 +79,28 @@ pub async fn end(session: &Session, tables: &[(u32, String)], pids: &[i32]) -> R
 }
 
 /// Ends those for whom the session `ours` waits while they wait, over whatever others, for `ours`: a reader that turned
-/// writer behind the fence, whose table a migration now wants for itself. Returns them.
+/// writer behind the fence, whose table a migration now wants for itself. Returns them in words.
 ///
-/// The server would find the deadlock only when both have waited for `deadlock_timeout`, and would then end ours.
-pub async fn end_deadlocked(session: &Session, ours: i32) -> Result<Vec<String>, DatabaseError> {
+/// The server answers some of these at once with an error in ours (40P01, `ProcSleep` in `proc.c`), so that nobody is
+/// seen to wait; `named` are the numbers in that error. Of these, those are ended that wait for `ours`.
+pub async fn end_deadlocked(session: &Session, ours: i32, named: &[i32]) -> Result<Vec<String>, DatabaseError> {
     let sql = format!(
         "WITH RECURSIVE waiting AS MATERIALIZED (
-             SELECT a.pid, pg_catalog.pg_blocking_pids(a.pid) AS blockers FROM pg_catalog.pg_stat_activity a
-              WHERE a.datname = pg_catalog.current_database() AND a.wait_event_type = 'Lock'),
+             SELECT w.pid, pg_catalog.pg_blocking_pids(w.pid) AS blockers
+               FROM (SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l WHERE NOT l.granted AND l.pid IS NOT NULL) w),
          behind AS (
              SELECT pid FROM waiting WHERE $1 = ANY (blockers)
               UNION SELECT w.pid FROM waiting w JOIN behind b ON b.pid = ANY (w.blockers)),
          deadlocked AS MATERIALIZED (
-             SELECT b.pid FROM behind b JOIN waiting w ON w.pid = $1 AND b.pid = ANY (w.blockers) WHERE b.pid <> $1)
+             SELECT b.pid FROM behind b WHERE b.pid <> $1 AND (b.pid = ANY ($2)
+                 OR EXISTS (SELECT FROM waiting w WHERE w.pid = $1 AND b.pid = ANY (w.blockers))))
          SELECT pg_catalog.pg_terminate_backend(a.pid), {} FROM deadlocked JOIN pg_catalog.pg_stat_activity a USING (pid)
            LEFT JOIN pg_catalog.pg_prepared_xacts p ON false
           WHERE {}",
         columns(),
         swap::MAY_END
     );
-    let rows = session.query(&sql, &[&ours]).await?;
+    let rows = session.query(&sql, &[&ours, &named]).await?;
     Ok(rows.iter().map(|row| holder(row, 1).words).collect())
 }
 

@@ -7,6 +7,7 @@
 
 mod closed;
 mod holders;
+mod large_objects;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,12 +16,14 @@ use super::{DatabaseError, Session, catalog, execute, quote_literal};
 
 pub use closed::{ClosedFence, FenceRecord, end_sessions, other_sessions, probe_rights};
 pub use holders::{Holder, end, end_deadlocked, holders, prepared};
+pub use large_objects::{LargeObjects, bytes_table, large_objects, lock_bytes, pieces_written_since};
 
 /// How often the list of tables may change while they are locked.
 const ROUNDS: usize = 10;
-/// The tables of large objects, which only a superuser may lock.
-const LARGE_OBJECTS: [(u32, &str); 2] =
-    [(2613, "pg_catalog.pg_largeobject"), (2995, "pg_catalog.pg_largeobject_metadata")];
+/// Large objects are made and removed in this table; only a superuser may lock it.
+const METADATA: (u32, &str) = (2995, "\"pg_catalog\".\"pg_largeobject_metadata\"");
+/// And their bytes lie in this one.
+const BYTES: (u32, &str) = (2613, "\"pg_catalog\".\"pg_largeobject\"");
 
 /// Why the tables were not locked.
 #[derive(Debug, thiserror::Error)]
@@ -42,34 +45,12 @@ impl From<tokio_postgres::Error> for FenceError {
     }
 }
 
-/// Whether this session may lock large objects, and whether there are any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LargeObjects {
-    /// Whether they can be fenced.
-    pub lockable: bool,
-    /// Whether the database has any.
-    pub present: bool,
-}
-
-/// Asks what can be done about large objects.
-pub async fn large_objects(session: &Session) -> Result<LargeObjects, DatabaseError> {
-    let row = session
-        .query_one(
-            "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'UPDATE')
-                    AND pg_catalog.has_table_privilege('pg_catalog.pg_largeobject_metadata', 'UPDATE'),
-                    EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)",
-            &[],
-        )
-        .await?;
-    Ok(LargeObjects { lockable: row.get(0), present: row.get(1) })
-}
-
 /// The tables that a fence locks: those that a snapshot reads, without the ledger.
 pub async fn tables(session: &Session, large_objects: bool) -> Result<Vec<(u32, String)>, DatabaseError> {
     let mut tables = catalog::lockable_relations(session).await?;
     tables.retain(|(_, name)| !name.starts_with("\"safe_migrate\"."));
     if large_objects {
-        tables.extend(LARGE_OBJECTS.map(|(oid, name)| (oid, name.to_owned())));
+        tables.push((METADATA.0, METADATA.1.to_owned()));
     }
     Ok(tables)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::migration::PlanStep;
 use crate::postgres::fence::{self, ClosedFence, FenceError, Holder};
-use crate::postgres::{DatabaseError, Session, database};
+use crate::postgres::{DatabaseError, ExecuteError, Session, database};
 use crate::report::{format_duration, format_things};
 
 use super::super::{Error, Gate};
@@ -17,7 +17,7 @@ const VAIN_ATTEMPTS: u32 = 2;
 /// How long sessions may take to end when the database is closed.
 const ENDING: Duration = Duration::from_secs(10);
 /// How often it is looked whether a migration waits for one who waits for the fence.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A fence that stands. The migrating session holds the locks; they go with it.
 #[derive(Debug)]
@@ -27,8 +27,12 @@ pub(super) struct RaisedFence {
     aside: Session,
     locked: Vec<(u32, String)>,
     large_objects: bool,
+    /// The server's snapshot before large objects were copied.
+    objects_before: Option<String>,
     since: Instant,
     closed: Mutex<Option<ClosedFence>>,
+    /// Numbers in the reports of deadlocks.
+    deadlocked: Mutex<Vec<i32>>,
     down: AtomicBool,
 }
 
@@ -52,13 +56,23 @@ impl Run<'_> {
         fence::begin(session).await?;
         let since = Instant::now();
         let locked = self.lock(&aside, objects.lockable).await?;
+        let objects_before = self.large_objects_before(&aside).await?;
         crate::fault::point("fence.locked");
         self.operator.step(&format!(
             "fence: {} locked against writers; readers go on, and sequences may still advance",
             format_things(locked.len() as u64, "table")
         ));
-        let (closed, down) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Some(RaisedFence { kind, aside, locked, large_objects: objects.lockable, since, closed, down }))
+        Ok(Some(RaisedFence {
+            kind,
+            aside,
+            locked,
+            large_objects: objects.lockable,
+            objects_before,
+            since,
+            closed: Mutex::default(),
+            deadlocked: Mutex::default(),
+            down: AtomicBool::new(false),
+        }))
     }
 
     /// A session for reads beside the transaction of the fence: there, an error would end it, statistics would stand
@@ -115,28 +129,76 @@ impl Run<'_> {
     }
 
     async fn lock(&self, aside: &Session, large_objects: bool) -> Result<Vec<(u32, String)>, Error> {
-        let session = &self.prepared.session;
+        let (session, timeout) = (&self.prepared.session, self.project.execute.lock_timeout);
         if crate::fault::is_off("off.fence") {
             return Ok(fence::tables(aside, large_objects).await?);
         }
-        let (options, mut attempt) = (&self.project.execute, 0);
+        let tables = async || fence::tables(aside, large_objects).await;
+        self.insist(aside, tables, async || fence::lock(session, aside, large_objects, timeout).await).await
+    }
+
+    /// Tries for a lock again and again; who stands in the way is named, and ended when that was in vain.
+    async fn insist<T>(
+        &self,
+        aside: &Session,
+        tables: impl AsyncFn() -> Result<Vec<(u32, String)>, DatabaseError>,
+        lock: impl AsyncFn() -> Result<T, FenceError>,
+    ) -> Result<T, Error> {
+        let mut attempt = 0;
         loop {
             self.interrupt.check()?;
-            let tables = fence::tables(aside, large_objects).await?;
+            let tables = tables().await?;
             refuse_prepared(self.project.target.database(), &fence::prepared(aside, &tables).await?)?;
-            let error = match fence::lock(session, aside, large_objects, options.lock_timeout).await {
+            let error = match lock().await {
                 Ok(locked) => return Ok(locked),
                 Err(FenceError::Contended(error)) => error,
                 Err(error) => return Err(self.not_locked(error)),
             };
             attempt += 1;
-            let holders = fence::holders(aside, &tables, session.backend_pid()).await?;
-            if attempt > options.retries.max(VAIN_ATTEMPTS + 1) {
+            let holders = fence::holders(aside, &tables, self.prepared.session.backend_pid()).await?;
+            if attempt > self.project.execute.retries.max(VAIN_ATTEMPTS + 1) {
                 return Err(still_held(&error, &holders));
             }
             self.make_way(aside, &tables, &holders, attempt).await?;
             tokio::time::sleep(Duration::from_millis(100) * attempt.min(20)).await;
         }
+    }
+
+    /// Those who write large objects now have ended at the moment that is returned; none: there is nothing to fence.
+    async fn large_objects_before(&self, aside: &Session) -> Result<Option<String>, Error> {
+        let objects = fence::large_objects(aside).await?;
+        if !objects.present || !objects.lockable || crate::fault::is_off("off.fence") {
+            return Ok(None);
+        }
+        Ok(Some(self.lock_bytes(aside, false).await?))
+    }
+
+    async fn lock_bytes(&self, aside: &Session, keep: bool) -> Result<String, Error> {
+        let (session, timeout) = (&self.prepared.session, self.project.execute.lock_timeout);
+        let table = async || Ok(fence::bytes_table());
+        self.insist(aside, table, async || fence::lock_bytes(session, aside, keep, timeout).await).await
+    }
+
+    /// Locks the bytes of large objects, now that the snapshot has read them, and stops when they were written meanwhile.
+    pub(super) async fn fence_large_objects(&self) -> Result<(), Error> {
+        let Some((fence, before)) = self.fence.and_then(|fence| Some((fence, fence.objects_before.as_ref()?))) else {
+            return Ok(());
+        };
+        self.operator.step("fence: large objects are locked too, now that they are copied; their readers wait as well");
+        self.lock_bytes(&fence.aside, true).await?;
+        let pieces = fence::pieces_written_since(&fence.aside, before).await?;
+        if pieces == 0 {
+            return Ok(());
+        }
+        Err(Gate::Fence {
+            message: format!(
+                "large objects were written while the snapshot was being taken ({}): what reads them takes the same lock \
+                 as what writes them, so no lock keeps writers out as long as they are copied",
+                format_things(pieces, "piece")
+            ),
+            hint: "stop what writes large objects, and run the command again".to_owned(),
+        }
+        .into())
     }
 
     /// Names those who hold locks, and after some attempts ends them.
@@ -250,6 +312,13 @@ impl Run<'_> {
         }
     }
 
+    /// Remembers whom a migration was in a deadlock with, for [`Run::ending_deadlocks`].
+    pub(super) fn note_deadlock(&self, error: &ExecuteError) {
+        if let Some(fence) = self.fence {
+            fence.deadlocked.lock().unwrap_or_else(PoisonError::into_inner).extend(error.deadlocked_with());
+        }
+    }
+
     /// Runs a migration in the transaction of the fence to its end. Readers that turned writers behind the fence, and
     /// hold what the migration wants, are ended: both would wait for ever.
     pub(super) async fn ending_deadlocks<T>(&self, step: impl Future<Output = T>) -> T {
@@ -261,7 +330,8 @@ impl Run<'_> {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             // Not dropped in the middle, and no reason to stop when it fails: then the server decides.
-            let ended = fence::end_deadlocked(&fence.aside, self.prepared.session.backend_pid()).await;
+            let named = std::mem::take(&mut *fence.deadlocked.lock().unwrap_or_else(PoisonError::into_inner));
+            let ended = fence::end_deadlocked(&fence.aside, self.prepared.session.backend_pid(), &named).await;
             for words in ended.unwrap_or_default() {
                 self.operator
                     .warn(&format!("waited for the fence while a migration waited for it, and is ended: {words}"));

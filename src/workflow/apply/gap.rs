@@ -46,7 +46,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.operator.warn(&format!(
-            "about {} written since the snapshot ({ago}): {}; {log}; a restore would lose what is newer",
+            "about {} written since the snapshot began ({ago}): {}; {log}; a restore would lose what is newer",
             format_things(rows, "row"),
             named(&written)
         ));

@@ -1,5 +1,7 @@
 //! The part of a run that changes production.
 
+use std::time::Duration;
+
 use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{
     ExecuteError, RunContext, RunRecord, StatementTrace, commit_together, database, ledger, run_step, run_step_together,
@@ -9,6 +11,9 @@ use crate::report::format_duration;
 use super::super::schema_reading::read_raw;
 use super::super::{Error, Gate, Project, run_record};
 use super::{ApplyReport, Evidence, Run};
+
+/// How often a statement is cancelled that goes on after the operator's wish to stop.
+const CANCEL_EVERY: Duration = Duration::from_millis(500);
 
 impl Run<'_> {
     /// Runs the plan, migration by migration. On failure the run is closed and the error says what production is now.
@@ -76,6 +81,7 @@ impl Run<'_> {
         let retry = |error: &ExecuteError, attempt: u32| {
             let id = &step.migration.id;
             self.operator.warn(&format!("{id}: {error}; trying again ({attempt} of {retries})"));
+            self.note_deadlock(error);
         };
         let trace = if self.is_one_transaction() {
             let step = run_step_together(&prepared.session, step, context, &retry);
@@ -98,8 +104,15 @@ impl Run<'_> {
             result = &mut step => return Ok(result?),
             () = self.interrupt.wait() => {}
         }
-        self.prepared.session.cancel().await?;
-        match step.await {
+        // Between two statements there is nothing to cancel: asked again until the step has ended.
+        let result = loop {
+            self.prepared.session.cancel().await?;
+            tokio::select! {
+                result = &mut step => break result,
+                () = tokio::time::sleep(CANCEL_EVERY) => {}
+            }
+        };
+        match result {
             Ok(trace) => Ok(trace),
             Err(ExecuteError::Statement { source, .. }) if source.is_cancelled() => Err(Error::Interrupted),
             Err(error) => Err(error.into()),

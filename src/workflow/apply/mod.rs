@@ -159,6 +159,7 @@ pub async fn apply(
     let run = Run { fence: fence.as_ref(), ..run };
     let written = run.written().await?;
     let snapshot = run.snapshot(&record).await?;
+    run.fence_large_objects().await?;
     let rehearsal = run.rehearsed(&snapshot, candidate).await?;
     let result = run.gates_and_migrations(record, (snapshot, written), rehearsal.as_ref()).await;
     run.let_go().await;
