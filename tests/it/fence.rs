@@ -40,13 +40,13 @@ fn no_gap(version: Version) {
     let output = run.end();
     assert_eq!(output.status, 0, "{}", output.stderr);
     assert!(output.stderr.contains("nothing was written since the snapshot"), "{}", output.stderr);
-    let (seen, kept) = seen_and_kept(&scene);
-    assert_eq!(seen, kept, "a restore would lose what the migration saw and the snapshot did not");
     let deadline = Instant::now() + Duration::from_secs(30);
     while written(&scene) == before {
         assert!(Instant::now() < deadline, "the writers go on after the run");
     }
     drop(writers);
+    let (seen, kept) = seen_and_kept(&scene);
+    assert_eq!(seen, kept, "a restore would lose what the migration saw and the snapshot did not");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn fence_is_let_down_by_an_interrupt() {
     migration(&scene, "0001_a", "CREATE TABLE a (i int);");
     migration(&scene, "0002_slow", "INSERT INTO t VALUES (1);\nSELECT pg_sleep(300);");
     let mut run = Running::start(&scene.project, &["apply", "--yes", "--fence", "--skip-rehearsal", "test"]);
-    run.wait_for("applied app/0001_a");
+    run.wait_for("ran app/0001_a");
     run.interrupt();
     let output = run.end();
     assert_eq!(output.status, 130, "{}", output.stderr);
@@ -324,4 +324,22 @@ fn fence_stops_when_large_objects_were_written_while_they_were_copied() {
     assert_eq!(scene.applied(), Vec::<String>::new());
     drop(writer);
     scene.run(0, &["apply", "--yes", "--fence", "--skip-rehearsal", "test"]);
+}
+
+/// With the safeguard off the test of the gap must fail.
+#[cfg(feature = "faults")]
+#[test]
+fn fence_negative_control_without_it_there_is_a_gap() {
+    for fence in ["--fence", "--fence=closed"] {
+        let scene = Scene::empty(Version::V15);
+        let role = scene.cluster().role("writer", "secret", "");
+        let writers = writers(&scene, &role);
+        scene.project.write_migration("app", "0001_sees", SEES);
+        let arguments = ["apply", "--yes", fence, "--skip-rehearsal", "test"];
+        let output = scene.project.run_with(&arguments, &[("FAILPOINTS", "off.fence=return")]);
+        drop(writers);
+        assert_eq!(output.status, 0, "{}", output.stderr);
+        let (seen, kept) = seen_and_kept(&scene);
+        assert_ne!(seen, kept);
+    }
 }

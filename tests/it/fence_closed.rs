@@ -47,9 +47,9 @@ fn no_gap(version: Version) {
     let output = run.end();
     assert_eq!(output.status, 0, "{}", output.stderr);
     assert!(is_open(&scene));
+    drop(writers);
     let (seen, kept) = seen_and_kept(&scene);
     assert_eq!(seen, kept, "a restore would lose what the migration saw and the snapshot did not");
-    drop(writers);
 }
 
 #[test]

@@ -50,18 +50,21 @@ impl FenceRecord {
 }
 
 impl ClosedFence {
-    /// Closes `database` for run `run`, with its record, in one transaction. `session` is on another database.
-    pub async fn close(session: &Session, database: &str, run: &str) -> Result<Self, DatabaseError> {
+    /// The fence with which run `run` is to close `database`; nothing is changed yet.
+    pub async fn of(session: &Session, database: &str, run: &str) -> Result<Self, DatabaseError> {
         let oid = swap::oid(session, database).await?.unwrap_or_default();
-        let fence = Self { database: database.to_owned(), record: FenceRecord { run: run.to_owned(), oid } };
-        let name = quote_identifier(database);
+        Ok(Self { database: database.to_owned(), record: FenceRecord { run: run.to_owned(), oid } })
+    }
+
+    /// Closes the database, with the record, in one transaction. `session` is on another database.
+    pub async fn close(&self, session: &Session) -> Result<(), DatabaseError> {
+        let name = quote_identifier(&self.database);
         let sql = format!(
             "BEGIN;SET LOCAL synchronous_commit = on;ALTER DATABASE {name} SET {SETTING} = {};
              ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false;COMMIT",
-            quote_literal(&fence.record.text())
+            quote_literal(&self.record.text())
         );
-        in_transaction(session, &sql).await?;
-        Ok(fence)
+        in_transaction(session, &sql).await
     }
 
     /// What a dead run left of its fence.

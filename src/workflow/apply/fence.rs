@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::migration::PlanStep;
 use crate::postgres::fence::{self, ClosedFence, FenceError, Holder};
-use crate::postgres::{DatabaseError, ExecuteError, Session, database};
+use crate::postgres::{DatabaseError, ExecuteError, Session, database, keep_session};
 use crate::report::{format_duration, format_things};
 
 use super::super::{Error, Gate};
@@ -45,6 +45,7 @@ impl Run<'_> {
             Fence::Closed => self.refuse_without_rights().await?,
         }
         let aside = self.project.target.connect("safe-migrate fence").await?;
+        keep_session(&aside).await?;
         let objects = fence::large_objects(&aside).await?;
         if objects.present && !objects.lockable {
             self.operator.warn(
@@ -60,7 +61,7 @@ impl Run<'_> {
         crate::fault::point("fence.locked");
         self.operator.step(&format!(
             "fence: {} locked against writers; readers go on, and sequences may still advance",
-            format_things(locked.len() as u64, "table")
+            format_things((locked.len() - usize::from(objects.lockable)) as u64, "table")
         ));
         Ok(Some(RaisedFence {
             kind,
@@ -149,7 +150,13 @@ impl Run<'_> {
             self.interrupt.check()?;
             let tables = tables().await?;
             refuse_prepared(self.project.target.database(), &fence::prepared(aside, &tables).await?)?;
-            let error = match lock().await {
+            let ending = attempt >= VAIN_ATTEMPTS;
+            // Writers of several tables hold one and want another that is ours by now: that ends in a deadlock each time.
+            let locked = match ending {
+                true => self.while_ending_deadlocks(aside, None, lock()).await,
+                false => lock().await,
+            };
+            let error = match locked {
                 Ok(locked) => return Ok(locked),
                 Err(FenceError::Contended(error)) => error,
                 Err(error) => return Err(self.not_locked(error)),
@@ -159,8 +166,10 @@ impl Run<'_> {
             if attempt > self.project.execute.retries.max(VAIN_ATTEMPTS + 1) {
                 return Err(still_held(&error, &holders));
             }
-            self.make_way(aside, &tables, &holders, attempt).await?;
-            tokio::time::sleep(Duration::from_millis(100) * attempt.min(20)).await;
+            let ended = self.make_way(aside, &tables, &holders, attempt >= VAIN_ATTEMPTS).await?;
+            if !ended {
+                tokio::time::sleep(Duration::from_millis(100) * attempt.min(20)).await;
+            }
         }
     }
 
@@ -201,15 +210,14 @@ impl Run<'_> {
         .into())
     }
 
-    /// Names those who hold locks, and after some attempts ends them.
+    /// Names those who hold locks, and ends them when it is time; whether somebody was ended.
     async fn make_way(
         &self,
         aside: &Session,
         tables: &[(u32, String)],
         holders: &[Holder],
-        attempt: u32,
-    ) -> Result<(), DatabaseError> {
-        let ending = attempt > VAIN_ATTEMPTS;
+        ending: bool,
+    ) -> Result<bool, DatabaseError> {
         for holder in holders {
             let what = match (ending, holder.may_end) {
                 (false, _) => "is in the way of the fence",
@@ -222,7 +230,8 @@ impl Run<'_> {
             let pids: Vec<i32> = holders.iter().filter_map(|holder| holder.pid).collect();
             fence::end(aside, tables, &pids).await?;
         }
-        Ok(())
+        // Then without a pause: who comes next waits behind us.
+        Ok(ending && holders.iter().any(|holder| holder.may_end))
     }
 
     fn not_locked(&self, error: FenceError) -> Error {
@@ -262,8 +271,10 @@ impl Run<'_> {
         let (maintenance, target) = (&self.prepared.server.maintenance, self.project.target.database());
         let session = &self.prepared.session;
         if !crate::fault::is_off("off.fence") {
-            let closed = ClosedFence::close(maintenance, target, run).await?;
-            *fence.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed);
+            let closed = ClosedFence::of(maintenance, target, run).await?;
+            // Known before it is done: whatever becomes of the answer, it is lifted.
+            *fence.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed.clone());
+            closed.close(maintenance).await?;
             let ours = [session.backend_pid(), fence.aside.backend_pid()];
             refuse_unendable(&fence::end_sessions(maintenance, target, &ours, ENDING).await?)?;
             self.operator.step(&format!("fence: \"{target}\" is closed, and all other sessions are ended"));
@@ -322,19 +333,29 @@ impl Run<'_> {
     /// Runs a migration in the transaction of the fence to its end. Readers that turned writers behind the fence, and
     /// hold what the migration wants, are ended: both would wait for ever.
     pub(super) async fn ending_deadlocks<T>(&self, step: impl Future<Output = T>) -> T {
-        let Some(fence) = self.fence.filter(|fence| fence.kind == Fence::Writers) else { return step.await };
+        match self.fence.filter(|fence| fence.kind == Fence::Writers) {
+            Some(fence) => self.while_ending_deadlocks(&fence.aside, Some(&fence.deadlocked), step).await,
+            None => step.await,
+        }
+    }
+
+    async fn while_ending_deadlocks<T>(
+        &self,
+        aside: &Session,
+        named: Option<&Mutex<Vec<i32>>>,
+        step: impl Future<Output = T>,
+    ) -> T {
         let mut step = std::pin::pin!(step);
         loop {
             tokio::select! {
                 result = &mut step => return result,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
+            let named = named.map(|named| std::mem::take(&mut *named.lock().unwrap_or_else(PoisonError::into_inner)));
             // Not dropped in the middle, and no reason to stop when it fails: then the server decides.
-            let named = std::mem::take(&mut *fence.deadlocked.lock().unwrap_or_else(PoisonError::into_inner));
-            let ended = fence::end_deadlocked(&fence.aside, self.prepared.session.backend_pid(), &named).await;
-            for words in ended.unwrap_or_default() {
-                self.operator
-                    .warn(&format!("waited for the fence while a migration waited for it, and is ended: {words}"));
+            let ours = self.prepared.session.backend_pid();
+            for words in fence::end_deadlocked(aside, ours, &named.unwrap_or_default()).await.unwrap_or_default() {
+                self.operator.warn(&format!("waits for the fence while the fence waits for it, and is ended: {words}"));
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{
     ExecuteError, RunContext, RunRecord, StatementTrace, commit_together, database, ledger, run_step, run_step_together,
 };
-use crate::report::format_duration;
+use crate::report::{format_duration, format_things};
 
 use super::super::schema_reading::read_raw;
 use super::super::{Error, Gate, Project, run_record};
@@ -56,7 +56,10 @@ impl Run<'_> {
         }
         self.interrupt.check()?;
         let Some(last) = self.prepared.plan.steps.last() else { return Ok(()) };
-        Ok(commit_together(&self.prepared.session, &self.project.target, &last.migration).await?)
+        commit_together(&self.prepared.session, &self.project.target, &last.migration).await?;
+        let migrations = format_things(self.prepared.plan.steps.len() as u64, "migration");
+        self.operator.step(&format!("{} {migrations} in one transaction", verb(last)));
+        Ok(())
     }
 
     async fn one(&self, record: &RunRecord, step: &PlanStep) -> Result<(), Error> {
@@ -89,7 +92,8 @@ impl Run<'_> {
         } else {
             self.cancel_on_interrupt(run_step(&prepared.session, step, context, &retry)).await?
         };
-        self.operator.step(&format!("{} {} in {}", verb(step), step.migration.id, total(&trace)));
+        let verb = if self.is_one_transaction() { "ran" } else { verb(step) };
+        self.operator.step(&format!("{verb} {} in {}", step.migration.id, total(&trace)));
         Ok(())
     }
 
