@@ -290,7 +290,7 @@ fn fence_is_not_ended_by_the_timeouts_of_the_database() {
     scene.database.sql(&format!(
         "CREATE TABLE t (i int);
          ALTER DATABASE {db} SET idle_in_transaction_session_timeout = '300ms';
-         ALTER DATABASE {db} SET transaction_timeout = '1500ms'; ALTER DATABASE {db} SET idle_session_timeout = '300ms'",
+         ALTER DATABASE {db} SET transaction_timeout = '1500ms'",
         db = scene.database.name()
     ));
     migration(&scene, "0001_a", "INSERT INTO t VALUES (1);");
