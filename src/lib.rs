@@ -13,7 +13,8 @@
 //! one database. *Chunk*: one content-addressed object. *Manifest*: the description of a snapshot. *Source*: the
 //! configured name of the database that a snapshot came from. *Store*: where snapshots live. *Shadow*: the throwaway
 //! database of a rehearsal. *Receipt*: the part of a rehearsal's report that `apply` trusts. *Fingerprint*: the hash
-//! of a schema. *Drift*: the fingerprint is not the one the ledger recorded. *Gate*: a condition that stops a run.
+//! of a schema. *Drift*: the fingerprint is not the one the ledger recorded. *Gate*: a condition that stops a run. *Fence*:
+//! blocking writers.
 //!
 //! # Layers
 //! | layer | what it does | may use |

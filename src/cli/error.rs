@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use super::output::Outcome;
+use crate::postgres::ConnectionError;
+use crate::workflow;
 
 /// What went wrong, in the words of the exit code table (DESIGN.md section 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,12 @@ impl CliError {
     pub(crate) fn with_findings(mut self, findings: Outcome) -> Self {
         self.findings = Some(Box::new(findings));
         self
+    }
+
+    /// Whether the server refused the connection although it answered: the database may be closed.
+    pub(crate) fn is_refused_connection(&self) -> bool {
+        let cause = self.source.as_ref().and_then(|source| source.downcast_ref::<workflow::Error>());
+        matches!(cause, Some(workflow::Error::Connection(ConnectionError::NotAllowed { .. })))
     }
 
     /// The messages of the cause chain, nearest first, without those whose words were said already.

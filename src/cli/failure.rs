@@ -94,6 +94,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::ProofFailed(_) => "proof-failed",
         Gate::RecoveryRefused { .. } => "recovery-refused",
         Gate::SnapshotChoice(_) => "snapshot-choice",
+        Gate::Fence { .. } => "fence",
     }
 }
 
@@ -151,7 +152,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",
         Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",
         Gate::ProofFailed(_) => "verify the snapshot with `safe-migrate snapshot verify ID --level hash`",
-        Gate::RecoveryRefused { hint, .. } => return vec![hint.clone()],
+        Gate::RecoveryRefused { hint, .. } | Gate::Fence { hint, .. } => return vec![hint.clone()],
         Gate::SnapshotChoice(_) => "take a new one with --snapshot new",
     };
     vec![hint.to_owned()]

@@ -296,18 +296,3 @@ pub async fn peculiarities(session: &Session, tables: &[Table]) -> Result<Peculi
 pub fn column_list(columns: &[String]) -> String {
     columns.iter().map(|column| quote_identifier(column)).collect::<Vec<_>>().join(", ")
 }
-
-/// Rows inserted, updated and deleted in user tables since the statistics were reset, without the ledger's.
-///
-/// The server's own counters: sessions report theirs with up to a second's delay, so a difference of two readings is
-/// an estimate.
-pub async fn rows_written(session: &Session) -> Result<u64, DatabaseError> {
-    let row = session
-        .query_one(
-            "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint
-               FROM pg_catalog.pg_stat_user_tables WHERE schemaname <> 'safe_migrate'",
-            &[],
-        )
-        .await?;
-    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
-}

@@ -93,6 +93,12 @@ pub async fn current(session: &Session) -> Result<String, DatabaseError> {
     Ok(session.query_one("SELECT pg_catalog.current_database()::text", &[]).await?.get(0))
 }
 
+/// The name that a database has now; none when there is no such database.
+pub async fn name_of(session: &Session, oid: u32) -> Result<Option<String>, DatabaseError> {
+    let row = session.query_opt("SELECT datname::text FROM pg_catalog.pg_database WHERE oid = $1", &[&oid]).await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// Whether the database that a session works on is the one that has this name now. A session stays on its database when
 /// that one is renamed and another gets the name. `session` is on any database of the same server, `working` on the one.
 pub async fn is_still_named(session: &Session, working: &Session, name: &str) -> Result<bool, DatabaseError> {

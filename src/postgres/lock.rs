@@ -90,6 +90,24 @@ impl RunLock {
         Ok(())
     }
 
+    /// Waits for a moment until nobody has the second lock in the target, of which only the name is given because it may
+    /// take no connections; false when somebody still has it.
+    pub async fn target_is_free(&self, maintenance: &Session, database: &str) -> Result<bool, DatabaseError> {
+        let deadline = Instant::now() + DEAD_RUN_IS_NOTICED;
+        let (high, low) = halves(self.target_key);
+        let held =
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
+             WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2 AND l.objsubid = 1
+               AND d.datname = $3)";
+        while maintenance.query_one(held, &[&high, &low, &database]).await?.get(0) {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        Ok(true)
+    }
+
     /// Whether both sessions still have their locks; asked before each migration. Losing one loses both.
     pub async fn is_held(&self, maintenance: &Session, target: &Session) -> Result<bool, DatabaseError> {
         let held = Self::holds(maintenance, self.run_key).await? && Self::holds(target, self.target_key).await?;

@@ -15,6 +15,7 @@ pub mod database;
 mod database_properties;
 mod execute;
 mod exported_snapshot;
+pub mod fence;
 mod identifier;
 mod kept;
 pub mod ledger;
@@ -42,6 +43,7 @@ pub mod subscription;
 pub mod swap;
 mod system_user;
 pub mod trace;
+pub mod written;
 
 pub use capabilities::{Capabilities, Tls};
 pub use connection::{
@@ -59,7 +61,7 @@ pub use clock::ServerClock;
 pub use database::ReplaceError;
 pub use execute::{
     ExecuteError, ExecuteOptions, LockWatch, RunContext, StatementTrace, Unclear, Watcher, commit_locally,
-    keep_session, name_session, run_step,
+    commit_together, keep_session, name_session, run_step, run_step_together,
 };
 pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use kept::KeptDatabase;

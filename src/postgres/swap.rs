@@ -139,7 +139,7 @@ async fn end_sessions(session: &Session, databases: &[&str]) -> Result<(), Datab
 }
 
 // As in pg_signal_backend() of signalfuncs.c.
-const MAY_END: &str = "(SELECT me.rolsuper OR (NOT coalesce(they.rolsuper, true)
+pub(super) const MAY_END: &str = "(SELECT me.rolsuper OR (NOT coalesce(they.rolsuper, true)
            AND (pg_catalog.pg_has_role(they.oid, 'USAGE') OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')))
        FROM pg_catalog.pg_roles me LEFT JOIN pg_catalog.pg_roles they ON they.oid = a.usesysid
       WHERE me.rolname = current_user)";

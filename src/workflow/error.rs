@@ -104,6 +104,14 @@ pub enum Gate {
         /// What to do instead.
         hint: String,
     },
+    /// The writers cannot be kept out.
+    #[error("{message}")]
+    Fence {
+        /// What stands in the way, by name.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The snapshot found differences that `--max-age` or the source forbid.
     #[error("{0}")]
     SnapshotChoice(String),

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::postgres::{Ledger, RunRecord};
+use crate::postgres::{ConnectionError, Ledger, RunRecord};
 use crate::store::{Store, StoreError};
 
-use super::{Error, Operator, Project, run_record};
+use super::{Error, Operator, Project, lift_dead_fence, run_record};
 
 /// One run, and where it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,7 +26,7 @@ pub struct HistoryEntry {
 /// A database or a store that cannot be read is a warning while the other one can be. A store that does not exist yet
 /// has no runs, and neither has a project without one (an empty address).
 pub async fn history(project: &Project, operator: &dyn Operator) -> Result<Vec<HistoryEntry>, Error> {
-    let ledger = ledger_runs(project).await;
+    let ledger = ledger_runs(project, operator).await;
     let store = store_runs(project).await;
     let (ledger, store) = match (ledger, store) {
         (Ok(ledger), Ok(store)) => (ledger, store.unwrap_or_default()),
@@ -47,8 +47,12 @@ pub async fn history(project: &Project, operator: &dyn Operator) -> Result<Vec<H
     Ok(merged(ledger, store))
 }
 
-async fn ledger_runs(project: &Project) -> Result<Vec<RunRecord>, Error> {
-    let session = project.target.connect("safe-migrate history").await?;
+async fn ledger_runs(project: &Project, operator: &dyn Operator) -> Result<Vec<RunRecord>, Error> {
+    let mut session = project.target.connect("safe-migrate history").await;
+    if matches!(session, Err(ConnectionError::NotAllowed { .. })) && lift_dead_fence(project, operator).await? {
+        session = project.target.connect("safe-migrate history").await;
+    }
+    let session = session?;
     Ok(Ledger::read(&session).await?.runs)
 }
 

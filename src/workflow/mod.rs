@@ -5,6 +5,7 @@ mod operator;
 pub use operator::{Confirmation, Operator, Unit};
 
 mod apply;
+mod dead_fence;
 pub mod doctor;
 mod error;
 mod export;
@@ -28,6 +29,7 @@ mod take_snapshot;
 mod verify_restore;
 
 pub use apply::{AfterFailure, ApplyOutcome, ApplyReport, ApplyRequest, Fence, RehearsalChoice, SnapshotChoice, apply};
+pub use dead_fence::lift_dead_fence;
 pub use error::{Error, Gate};
 pub use export::{ExportReport, export};
 pub use findings::{denied, of_text, reported};

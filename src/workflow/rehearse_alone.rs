@@ -45,7 +45,8 @@ pub async fn rehearse_alone(
         restored.shadow.stop().await?;
         return Ok(None);
     }
-    let request = RehearsalRequest { reader: &reader, plan: &plan, role: project.target.user(), samples };
+    let request =
+        RehearsalRequest { reader: &reader, plan: &plan, role: project.target.user(), samples, one_transaction: false };
     Ok(Some(rehearse::rehearse_on(project, store, &programs, restored, request, operator, interrupt).await?))
 }
 

@@ -71,3 +71,18 @@ fn promise_05_a_run_that_lost_its_session_at_a_commit_goes_no_further() {
     scene.run(0, &["apply", "--yes"]);
     assert_eq!(scene.applied(), ["kitchen/0001_size", "kitchen/0002_next"]);
 }
+
+#[test]
+fn promise_05_a_lost_commit_behind_a_fence() {
+    let (behind, proxy) = scene(Version::V15, Cut::Before);
+    let output = behind.run(1, &["apply", "--yes", "--fence"]);
+    assert!(proxy.has_cut() && output.stderr.contains("production: unchanged"), "{}", output.stderr);
+    agrees(&behind, false);
+    for fence in ["--fence", "--fence=closed"] {
+        let (scene, proxy) = scene(Version::V15, Cut::After);
+        let output = scene.run(0, &["apply", "--yes", fence]);
+        assert!(proxy.has_cut(), "{}", output.stderr);
+        agrees(&scene, true);
+        scene.database.sql("INSERT INTO dish VALUES (2)");
+    }
+}

@@ -18,7 +18,8 @@ EXAMPLES:
   safe-migrate apply
   safe-migrate apply --dry-run
   safe-migrate apply menu 0007 --yes
-  safe-migrate apply --snapshot max-age=15m --wait 5m")]
+  safe-migrate apply --snapshot max-age=15m --wait 5m
+  safe-migrate apply --fence              writers wait; a restore would lose nothing")]
 pub(crate) struct Args {
     /// Only this app and what it depends on
     #[arg(value_name = "APP")]

@@ -25,6 +25,7 @@ use clap::Subcommand;
 use super::context::Context;
 use super::error::CliError;
 use super::output::Outcome;
+use crate::workflow::{Error, lift_dead_fence};
 use snapshot_options::SnapshotOptions;
 
 /// What the operator wants done.
@@ -85,8 +86,32 @@ impl Command {
         }
     }
 
-    /// Runs the command.
+    /// Whether it goes on, in some way, when the database takes no connection.
+    fn bears_a_closed_database(&self) -> bool {
+        matches!(self, Command::Doctor(_) | Command::Restore(_))
+    }
+
+    /// Runs the command; once more when a dead run's fence was in its way, and is lifted now.
     pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, CliError> {
+        if self.bears_a_closed_database()
+            && let Ok(project) = context.project_without_store()
+        {
+            match lift_dead_fence(&project, &context.operator).await {
+                Err(error @ Error::Lock(_)) => return Err(error.into()),
+                // A server that cannot be reached is the command's own matter.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        match self.run_once(context).await {
+            Err(error) if error.is_refused_connection() => {
+                let lifted = lift_dead_fence(&context.project_without_store()?, &context.operator).await?;
+                if lifted { self.run_once(context).await } else { Err(error) }
+            }
+            result => result,
+        }
+    }
+
+    async fn run_once(&self, context: &Context) -> Result<Outcome, CliError> {
         match self {
             Command::Init(args) => init::run(context, args).await,
             Command::Doctor(args) => doctor::run(context, args).await,

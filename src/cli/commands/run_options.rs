@@ -34,6 +34,10 @@ pub(crate) struct RunOptions {
     /// is to run again (`again`)
     #[arg(long, value_name = "done|again")]
     pub(crate) step: Option<StepAnswer>,
+    /// Let nobody write between the snapshot and the end of the migrations: writers wait (`writers`), or all sessions
+    /// are ended and none is let in while the migrations run (`closed`)
+    #[arg(long, value_name = "closed", num_args = 0..=1, require_equals = true, default_missing_value = "writers")]
+    pub(crate) fence: Option<RunFence>,
     /// Show the plan and the gates; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -110,6 +114,15 @@ impl FromStr for RunRehearsal {
             },
         }
     }
+}
+
+/// How writers are kept out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RunFence {
+    /// They wait.
+    Writers,
+    /// They are not let in.
+    Closed,
 }
 
 /// The snapshot that a rehearsal restores.

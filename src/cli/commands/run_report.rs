@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::run_options::{RunOptions, RunRehearsal, RunSnapshot};
+use super::run_options::{RunFence, RunOptions, RunRehearsal, RunSnapshot};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
 use crate::report::{format_duration, format_things};
 use crate::snapshot::SnapshotId;
 use crate::workflow::{
-    ApplyOutcome, ApplyReport, ApplyRequest, Error, RehearsalChoice, Selection, SnapshotChoice, apply,
+    ApplyOutcome, ApplyReport, ApplyRequest, Error, Fence, RehearsalChoice, Selection, SnapshotChoice, apply,
 };
 
 /// Runs the pipeline for a selection and renders what came of it.
@@ -34,8 +34,11 @@ pub(super) async fn run(
         rehearsal: rehearsal_choice(options),
         accept_data_loss: options.accept_data_loss.clone(),
         accept_drift: options.accept_drift.clone(),
+        fence: options.fence.map(|fence| match fence {
+            RunFence::Writers => Fence::Writers,
+            RunFence::Closed => Fence::Closed,
+        }),
         wait: options.wait.unwrap_or(Duration::ZERO),
-        fence: None,
         dry_run: options.dry_run,
     };
     let outcome = apply(&project, &request, &context.operator, context.interrupt.wish()).await?;

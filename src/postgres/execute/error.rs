@@ -121,6 +121,13 @@ impl ExecuteError {
         }
     }
 
+    /// The numbers in the server's report of a deadlock (40P01), in whatever language: the processes are among them.
+    pub fn deadlocked_with(&self) -> Vec<i32> {
+        let (Self::Statement { source, .. } | Self::Step { source, .. }) = self else { return Vec::new() };
+        let detail = source.detail.as_deref().filter(|_| source.is_deadlock()).unwrap_or_default();
+        detail.split(|character: char| !character.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    }
+
     pub(super) fn is_worth_a_retry(&self) -> bool {
         match self {
             Self::Statement { source, .. } => source.is_lock_timeout() || source.is_deadlock(),

@@ -12,6 +12,7 @@ mod kind;
 mod lag;
 mod lock_watch;
 mod outside;
+mod together;
 mod watcher;
 
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub use error::ExecuteError;
 pub(super) use kind::Kind;
 pub use lock_watch::LockWatch;
 use lock_watch::Seen;
+pub(super) use together::keep_transaction_sql;
+pub use together::{commit_together, run_step_together};
 pub use watcher::Watcher;
 
 /// Limits under which a migration runs.

@@ -158,7 +158,7 @@ impl Run<'_> {
         let retry = |error: &crate::postgres::ExecuteError, attempt: u32| {
             self.operator.warn(&format!("{}: {error}; trying again ({attempt})", step.migration.id));
         };
-        self.cancel_on_interrupt(run_step(&self.prepared.session, &undo, context, &retry)).await?;
+        self.cancel_on_interrupt(true, run_step(&self.prepared.session, &undo, context, &retry)).await?;
         Ok(())
     }
 
@@ -218,6 +218,9 @@ impl Run<'_> {
         let SnapshotEvidence::Verified(snapshot) = &evidence.snapshot else {
             return Err("there is no snapshot".to_owned());
         };
+        if !self.is_closed() && !crate::fault::is_off("off.fence-for-restore") {
+            return Err("the fence is down already, and what was written since would be lost".to_owned());
+        }
         let (prepared, id): (_, &SnapshotId) = (self.prepared, snapshot.id());
         let held = prepared.lock.is_held_by_maintenance(&prepared.server.maintenance).await;
         if !held.map_err(|error| error.to_string())? {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::lint::Level;
 use crate::migration::Direction;
-use crate::postgres::{Ledger, blockers, catalog};
+use crate::postgres::{Ledger, blockers};
 use crate::report::{format_duration, format_things};
 use crate::snapshot::{self, SnapshotId, SnapshotReader};
 
@@ -111,21 +111,6 @@ impl Run<'_> {
         if lines.is_empty() { Ok(()) } else { Err(Gate::Policy(lines).into()) }
     }
 
-    /// Says how much was written since the snapshot: a restore would lose it.
-    pub(super) async fn name_the_gap(&self) -> Result<(), Error> {
-        if self.request.snapshot != SnapshotChoice::New {
-            return Ok(());
-        }
-        let now = catalog::rows_written(&self.prepared.session).await?;
-        let rows = now.saturating_sub(self.prepared.rows_written);
-        if rows > 0 {
-            let rows = format_things(rows, "row");
-            self.operator
-                .warn(&format!("about {rows} written since the snapshot began; a restore would lose what is newer"));
-        }
-        Ok(())
-    }
-
     /// Names the transactions that have been open for long: a migration waits for what they have locked.
     pub(super) async fn name_long_transactions(&self) -> Result<(), Error> {
         for one in blockers::long_transactions(&self.prepared.aside, self.project.long_transaction).await? {
@@ -168,7 +153,7 @@ impl Run<'_> {
             let what = format!("its schema (- before, + now):\n{difference}");
             return Err(Gate::ChangedMeanwhile { database, what }.into());
         }
-        let ledger = Ledger::read(&self.prepared.session).await?;
+        let ledger = Ledger::read(self.aside()).await?;
         if ledger.applied != self.prepared.state.ledger.applied {
             return Err(Gate::ChangedMeanwhile { database, what: "its ledger".to_owned() }.into());
         }

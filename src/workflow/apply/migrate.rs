@@ -1,14 +1,20 @@
 //! The part of a run that changes production.
 
+use std::time::Duration;
+
 use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{
-    ExecuteError, LockWatch, RunContext, RunRecord, StatementTrace, Watcher, commit_locally, ledger, run_step,
+    ExecuteError, LockWatch, RunContext, RunRecord, StatementTrace, Watcher, commit_locally, commit_together, database,
+    ledger, run_step, run_step_together,
 };
-use crate::report::format_duration;
+use crate::report::{format_duration, format_things};
 
 use super::super::{Error, Interrupt, Operator, Project, Unit, run_record};
 use super::after_failure::Undone;
-use super::{ApplyReport, Evidence, Run, verify};
+use super::{AfterFailure, ApplyReport, Evidence, Run, verify};
+
+/// How often a statement is cancelled that goes on after the operator's wish to stop.
+const CANCEL_EVERY: Duration = Duration::from_millis(500);
 
 impl Run<'_> {
     /// Runs the plan, migration by migration. On failure the run is closed and the error says what production is now.
@@ -17,15 +23,56 @@ impl Run<'_> {
     pub(super) async fn migrate(&self, evidence: &Evidence, record: &mut RunRecord) -> Result<(), Error> {
         // The store knows of the run before production does: if the ledger is lost, the store still names its snapshot.
         run_record::write(self.store, &self.project.source, record).await?;
-        ledger::ensure(&self.prepared.session).await?;
+        // Not in the one transaction of a fence: the next run must find this one when we are killed in it.
+        let session = self.aside();
+        ledger::ensure(session).await?;
         self.take_lease(record).await?;
-        ledger::close_dead(&self.prepared.session).await?;
-        record.insert(&self.prepared.session).await?;
-        for (done, step) in self.prepared.plan.steps.iter().enumerate() {
-            if let Err(error) = self.one(record, step, done).await {
-                return Err(self.stopped(evidence, record, done, error).await);
+        ledger::close_dead(session).await?;
+        record.insert(session).await?;
+        let result = if self.is_one_transaction() {
+            self.together(record).await.map_err(|error| (0, error))
+        } else {
+            self.one_by_one(record).await
+        };
+        match result {
+            Ok(()) => {
+                // What comes now connects anew.
+                self.let_go().await;
+                Ok(())
             }
+            Err((done, error)) => Err(self.stopped(evidence, record, done, error).await),
         }
+    }
+
+    /// Each migration in its own transaction, or outside one. An error comes with the number of migrations before it.
+    async fn one_by_one(&self, record: &RunRecord) -> Result<(), (usize, Error)> {
+        self.close_database(&record.id).await.map_err(|error| (0, error))?;
+        for (done, step) in self.prepared.plan.steps.iter().enumerate() {
+            self.one(record, step, done).await.map_err(|error| (done, error))?;
+        }
+        Ok(())
+    }
+
+    /// All migrations in the transaction of the fence. Nothing of it remains when one fails.
+    async fn together(&self, record: &RunRecord) -> Result<(), Error> {
+        for (done, step) in self.prepared.plan.steps.iter().enumerate() {
+            self.one(record, step, done).await?;
+        }
+        self.interrupt.check()?;
+        let Some(last) = self.prepared.plan.steps.last() else { return Ok(()) };
+        let context = RunContext {
+            spec: &self.project.target,
+            run_id: &record.id,
+            journal: &[],
+            options: &self.project.execute,
+            tracer: None,
+            locks: None,
+            maintenance: &self.project.maintenance_database,
+            watcher: None,
+        };
+        commit_together(&self.prepared.session, context, &last.migration).await?;
+        let migrations = format_things(self.prepared.plan.steps.len() as u64, "migration");
+        self.operator.step(&format!("{} {migrations} in one transaction", verb(last)));
         Ok(())
     }
 
@@ -33,10 +80,14 @@ impl Run<'_> {
         self.interrupt.check()?;
         let prepared = self.prepared;
         self.refuse_other_ground(record, &prepared.plan.steps[..done]).await?;
+        // The target of a closed fence takes no connection, and any database of the server knows what was committed.
+        let maintenance = self.project.database(&database::current(&prepared.server.maintenance).await?);
         let watched = Watched { operator: self.operator, interrupt: self.interrupt };
-        let locks = LockWatch::new(&prepared.aside, self.project.execute.max_queue);
+        // Writers wait behind a fence because they shall.
+        let max_queue = if self.fence.is_some() { 0 } else { self.project.execute.max_queue };
+        let locks = LockWatch::new(&prepared.aside, max_queue);
         let context = RunContext {
-            spec: &self.project.target,
+            spec: if self.fence.is_some() { &maintenance } else { &self.project.target },
             run_id: &record.id,
             journal: &prepared.state.ledger.steps,
             options: &self.project.execute,
@@ -49,16 +100,28 @@ impl Run<'_> {
         let retry = |error: &ExecuteError, attempt: u32| {
             let id = &step.migration.id;
             self.operator.warn(&format!("{id}: {error}; trying again ({attempt} of {retries})"));
+            self.note_deadlock(error);
         };
-        let trace = self.cancel_on_interrupt(run_step(&prepared.session, step, context, &retry)).await?;
-        self.operator.step(&format!("{} {} in {}", verb(step), step.migration.id, total(&trace)));
+        let trace = if self.is_one_transaction() {
+            let step = run_step_together(&prepared.session, step, context, &retry);
+            self.ending_deadlocks(self.cancel_on_interrupt(true, step)).await?
+        } else {
+            let transaction = step.section().is_none_or(|section| section.transaction);
+            self.cancel_on_interrupt(transaction, run_step(&prepared.session, step, context, &retry)).await?
+        };
+        let verb = if self.is_one_transaction() { "ran" } else { verb(step) };
+        self.operator.step(&format!("{verb} {} in {}", step.migration.id, total(&trace)));
         Ok(())
     }
 
     /// Runs a step to its end; the operator's wish to stop cancels its statement, and the step's own error handling
     /// then rolls back. The step is never dropped in the middle.
+    ///
+    /// In a transaction a cancellation may come between two statements, where there is nothing to cancel: it is sent
+    /// until the step has ended. Outside one it is sent once: what comes next may be the clearing away.
     pub(super) async fn cancel_on_interrupt(
         &self,
+        transaction: bool,
         step: impl Future<Output = Result<Vec<StatementTrace>, ExecuteError>>,
     ) -> Result<Vec<StatementTrace>, Error> {
         let mut step = std::pin::pin!(step);
@@ -66,11 +129,19 @@ impl Run<'_> {
             result = &mut step => return Ok(result?),
             () = self.interrupt.wait() => {}
         }
-        // A COMMIT whose connection is lost may still wait for a standby; to cancel that wait is not ours.
-        if !self.prepared.session.is_closed() {
-            self.prepared.session.cancel().await?;
-        }
-        match step.await {
+        let mut is_sent = false;
+        let result = loop {
+            // A COMMIT whose connection is lost may still wait for a standby; to cancel that wait is not ours.
+            if !self.prepared.session.is_closed() && (transaction || !is_sent) {
+                self.prepared.session.cancel().await?;
+                is_sent = true;
+            }
+            tokio::select! {
+                result = &mut step => break result,
+                () = tokio::time::sleep(CANCEL_EVERY) => {}
+            }
+        };
+        match result {
             Ok(trace) => Ok(trace),
             Err(ExecuteError::Statement { source, .. }) if source.is_cancelled() => Err(Error::Interrupted),
             Err(ExecuteError::Stopped { changed: false, .. }) => Err(Error::Interrupted),
@@ -84,16 +155,23 @@ impl Run<'_> {
         let outcome = if interrupted { "interrupted" } else { "failed" };
         let changed = done > 0 || matches!(&error, Error::Execute(error) if error.left_changes());
         if matches!(error, Error::Execute(ExecuteError::UnknownCommit { .. })) {
+            self.let_go().await;
             // The transaction in doubt holds its locks, so the schema cannot be read; the next run takes it as it is.
             run_record::finish(record, outcome, Some(&error));
             record.fingerprint_after = None;
             self.record_end(record, self.close_beside_a_commit(record).await).await;
         } else if changed {
+            // A restore loses nothing while the fence stands; all else connects anew.
+            if self.project.on_failure != AfterFailure::Restore {
+                self.let_go().await;
+            }
             let undone = self.after_failure(evidence, record, done, &error).await;
+            self.let_go().await;
             let as_it_was_left = production_state(&self.prepared.plan, done, changed, &error);
             let next = hint(self.project, record, changed, &error);
             return self.undone(record, undone, (outcome, as_it_was_left, next), error).await;
         } else {
+            self.let_go().await;
             run_record::finish(record, outcome, Some(&error));
             record.fingerprint_after.clone_from(&record.fingerprint_before);
             self.keep_schema(record, &self.prepared.before).await;

@@ -2,6 +2,8 @@
 
 mod after_failure;
 mod drift;
+mod fence;
+mod gap;
 mod gates;
 mod ground;
 mod lock;
@@ -14,7 +16,8 @@ use std::time::Duration;
 
 use crate::fault;
 use crate::migration::{Check, Direction, Plan, load_checks};
-use crate::postgres::{RunLock, RunRecord, Session, catalog, keep_session};
+use crate::postgres::written::Counters;
+use crate::postgres::{RunLock, RunRecord, Session, keep_session};
 use crate::report::format_things;
 use crate::report::rehearsal::{Phase, RehearsalReport};
 use crate::snapshot::{Level, Reason, SnapshotId, VerifiedSnapshot};
@@ -27,6 +30,7 @@ use super::state::{Selection, State};
 use super::{Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
 
 pub use after_failure::AfterFailure;
+use fence::RaisedFence;
 use rehearsed::{NormalForms, Rehearsed};
 
 /// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
@@ -47,20 +51,21 @@ pub struct ApplyRequest {
     pub accept_data_loss: Option<String>,
     /// `--accept-drift WHY`.
     pub accept_drift: Option<String>,
+    /// Whether writers are kept out; none: they go on, and the gap is named.
+    pub fence: Option<Fence>,
     /// How long to wait for another run to end.
     pub wait: Duration,
-    /// `--fence`: how writers are kept out from the snapshot to the end.
-    pub fence: Option<Fence>,
     /// Whether to stop after the plan.
     pub dry_run: bool,
 }
 
-/// How writers are kept out while a run works.
+/// How writers are kept out between the snapshot and the end of the migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
-    /// They wait for a lock on every table; readers go on.
+    /// Every table is locked against them, and all migrations run in that one transaction: writers wait, readers go on.
     Writers,
-    /// Nobody else is connected.
+    /// The same until the migrations begin; then all sessions are ended and none is let in, and the migrations run one
+    /// by one.
     Closed,
 }
 
@@ -139,8 +144,6 @@ struct Prepared {
     checks: Vec<Check>,
     /// Raw schema of production when the plan was made.
     before: SchemaReading,
-    /// Rows written to production, by its own counters, when the plan was made.
-    rows_written: u64,
     /// The reason for which a drift was accepted; none when there was no drift.
     accepted_drift: Option<String>,
 }
@@ -164,7 +167,7 @@ pub async fn apply(
     let store = project.open_or_create_store().await?;
     let mut record = run_record::start(project, &request.command, prepared.server.clock);
     record.plan_hash = Some(prepared.plan.hash().to_string());
-    let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt };
+    let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt, fence: None };
     run.take_lease(&record).await?;
     let id = record.id.clone();
     let result = run.to_the_end(record, stopwatch).await;
@@ -175,14 +178,18 @@ pub async fn apply(
 impl Run<'_> {
     /// Everything from the snapshot on.
     async fn to_the_end(&self, record: RunRecord, mut stopwatch: Stopwatch) -> Result<ApplyOutcome, Error> {
-        let run = self;
         // Before the snapshot, which may take long: a receipt that is refused is refused at once.
-        let candidate = run.candidate().await?;
+        let candidate = self.candidate().await?;
+        let fence = self.raise_fence().await?;
+        let run = Run { fence: fence.as_ref(), ..*self };
+        let written = run.written().await?;
         let snapshot = run.snapshot(&record).await?;
+        run.fence_large_objects().await?;
         stopwatch.phase("snapshot");
         let rehearsal = run.rehearsed(&snapshot, candidate).await?;
         stopwatch.phase("rehearsal");
-        let result = run.gates_and_migrations(record, snapshot, rehearsal.as_ref(), &mut stopwatch).await;
+        let result = run.gates_and_migrations(record, (snapshot, written), rehearsal.as_ref(), &mut stopwatch).await;
+        run.let_go().await;
         let report = match rehearsal {
             Some(Rehearsed { report, normal_forms, .. }) => {
                 if let NormalForms::Running(shadow) = normal_forms {
@@ -234,8 +241,7 @@ async fn prepare(
         drift::refuse_drift(project, &session, &state, &before, request.accept_drift.as_deref(), operator).await?;
     show_plan(&plan, operator);
     let checks = load_checks(&project.migrations_dir)?;
-    let rows_written = catalog::rows_written(&session).await?;
-    Ok(Some(Prepared { server, session, aside, lock, state, plan, checks, before, rows_written, accepted_drift }))
+    Ok(Some(Prepared { server, session, aside, lock, state, plan, checks, before, accepted_drift }))
 }
 
 fn show_plan(plan: &Plan, operator: &dyn Operator) {
@@ -257,6 +263,7 @@ fn show_plan(plan: &Plan, operator: &dyn Operator) {
 }
 
 /// What every step of one run works with.
+#[derive(Clone, Copy)]
 struct Run<'a> {
     project: &'a Project,
     request: &'a ApplyRequest,
@@ -264,6 +271,7 @@ struct Run<'a> {
     store: &'a Store,
     operator: &'a dyn Operator,
     interrupt: &'a Interrupt,
+    fence: Option<&'a RaisedFence>,
 }
 
 /// What a run goes by; production is not touched without it.
@@ -300,7 +308,7 @@ impl Run<'_> {
     async fn gates_and_migrations(
         &self,
         mut record: RunRecord,
-        snapshot: SnapshotEvidence,
+        (snapshot, written): (SnapshotEvidence, Counters),
         rehearsal: Option<&Rehearsed>,
         stopwatch: &mut Stopwatch,
     ) -> Result<ApplyReport, Error> {
@@ -312,12 +320,13 @@ impl Run<'_> {
             return Err(self.with_restore_instead(error, &evidence.rehearsal).await);
         }
         self.refuse_denied(rehearsal)?;
-        self.name_the_gap().await?;
+        self.name_the_gap(&evidence.snapshot, &written).await?;
         self.name_long_transactions().await?;
         self.name_what_would_stay(&evidence);
         self.confirm(&evidence.snapshot)?;
         self.interrupt.check()?;
         self.refuse_changes_meanwhile().await?;
+        self.refuse_unfenced_tables().await?;
         evidence.record_in(&mut record, self.prepared.accepted_drift.as_deref());
         record.fingerprint_before = Some(super::json("the fingerprint", &self.prepared.before.record)?);
         stopwatch.phase("gates");

@@ -46,6 +46,7 @@ impl Run<'_> {
             pg_dump: server.programs.version().to_string(),
             max_age: self.project.max_age,
             now: server.clock.now(),
+            one_transaction: self.is_one_transaction(),
         };
         match &self.request.rehearsal {
             RehearsalChoice::New | RehearsalChoice::Skip(_) => Ok(None),
@@ -131,7 +132,8 @@ impl Run<'_> {
             }
         }
         let role = self.project.target.user();
-        let request = RehearsalRequest { reader: &reader, plan: &self.prepared.plan, role, samples: false };
+        let (plan, one_transaction) = (&self.prepared.plan, self.is_one_transaction());
+        let request = RehearsalRequest { reader: &reader, plan, role, samples: false, one_transaction };
         let programs = &self.prepared.server.programs;
         let rehearsal =
             rehearse::rehearse(self.project, self.store, programs, request, self.operator, self.interrupt).await?;

@@ -13,6 +13,7 @@ mod row_verdict;
 mod step_report;
 mod stored_receipt;
 mod table_comparison;
+mod together;
 mod watch;
 mod way_back;
 mod why_not;
@@ -67,6 +68,8 @@ pub struct RehearsalRequest<'a> {
     pub role: &'a str,
     /// Whether the report in memory holds examples of values; the stored one never does.
     pub samples: bool,
+    /// Whether `apply` will run the whole plan in one transaction (`--fence`); then that is tried too.
+    pub one_transaction: bool,
 }
 
 /// Restores the shadow, proves it, runs the plan, measures, and tries the way back.
@@ -132,11 +135,12 @@ pub async fn rehearse_on(
     report.verdict = verdict(&report);
     report.finished_at = OffsetDateTime::now_utc();
     let about = (request.plan, request.role, manifest.database.name.as_str());
+    let one_transaction = request.one_transaction;
     let receipt = |hash| {
         let (after, normal) = after.as_ref()?;
         // What another version recorded there is no use, and no obstacle.
         let raw = manifest.fingerprint.clone().and_then(|recorded| serde_json::from_value(recorded).ok());
-        Receipt::of(&report, hash, about, &Schemas { before: &before, after, normal, raw })
+        Receipt::of(&report, hash, about, &Schemas { before: &before, after, normal, raw, one_transaction })
     };
     let receipt = publish::publish(store, &report, receipt).await?;
     Ok(Rehearsal { report, shadow, before, receipt })
@@ -181,13 +185,22 @@ async fn run(
     stopwatch.phase("schema");
     let template = shadow.keep_template().await?;
     stopwatch.phase("copy");
+    let run_id = report.id.clone();
+    let pass = Pass { project, programs, shadow, role: request.role, run_id: &run_id, journal: &[] };
+    let mut together = None;
+    if request.one_transaction {
+        together = together::try_together(&pass, request.plan, report).await?;
+        stopwatch.phase("one transaction");
+        if together.is_none() {
+            return Ok(None);
+        }
+    }
     let session = shadow.connect_as(request.role).await?;
     let checked = checks::run(&session, &checks, &project.execute, request.samples).await;
     ledger::ensure(&session).await?;
     // What production had begun when the snapshot was taken is gone on with here as there.
     let journal = ledger::Ledger::read(&session).await?.steps;
     let mut watch = Watch::start(&template, &shadow.spec(), &session, may_be_counted(request.plan)).await?;
-    let pass = Pass { project, programs, shadow, role: request.role, run_id: &report.id.clone(), journal: &[] };
     stopwatch.phase("preparation");
     let first = Pass { journal: &journal, ..pass };
     let went_through = there(&first, request.plan, &session, &mut watch, report, operator).await?;
@@ -209,7 +222,8 @@ async fn run(
     stopwatch.phase("way back");
     report.way_back = way_back::of_plan(&report.ways_back);
     report.findings = findings::all(request.plan, report, &project.policy, after.schema.invalid_indexes());
-    let broken = checks::broken(&report.checks, request.plan.direction);
+    let mut broken = checks::broken(&report.checks, request.plan.direction);
+    broken.extend(together::refuse_other_schema(together.as_ref(), &after));
     report.failure = (!broken.is_empty()).then(|| broken.join("; "));
     Ok(Some((after, normal)))
 }

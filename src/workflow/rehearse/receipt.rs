@@ -48,6 +48,8 @@ pub struct Expected<'a> {
     pub max_age: Duration,
     /// By the server's clock.
     pub now: OffsetDateTime,
+    /// Whether the plan will run in one transaction (`--fence`).
+    pub one_transaction: bool,
 }
 
 /// What is known of the schema of a shadow around the plan.
@@ -58,6 +60,8 @@ pub(super) struct Schemas<'a> {
     pub normal: &'a SchemaReading,
     /// Raw fingerprint of production when the snapshot was taken.
     pub raw: Option<RawRecord>,
+    /// Whether the plan was also tried in one transaction.
+    pub one_transaction: bool,
 }
 
 impl Receipt {
@@ -93,6 +97,7 @@ impl Receipt {
             invalid_indexes: after.invalid_indexes().to_vec(),
             created_at: report.finished_at,
             report_sha256,
+            one_transaction: schemas.one_transaction,
         };
         Some(Self { report: report.clone(), content })
     }
@@ -198,6 +203,9 @@ impl Expected<'_> {
         let (source, role) = (&self.project.source, self.project.target.user());
         if content.source != *source {
             return Some(WhyNot::OtherSource { found: content.source.clone(), wanted: source.clone() });
+        }
+        if content.one_transaction != self.one_transaction {
+            return Some(WhyNot::OtherGrouping { together: content.one_transaction });
         }
         if content.server_major != self.server_major {
             return Some(WhyNot::OtherMajor { found: content.server_major, wanted: self.server_major });

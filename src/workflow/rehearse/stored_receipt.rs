@@ -55,6 +55,9 @@ pub(super) struct Content {
     pub created_at: OffsetDateTime,
     /// SHA-256 of the bytes of `report.json`.
     pub report_sha256: String,
+    /// Whether the plan was also tried in one transaction; absent: in a transaction for each migration only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_transaction: bool,
 }
 
 fn key(id: &str, name: &str) -> Result<ObjectKey, StoreError> {

@@ -30,6 +30,13 @@ pub enum WhyNot {
     /// Another plan.
     #[error("it is of another plan: {0}")]
     OtherPlan(String),
+    /// Its migrations were grouped into transactions in another way.
+    #[error("{}", if *together { "its migrations ran in one transaction, as with --fence" }
+            else { "its migrations ran in a transaction each, and --fence runs them in one" })]
+    OtherGrouping {
+        /// Whether its were in one.
+        together: bool,
+    },
     /// Another role ran the migrations.
     #[error("its migrations ran as role \"{found}\", not as \"{wanted}\"")]
     OtherRole {

@@ -2,6 +2,7 @@
 //! afterwards.
 
 mod cache;
+mod copy;
 mod links;
 mod named;
 mod reuse;

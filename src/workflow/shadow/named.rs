@@ -116,6 +116,19 @@ impl NamedServer {
         Ok(made)
     }
 
+    /// Copies it once more.
+    pub async fn second_copy(
+        &self,
+        session: &Session,
+        number: u32,
+        shadow: &MarkedDatabase,
+    ) -> Result<MarkedDatabase, Error> {
+        self.check(session).await?;
+        let made = database::create_copy(session, &self.name.scratch(number), shadow).await?;
+        self.made().push(made.clone());
+        Ok(made)
+    }
+
     /// Drops one of them.
     pub async fn drop_database(&self, session: &Session, database: &MarkedDatabase) -> Result<(), Error> {
         self.check(session).await?;
