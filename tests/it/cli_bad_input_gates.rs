@@ -64,9 +64,10 @@ fn a_syntax_error_without_a_rehearsal_is_found_in_production_and_leaves_nothing(
       menu/0003_price
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
-    10 rows in 9 tables
-    snapshot [ID]: 10 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
+    11 rows in 9 tables
+    snapshot [ID]: 11 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     warning: nothing was rehearsed (test)
+    no row was written since the snapshot; the server's log (WAL of all its databases) grew by [SIZE]
     apply 1 migration on postgres://admin@127.0.0.1:[PORT]/test_[N] (way back: snapshot [ID])? yes (--yes)
     error: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
     production: unchanged; schema, rows and applied migrations are as before
@@ -113,6 +114,7 @@ fn a_script_must_confirm() {
       menu/0002_name                                          [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       reversible: down and up again were run, and all is as before
+    no row was written since the snapshot; the server's log (WAL of all its databases) grew by [SIZE]
     error: this needs a confirmation, and there is no terminal to ask on
     production: unchanged
     hint: give --yes to confirm in a script
@@ -148,14 +150,14 @@ fn data_loss_needs_the_hash_of_the_plan() {
       menu/0001_initial
     taking a snapshot of "test_[N]"
     copying rows ([SIZE])
-    12 rows in 9 tables
-    snapshot [ID]: 12 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
+    13 rows in 9 tables
+    snapshot [ID]: 13 rows, [SIZE] copied, [SIZE] stored, [SIZE] of it new; vacuum was held back for [DURATION]
     restoring the snapshot into a shadow
     loading rows ([SIZE])
-    12 rows in 9 tables
+    13 rows in 9 tables
     adding the remaining indexes, constraints and triggers
-    proving rows (12)
-    12 rows in 9 tables read back
+    proving rows (13)
+    13 rows in 9 tables read back
     rehearsing (2)
     done
     trying the way back

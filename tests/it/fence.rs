@@ -325,21 +325,3 @@ fn fence_stops_when_large_objects_were_written_while_they_were_copied() {
     drop(writer);
     scene.run(0, &["apply", "--yes", "--fence", "--skip-rehearsal", "test"]);
 }
-
-/// With the safeguard off the test of the gap must fail.
-#[cfg(feature = "faults")]
-#[test]
-fn fence_negative_control_without_it_there_is_a_gap() {
-    for fence in ["--fence", "--fence=closed"] {
-        let scene = Scene::empty(Version::V15);
-        let role = scene.cluster().role("writer", "secret", "");
-        let writers = writers(&scene, &role);
-        scene.project.write_migration("app", "0001_sees", SEES);
-        let arguments = ["apply", "--yes", fence, "--skip-rehearsal", "test"];
-        let output = scene.project.run_with(&arguments, &[("FAILPOINTS", "off.fence=return")]);
-        drop(writers);
-        assert_eq!(output.status, 0, "{}", output.stderr);
-        let (seen, kept) = seen_and_kept(&scene);
-        assert_ne!(seen, kept);
-    }
-}

@@ -42,6 +42,7 @@ macro_rules! controls {
 controls! {
     control_01_a_migration_without_a_snapshot: "off.snapshot-first",
         "promise_01_snapshot_first::promise_01_the_snapshot_of_a_run_is_published_before_its_first_change";
+    control_01_writers_that_nobody_keeps_out: "off.fence", "fence::fence_writers_have_no_gap";
     control_02_a_manifest_before_its_chunks: "off.manifest-last",
         "promise_02_snapshots_restore::promise_02_a_killed_snapshot_is_never_listed_and_the_next_one_is_whole";
     control_02_a_manifest_without_its_seal: "off.manifest-seal",

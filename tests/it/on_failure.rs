@@ -244,3 +244,33 @@ fn on_failure_restores_the_snapshot_of_the_run() {
 fn on_failure_restores_the_snapshot_of_the_run_18() {
     restores(Version::V18);
 }
+
+/// The fence stands until the snapshot is in place: nothing that was written is lost, and both databases are open again.
+fn restores_behind_the_fence(version: Version) {
+    let scene = kitchen(version, "restore", INDEX, LAST);
+    let arguments = ["apply", "--yes", "--fence=closed", "--skip-rehearsal", "test"];
+    let output = scene.run(1, &arguments);
+    assert!(output.stderr.contains("production: restored from snapshot"), "{}", output.stderr);
+    assert!(output.stderr.contains("is open again"), "{}", output.stderr);
+    assert_eq!(scene.database.query("SELECT count(*) FROM dish"), "2");
+    assert_eq!(scene.database.query("SELECT to_regclass('dish_name')"), "");
+    assert_eq!(scene.applied().len(), 0);
+    let databases = scene.databases();
+    let kept = databases.iter().find(|name| name.contains("_before_")).unwrap();
+    assert_eq!(scene.cluster().query(kept, "SELECT to_regclass('dish_name')"), "dish_name", "{databases:?}");
+    let fences = "SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text ~ 'safe_migrate.fence'";
+    assert_eq!(scene.cluster().query("postgres", fences), "0");
+    scene.database.sql("DELETE FROM dish WHERE name IS NULL");
+    scene.run(0, &arguments);
+    assert_eq!(scene.applied().len(), 3);
+}
+
+#[test]
+fn on_failure_restores_behind_a_closed_fence() {
+    restores_behind_the_fence(Version::V15);
+}
+
+#[test]
+fn on_failure_restores_behind_a_closed_fence_18() {
+    restores_behind_the_fence(Version::V18);
+}

@@ -1,10 +1,7 @@
 //! The gap: what was written between the snapshot and the migrations, which a restore would lose.
 
-use time::OffsetDateTime;
-
 use crate::postgres::written::{Counters, wal_since};
 use crate::report::{format_ago, format_bytes, format_things};
-use crate::snapshot::VerifiedSnapshot;
 
 use super::super::Error;
 use super::{Run, SnapshotChoice, SnapshotEvidence};
@@ -31,7 +28,7 @@ impl Run<'_> {
             || "the server's log says nothing of the time since the snapshot".to_owned(),
             |bytes| format!("the server's log (WAL of all its databases) grew by {}", format_bytes(bytes)),
         );
-        let ago = age(snapshot);
+        let ago = format_ago(snapshot.manifest().started_at, self.prepared.server.clock.now());
         if !taken_now {
             self.operator.warn(&format!(
                 "the snapshot was taken {ago}; since then {log}; a restore would lose what was written to this database"
@@ -42,20 +39,16 @@ impl Run<'_> {
         let written = now.since(before);
         let rows: u64 = written.iter().map(|(_, rows)| rows).sum();
         if rows == 0 {
-            self.operator.step(&format!("no row was written since the snapshot ({ago}); {log}"));
+            self.operator.step(&format!("no row was written since the snapshot; {log}"));
             return Ok(());
         }
         self.operator.warn(&format!(
-            "about {} written since the snapshot began ({ago}): {}; {log}; a restore would lose what is newer",
+            "about {} written since the snapshot began: {}; {log}; a restore would lose what is newer",
             format_things(rows, "row"),
             named(&written)
         ));
         Ok(())
     }
-}
-
-fn age(snapshot: &VerifiedSnapshot) -> String {
-    format_ago(snapshot.manifest().started_at, OffsetDateTime::now_utc())
 }
 
 /// The busiest tables by name, the others counted.
