@@ -96,10 +96,9 @@ impl Command {
         if self.bears_a_closed_database()
             && let Ok(project) = context.project_without_store()
         {
-            match lift_dead_fence(&project, &context.operator).await {
-                Err(error @ Error::Lock(_)) => return Err(error.into()),
-                // A server that cannot be reached is the command's own matter.
-                Ok(_) | Err(_) => {}
+            // A server that cannot be reached is the command's own matter.
+            if let Err(error @ Error::Lock(_)) = lift_dead_fence(&project, &context.operator).await {
+                return Err(error.into());
             }
         }
         match self.run_once(context).await {
