@@ -170,14 +170,14 @@ pub async fn apply(
     let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt, fence: None };
     run.take_lease(&record).await?;
     let id = record.id.clone();
-    let result = run.from_snapshot_on(record, stopwatch).await;
+    let result = run.snapshot_to_end(record, stopwatch).await;
     run.give_back_lease(&id).await;
     result
 }
 
 impl Run<'_> {
     /// Everything from the snapshot on.
-    async fn from_snapshot_on(&self, record: RunRecord, mut stopwatch: Stopwatch) -> Result<ApplyOutcome, Error> {
+    async fn snapshot_to_end(&self, record: RunRecord, mut stopwatch: Stopwatch) -> Result<ApplyOutcome, Error> {
         // Before the snapshot, which may take long: a receipt that is refused is refused at once.
         let candidate = self.candidate().await?;
         let fence = self.raise_fence().await?;
