@@ -60,8 +60,17 @@ fn fault_sigkill_the_failpoints_of_a_run_are_reached() {
     }
 }
 
-/// Kills at random moments of applies and rollbacks, in turn.
+/// Kills at random moments of applies and rollbacks, in turn; many of them on two databases at a time.
 fn at_random_moments(version: Version, kills: u32) -> String {
+    let databases = if kills < 100 { 1 } else { 2 };
+    std::thread::scope(|scope| {
+        let each = (0..databases).map(|_| scope.spawn(move || on_one_database(version, kills / databases)));
+        let each: Vec<_> = each.collect();
+        each.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn on_one_database(version: Version, kills: u32) -> String {
     let ground = Ground::new(version);
     let begun = Instant::now();
     ground.scene.run(0, &APPLY);
@@ -98,10 +107,10 @@ fn at_random_moments(version: Version, kills: u32) -> String {
 
 #[test]
 fn fault_sigkill_at_random_moments() {
-    println!("{}", at_random_moments(Version::V15, rounds(10, 700)));
+    println!("{}", at_random_moments(Version::V15, rounds(10, 500)));
 }
 
 #[test]
 fn fault_sigkill_at_random_moments_18() {
-    println!("{}", at_random_moments(Version::V18, rounds(4, 300)));
+    println!("{}", at_random_moments(Version::V18, rounds(4, 500)));
 }
