@@ -67,16 +67,22 @@ fn promise_07_a_dead_holder_is_named_with_what_it_left() {
     let scene = Scene::empty(Version::V15);
     scene.project.write_migration("app", "0001_a", "-- migrate:up\nSELECT 1;\n");
     scene.run(0, &["apply", "--yes"]);
-    scene.project.write_migration("app", "0002_b", "-- migrate:up\nSELECT 2;\n");
+    scene.project.write_migration(
+        "app",
+        "0002_b",
+        "-- migrate:up
+CREATE TABLE dish AS SELECT 1 AS id;
+CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(300); RETURN 1; END';
+",
+    );
     scene.project.write_migration(
         "app",
         "0003_slow",
-        "-- migrate:up transaction:false\nSELECT pg_sleep(300) FROM pg_class LIMIT 1;\n",
+        "-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY dish_slow ON dish (slow(id));\n",
     );
     let mut run = scene.project.command(&["apply", "--yes", "--skip-rehearsal", "test"]).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let asleep =
-        "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND datname = current_database()";
+    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
     while scene.database.query(asleep) == "0" {
         assert!(run.try_wait().unwrap().is_none() && Instant::now() < deadline, "no run began");
         std::thread::sleep(Duration::from_millis(20));
@@ -84,8 +90,8 @@ fn promise_07_a_dead_holder_is_named_with_what_it_left() {
     let id = scene.database.query("SELECT run_id FROM safe_migrate.lease");
     run.kill().unwrap();
     run.wait().unwrap();
-    while scene.cluster().query("postgres", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") != "0" {
-        assert!(Instant::now() < deadline, "the dead run keeps the lock");
+    while scene.database.query(asleep) != "0" {
+        assert!(Instant::now() < deadline, "the dead run goes on");
         std::thread::sleep(Duration::from_millis(50));
     }
     let status = scene.run(0, &["status"]).stderr;

@@ -132,7 +132,12 @@ fn a_ledger_of_the_first_version_is_upgraded_by_the_run_and_not_by_a_look() {
     scene.database.sql("UPDATE dish SET price = 0");
     let command = ["restore", &id, "--table", "dish", "--column", "price", "--yes"];
     scene.run(0, &command);
-    scene.database.sql("DROP TABLE safe_migrate.recovery; DELETE FROM safe_migrate.version WHERE version = 2");
+    scene.database.sql(
+        "DROP TABLE safe_migrate.recovery, safe_migrate.lease, safe_migrate.schema;
+         ALTER TABLE safe_migrate.step DROP COLUMN place, DROP COLUMN rows_done;
+         ALTER TABLE safe_migrate.run DROP COLUMN number;
+         DELETE FROM safe_migrate.version WHERE version > 1",
+    );
     let dump = scene.database.dump();
     scene.run(0, &["history"]);
     scene.run(0, &[&command[..], &["--dry-run"]].concat());
@@ -140,6 +145,6 @@ fn a_ledger_of_the_first_version_is_upgraded_by_the_run_and_not_by_a_look() {
     assert_eq!(scene.database.dump(), dump);
     scene.database.sql("UPDATE dish SET price = 0");
     scene.run(0, &command);
-    assert_eq!(scene.database.query("SELECT max(version) FROM safe_migrate.version"), "2");
+    assert_eq!(scene.database.query("SELECT max(version) FROM safe_migrate.version"), "3");
     assert_eq!(scene.database.query("SELECT kind FROM safe_migrate.recovery"), "column");
 }

@@ -75,6 +75,15 @@ fn a_stopped_server_leaves_nothing() {
     assert!(!directory.exists() && !process_is_there(id));
 }
 
+/// A parent that ignores SIGINT (a shell's background job, some CI) hands that down, and the tool obeys it.
+#[test]
+fn signals_reach_what_the_tests_start() {
+    for signal in ["INT", "HUP", "TERM"] {
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} $$")]).status().unwrap();
+        assert!(status.code().is_none(), "SIG{signal} is ignored here; run the tests by scripts/test");
+    }
+}
+
 #[test]
 fn a_killed_test_process_leaves_nothing() {
     // This very test binary, running the test below, is killed in the middle of it.

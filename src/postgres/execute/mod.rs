@@ -150,7 +150,8 @@ pub async fn name_session(session: &Session, name: &str) -> Result<(), DatabaseE
     Ok(())
 }
 
-/// Commits of this session do not wait for synchronous standbys: for the record of a run whose own COMMIT does.
+/// Commits of this session do not wait for synchronous standbys: for the lease, and for the record of a run whose own
+/// COMMIT waits.
 pub async fn commit_locally(session: &Session) -> Result<(), DatabaseError> {
     Ok(session.batch_execute("SET synchronous_commit = local").await?)
 }

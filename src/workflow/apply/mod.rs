@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::fault;
 use crate::migration::{Check, Direction, Plan, load_checks};
 use crate::postgres::written::Counters;
-use crate::postgres::{RunLock, RunRecord, Session, keep_session};
+use crate::postgres::{RunLock, RunRecord, Session, commit_locally, keep_session};
 use crate::report::format_things;
 use crate::report::rehearsal::{Phase, RehearsalReport};
 use crate::snapshot::{Level, Reason, SnapshotId, VerifiedSnapshot};
@@ -221,6 +221,8 @@ async fn prepare(
     let (session, aside) =
         tokio::try_join!(migrating.connect("safe-migrate"), project.target.connect("safe-migrate watch"))?;
     tokio::try_join!(keep_session(&session), keep_session(&aside))?;
+    // It writes the lease only, which dies with us and never waits for a standby.
+    commit_locally(&aside).await?;
     lock.also_on(&session, project.target.database()).await?;
     let state = State::read(project, &session).await?;
     lock::report_dead(&aside, &state, operator).await?;

@@ -56,10 +56,10 @@ fn at_statement_boundaries(version: Version, arguments: &[&str], moments: u32) -
 
 #[test]
 fn fault_connection_cut_at_statement_boundaries_of_apply() {
-    println!("{}", at_statement_boundaries(Version::V15, &APPLY, rounds(8, 400)));
+    println!("{}", at_statement_boundaries(Version::V15, &APPLY, rounds(4, 400)));
 }
 
 #[test]
 fn fault_connection_cut_at_statement_boundaries_of_rollback() {
-    println!("{}", at_statement_boundaries(Version::V18, &ROLLBACK, rounds(5, 400)));
+    println!("{}", at_statement_boundaries(Version::V18, &ROLLBACK, rounds(3, 400)));
 }
