@@ -38,7 +38,7 @@ pub async fn count(
 }
 
 /// The rows of one table with its partitions, or the values of one of its columns. Gives up where counting takes longer
-/// than [`PATIENCE`].
+/// than five seconds.
 pub async fn in_time(session: &Session, table: (&str, &str), column: Option<&str>) -> Result<u64, DatabaseError> {
     let filter = column.map(|column| format!("{} IS NOT NULL", quote_identifier(column)));
     let limits = format!(
