@@ -45,6 +45,11 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Variables that the operator named to be passed on, as they are now. They are not kept: we do not heed them.
+    pub(crate) fn passed_on(names: &[String]) -> Vec<(String, String)> {
+        names.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
+    }
+
     /// Where temporary files go.
     pub(crate) fn temporary_directory(&self) -> PathBuf {
         self.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)

@@ -52,6 +52,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::Migration(_) => (ErrorKind::Usage, "migration-files"),
         Error::Plan(_) | Error::NoWayDown { .. } => (ErrorKind::Usage, "plan"),
         Error::Gate(gate) => (ErrorKind::Gate, gate_code(gate)),
+        Error::Command(_) => (ErrorKind::Failed, "command-failed"),
         Error::Pooler(_) => (ErrorKind::Gate, "pooler"),
         Error::SnapshotRefused(_) => (ErrorKind::Snapshot, "snapshot-refused"),
         Error::NoCreatedb { .. } => (ErrorKind::Failed, "no-createdb"),
@@ -95,6 +96,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::RecoveryRefused { .. } => "recovery-refused",
         Gate::SnapshotChoice(_) => "snapshot-choice",
         Gate::Fence { .. } => "fence",
+        Gate::Exec { .. } => "exec",
     }
 }
 
@@ -152,7 +154,9 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",
         Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",
         Gate::ProofFailed(_) => "verify the snapshot with `safe-migrate snapshot verify ID --level hash`",
-        Gate::RecoveryRefused { hint, .. } | Gate::Fence { hint, .. } => return vec![hint.clone()],
+        Gate::RecoveryRefused { hint, .. } | Gate::Fence { hint, .. } | Gate::Exec { hint, .. } => {
+            return vec![hint.clone()];
+        }
         Gate::SnapshotChoice(_) => "take a new one with --snapshot new",
     };
     vec![hint.to_owned()]

@@ -16,6 +16,7 @@ mod database_properties;
 mod execute;
 mod exported_snapshot;
 pub mod fence;
+pub mod foreign_trace;
 mod identifier;
 mod kept;
 pub mod ledger;
@@ -47,12 +48,15 @@ pub mod written;
 
 pub use capabilities::{Capabilities, Tls};
 pub use connection::{
-    Canceller, ConnectionError, ConnectionSpec, DatabaseError, Environment, Host, Notice, Session, describe,
+    Canceller, ConnectionError, ConnectionSpec, DatabaseError, Endpoint, Environment, Host, Notice, PLACEHOLDERS,
+    Session, describe,
 };
 pub use identifier::{Identifier, qualified, quote_identifier, quote_literal};
 pub use mark::{Mark, MarkError, MarkKind};
 pub use pooler::is_behind_pooler;
-pub use private_cluster::{ClusterError, ClusterOptions, Confinement, PrivateCluster, StoppedCluster, WorkDirectory};
+pub use private_cluster::{
+    ClusterError, ClusterOptions, Confinement, PrivateCluster, StoppedCluster, WorkDirectory, words_that_confine,
+};
 pub use programs::{ProgramError, ProgramVersion, Programs};
 
 pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};

@@ -112,6 +112,14 @@ pub enum Gate {
         /// What to do about it.
         hint: String,
     },
+    /// A wrapped command cannot be run safely.
+    #[error("{message}")]
+    Exec {
+        /// Why not.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The snapshot found differences that `--max-age` or the source forbid.
     #[error("{0}")]
     SnapshotChoice(String),
@@ -251,6 +259,9 @@ pub enum Error {
     /// The operator asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// A wrapped command failed.
+    #[error("{0}")]
+    Command(String),
     /// A run that had started to change production stopped.
     #[error("{source}")]
     RunStopped {

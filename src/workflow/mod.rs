@@ -8,6 +8,7 @@ mod apply;
 mod dead_fence;
 pub mod doctor;
 mod error;
+pub mod exec;
 mod export;
 mod fill;
 mod findings;

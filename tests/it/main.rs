@@ -24,6 +24,7 @@ mod cli_snapshot_verify;
 mod cli_store;
 mod damage;
 mod drift;
+mod exec;
 mod faults;
 mod fence;
 mod fence_closed;

@@ -3,6 +3,7 @@
 mod apply;
 mod completions;
 mod doctor;
+mod exec;
 mod history;
 mod init;
 mod lint;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Apply(apply::Args),
     Rollback(rollback::Args),
     Restore(restore::Args),
+    Exec(exec::Args),
     History(history::Args),
     Completions(completions::Args),
 }
@@ -60,6 +62,7 @@ impl Command {
             Command::Apply(_) => "apply",
             Command::Rollback(_) => "rollback",
             Command::Restore(_) => "restore",
+            Command::Exec(_) => "exec",
             Command::History(_) => "history",
             Command::Completions(_) => "completions",
         }
@@ -72,7 +75,7 @@ impl Command {
 
     /// Whether its purpose is to change production, so that each of its failures says what production is now.
     pub(crate) fn changes_production(&self) -> bool {
-        matches!(self, Command::Apply(_) | Command::Rollback(_) | Command::Restore(_))
+        matches!(self, Command::Apply(_) | Command::Rollback(_) | Command::Restore(_) | Command::Exec(_))
     }
 
     /// How a snapshot is taken, for a command that may take one.
@@ -82,6 +85,7 @@ impl Command {
             Command::Rehearse(args) => Some(&args.taking),
             Command::Apply(args) => Some(&args.options.taking),
             Command::Rollback(args) => Some(&args.options.taking),
+            Command::Exec(args) => Some(&args.options.taking),
             _ => None,
         }
     }
@@ -122,6 +126,7 @@ impl Command {
             Command::Apply(args) => apply::run(context, args).await,
             Command::Rollback(args) => rollback::run(context, args).await,
             Command::Restore(args) => restore::run(context, args).await,
+            Command::Exec(args) => exec::run(context, args).await,
             Command::History(args) => history::run(context, args).await,
             Command::Completions(args) => completions::run(context, args).await,
         }

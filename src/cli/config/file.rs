@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use super::exec::ExecSection;
 use super::policy::PolicySection;
 use super::quantity;
 use crate::cli::error::CliError;
@@ -23,6 +24,7 @@ pub(super) struct ConfigFile {
     pub(super) apply: ApplySection,
     pub(super) on_failure: OnFailureSection,
     pub(super) limits: LimitsSection,
+    pub(super) exec: ExecSection,
     pub(super) fingerprint: FingerprintSection,
     pub(super) policy: PolicySection,
 }

@@ -1,5 +1,6 @@
 //! The configuration: flags over environment over `safe-migrate.toml` over defaults, merged into plain values.
 
+mod exec;
 mod file;
 mod policy;
 mod quantity;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+pub(crate) use self::exec::ExecConfig;
 use self::file::{
     AfterFailureKey, ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, StoreSection,
 };
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) apply: ApplyConfig,
     /// What a run does that fails after production was changed.
     pub(crate) on_failure: AfterFailure,
+    /// How another migration command is wrapped.
+    pub(crate) exec: ExecConfig,
     /// A snapshot estimated above this many bytes asks first.
     pub(crate) ask_above: u64,
     /// What findings count for, and how much a run may cost.
@@ -196,6 +200,7 @@ impl Config {
                 AfterFailureKey::Rollback => AfterFailure::Rollback,
                 AfterFailureKey::Restore => AfterFailure::Restore,
             },
+            exec: ExecConfig::merge(file.exec)?,
             ask_above: file.limits.ask_above.unwrap_or(100_000_000_000),
             policy: file.policy.0,
             fingerprint_ignore: file.fingerprint.ignore,

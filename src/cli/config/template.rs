@@ -102,6 +102,17 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # sections; or "restore" of its snapshot, which loses later writes and so wants --fence=closed.
 #after = "stop"
 
+[exec]
+# What a wrapped migration command gets: the address of the database, once the shadow's and once production's, and PATH. In
+# braces: url, host, port, dbname, user, password. Without this key DATABASE_URL, DB_* and PG* are set.
+#env = { DB_HOST = "{host}", DB_PORT = "{port}", DB_NAME = "{dbname}", DB_USER = "{user}", DB_PASSWORD = "{password}" }
+# Variables of yours that it gets as well.
+#pass = ["DJANGO_SETTINGS_MODULE", "SECRET_KEY"]
+# A program that connects as the command does, to show that it goes where these variables say; Django needs none.
+#probe = ["alembic", "current"]
+# How `--django` runs manage.py.
+#django = ["python", "manage.py"]
+
 [limits]
 # A snapshot estimated above this asks first; with --yes it is refused.
 #ask_above = "100GB"

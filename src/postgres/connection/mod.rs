@@ -4,6 +4,7 @@ mod address;
 mod connect;
 mod conninfo;
 mod database_error;
+mod endpoint;
 mod environment;
 mod error;
 mod keyword;
@@ -18,6 +19,7 @@ mod tests;
 mod tls;
 
 pub use database_error::{DatabaseError, describe};
+pub use endpoint::{Endpoint, PLACEHOLDERS};
 pub use environment::Environment;
 pub use error::ConnectionError;
 pub use session::{Canceller, Notice, Session};

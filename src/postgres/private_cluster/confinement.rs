@@ -6,6 +6,7 @@
 
 use crate::postgres::Programs;
 use crate::postgres::system_user::SystemUser;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,7 +26,7 @@ pub enum Confinement {
 /// where others would see it.
 ///
 /// `/dev/null` over a socket makes connecting fail, and over the shell it makes `popen` fail (`COPY … PROGRAM`).
-const SCRIPT: &str = r#"
+const HIDE: &str = r#"
 [ "$(readlink /proc/self/ns/mnt)" != "$1" ] && [ "$(readlink /proc/self/ns/net)" != "$2" ] || exit 1
 dir=$3
 sockets=$4
@@ -42,9 +43,9 @@ for place in /run/postgresql /var/run/postgresql; do
     *) if [ -d "$place" ]; then mount -t tmpfs -o size=4k,mode=755 none "$place"; fi ;;
   esac
 done
-mount --bind /dev/null "$(readlink -f /bin/sh)"
-exec "$@"
 "#;
+const NO_SHELL: &str = "mount --bind /dev/null \"$(readlink -f /bin/sh)\"\n";
+const GO: &str = "exec \"$@\"\n";
 
 /// Before 15, the statistics collector needs the loopback interface, which a network of its own does not have.
 const FIRST_WITHOUT_LOOPBACK: u32 = 15;
@@ -71,16 +72,10 @@ pub(super) fn detect(programs: &Programs, account: Option<&SystemUser>, dir: &Pa
 
 /// The command that confines what is added to it as its arguments. It keeps its process number through all of it.
 pub(super) fn wrap(programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Option<Command> {
-    let namespace = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).ok();
-    let (mount, network) = (namespace("mnt")?, namespace("net")?);
+    let words = in_namespaces(&format!("{HIDE}{NO_SHELL}{GO}"), account.is_none(), dir)?;
     let mut command = Command::new("unshare");
     command.env_clear().envs(programs.environment().iter().cloned());
-    if account.is_none() {
-        command.args(["--user", "--map-current-user", "--keep-caps"]);
-    }
-    command.args(["--net", "--mount", "--propagation", "private", "--", "sh", "-c", SCRIPT, "safe-migrate-shadow"]);
-    command.arg(mount).arg(network).arg(dir).arg(sockets(dir).join("\n"));
-    command.arg("setpriv");
+    command.args(&words[1..]).arg("setpriv");
     match account {
         Some(account) => {
             command.args(["--reuid", &account.uid.to_string(), "--regid", &account.gid.to_string(), "--clear-groups"]);
@@ -91,6 +86,26 @@ pub(super) fn wrap(programs: &Programs, account: Option<&SystemUser>, dir: &Path
     }
     command.args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]);
     Some(command)
+}
+
+/// The words that go before a program of the operator's own, so that it reaches the server in this directory and no
+/// other: no network, and no other server's socket. None: the system does not let us.
+pub fn words_that_confine(dir: &Path) -> Option<Vec<OsString>> {
+    let words = in_namespaces(&format!("{HIDE}{GO}"), !rustix::process::geteuid().is_root(), dir)?;
+    let (program, rest) = words.split_first()?;
+    let tried = Command::new(program).args(rest).arg("true").stdin(Stdio::null()).output();
+    tried.is_ok_and(|output| output.status.success()).then_some(words)
+}
+
+/// `unshare` with a script that sees whether the namespaces are new before it mounts anything.
+fn in_namespaces(script: &str, own_user: bool, dir: &Path) -> Option<Vec<OsString>> {
+    let namespace = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).ok();
+    let (mount, network) = (namespace("mnt")?, namespace("net")?);
+    let user: &[&str] = if own_user { &["--user", "--map-current-user", "--keep-caps"] } else { &[] };
+    let fixed = ["--net", "--mount", "--propagation", "private", "--", "sh", "-c", script, "safe-migrate-shadow"];
+    let mut words: Vec<OsString> = ["unshare"].iter().chain(user).chain(&fixed).map(OsString::from).collect();
+    words.extend([mount.into(), network.into(), dir.into(), sockets(dir).join("\n").into()]);
+    Some(words)
 }
 
 /// The sockets of the PostgreSQL servers of this machine, as the kernel lists them, without our own.

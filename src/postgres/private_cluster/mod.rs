@@ -15,7 +15,7 @@ pub(crate) mod tests;
 mod watchdog;
 mod work_directory;
 
-pub use confinement::Confinement;
+pub use confinement::{Confinement, words_that_confine};
 pub use copied::StoppedCluster;
 pub use error::ClusterError;
 pub use work_directory::WorkDirectory;

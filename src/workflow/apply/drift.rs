@@ -1,11 +1,10 @@
 //! Drift: the schema is not the one that the last run left. The ledger keeps that one, so that the difference is readable.
 
-use crate::postgres::{RunRecord, Session, ledger};
+use crate::postgres::{Ledger, RunRecord, Session, ledger};
 use crate::schema::{FingerprintRecord, Schema};
 
 use super::super::schema_reading::{SchemaReading, read_raw};
 use super::super::shadow::OUTSIDE_LINKS;
-use super::super::state::State;
 use super::super::{Error, Gate, Operator, Project, json};
 use super::Run;
 
@@ -16,15 +15,15 @@ const SHOWN: usize = 60;
 ///
 /// Fingerprints of another algorithm or another pg_dump are not comparable, and that is not drift. Returns the reason
 /// for which a drift was accepted, when there is one.
-pub(super) async fn refuse_drift(
+pub(in crate::workflow) async fn refuse_drift(
     project: &Project,
     session: &Session,
-    state: &State,
+    ledger: &Ledger,
     now: &SchemaReading,
     accepted: Option<&str>,
     operator: &dyn Operator,
 ) -> Result<Option<String>, Error> {
-    let Some(run) = state.ledger.last_with_fingerprint() else { return Ok(None) };
+    let Some(run) = ledger.last_with_fingerprint() else { return Ok(None) };
     let recorded =
         run.fingerprint_after.clone().and_then(|value| serde_json::from_value::<FingerprintRecord>(value).ok());
     let Some(recorded) = recorded else { return Ok(None) };
@@ -34,7 +33,7 @@ pub(super) async fn refuse_drift(
     {
         return Ok(None);
     }
-    if let Some(dead) = state.ledger.died_since(run) {
+    if let Some(dead) = ledger.died_since(run) {
         operator.warn(&format!(
             "run {} ({}) died before it could record the schema; it is taken as it is now, without a check for drift",
             dead.id, dead.command

@@ -1,28 +1,29 @@
 //! The run's lock and its lease: who has it, who waits for whom, and what a dead run left.
 
+use std::time::Duration;
+
 use crate::postgres::ledger::lease::{self, Lease};
-use crate::postgres::{LockError, RunLock, RunRecord, name_session};
+use crate::postgres::{Ledger, LockError, RunLock, RunRecord, name_session};
 
 use super::super::project::Server;
-use super::super::state::State;
 use super::super::{Error, Operator, Project};
-use super::{ApplyRequest, Run};
+use super::Run;
 
 /// Takes the lock, waiting as long as the operator allows; tells whose it is.
-pub(super) async fn take(
+pub(in crate::workflow) async fn take(
     project: &Project,
     server: &Server,
-    request: &ApplyRequest,
+    (command, wait): (&str, Duration),
     operator: &dyn Operator,
 ) -> Result<RunLock, Error> {
     let database = project.target.database();
     // Seen by those who find the lock taken while there is no ledger, and so no lease, yet.
-    let (command, actor) = (&request.command, &project.actor);
+    let actor = &project.actor;
     name_session(&server.maintenance, &format!("safe-migrate {command} by {}@{}", actor.user, actor.host)).await?;
     let tell = |holder: &str| {
         operator.step(&format!("waiting for another run to let go of \"{database}\"{holder}"));
     };
-    match RunLock::acquire_telling(&server.maintenance, database, request.wait, tell).await {
+    match RunLock::acquire_telling(&server.maintenance, database, wait, tell).await {
         Err(LockError::Held { database, holder }) => {
             let waits = holder.find("; its COMMIT").map_or("", |at| &holder[at..]);
             let whose = holding(project).await.map(|lease| format!(": {lease}{waits}"));
@@ -39,20 +40,20 @@ async fn holding(project: &Project) -> Option<Lease> {
 }
 
 /// Names the runs that died. The caller has the lock, so none of them lives.
-pub(super) async fn report_dead(
+pub(in crate::workflow) async fn report_dead(
     aside: &crate::postgres::Session,
-    state: &State,
+    ledger: &Ledger,
     operator: &dyn Operator,
 ) -> Result<(), Error> {
-    for run in state.ledger.unfinished() {
-        let what = state.ledger.left_by(run);
+    for run in ledger.unfinished() {
+        let what = ledger.left_by(run);
         operator.warn(&format!(
             "run {} ({}) by {} on {} never ended: its lock is free, and {what}",
             run.id, run.command, run.actor, run.host
         ));
     }
     for lease in lease::read(aside).await? {
-        if !state.ledger.unfinished().any(|run| run.id == lease.run_id) {
+        if !ledger.unfinished().any(|run| run.id == lease.run_id) {
             operator.warn(&format!("{lease}, died before it changed anything; its lock is free"));
         }
     }

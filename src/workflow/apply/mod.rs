@@ -1,12 +1,12 @@
 //! Applies or rolls back in production: the pipeline of DESIGN.md section 11, top to bottom.
 
 mod after_failure;
-mod drift;
+pub(super) mod drift;
 mod fence;
 mod gap;
 mod gates;
 mod ground;
-mod lock;
+pub(super) mod lock;
 mod migrate;
 mod rehearsed;
 mod restore_instead;
@@ -216,7 +216,7 @@ async fn prepare(
         return Err(Gate::Standby(project.target.display()).into());
     }
     keep_session(&server.maintenance).await?;
-    let lock = lock::take(project, &server, request, operator).await?;
+    let lock = lock::take(project, &server, (&request.command, request.wait), operator).await?;
     let migrating = project.target.with_tcp_user_timeout(UNANSWERED);
     let (session, aside) =
         tokio::try_join!(migrating.connect("safe-migrate"), project.target.connect("safe-migrate watch"))?;
@@ -225,7 +225,7 @@ async fn prepare(
     commit_locally(&aside).await?;
     lock.also_on(&session, project.target.database()).await?;
     let state = State::read(project, &session).await?;
-    lock::report_dead(&aside, &state, operator).await?;
+    lock::report_dead(&aside, &state.ledger, operator).await?;
     let plan = match state.plan(&request.selection) {
         Ok(plan) => plan,
         Err(error) => return Err(restore_instead::explain(project, &server, &state, error).await),
@@ -240,7 +240,8 @@ async fn prepare(
     }
     let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
     let accepted_drift =
-        drift::refuse_drift(project, &session, &state, &before, request.accept_drift.as_deref(), operator).await?;
+        drift::refuse_drift(project, &session, &state.ledger, &before, request.accept_drift.as_deref(), operator)
+            .await?;
     show_plan(&plan, operator);
     let checks = load_checks(&project.migrations_dir)?;
     Ok(Some(Prepared { server, session, aside, lock, state, plan, checks, before, accepted_drift }))

@@ -67,6 +67,11 @@ pub fn things_are(count: u64, thing: &str, of: &str, what: &str) -> String {
 }
 
 impl DataEffect {
+    /// Whether no row was written, lost or changed.
+    pub fn is_nothing(&self) -> bool {
+        self.row_changes.is_empty() && self.value_changes.is_empty() && self.losses.is_empty()
+    }
+
     fn rows(&mut self, table: String, before: u64, after: u64) {
         if before != after {
             self.row_changes.push(RowChange { table, before, after });

@@ -1,20 +1,20 @@
 //! Rehearses a plan on a shadow restored from a snapshot, and tries the way back.
 
 pub(super) mod checks;
-mod data_effect;
+pub(super) mod data_effect;
 mod failure;
 mod findings;
 mod own_way_back;
 mod phases;
-mod publish;
+pub(super) mod publish;
 mod receipt;
 mod restored;
 mod row_verdict;
 mod step_report;
 mod stored_receipt;
-mod table_comparison;
+pub(super) mod table_comparison;
 mod together;
-mod watch;
+pub(super) mod watch;
 mod way_back;
 mod why_not;
 

@@ -17,9 +17,12 @@ pub struct RestoredShadow {
     pub shadow: Shadow,
     /// Its schema.
     pub before: SchemaReading,
-    pub(super) started_at: OffsetDateTime,
-    pub(super) restored_at: Option<OffsetDateTime>,
-    pub(super) stopwatch: Stopwatch,
+    /// When the restore began.
+    pub started_at: OffsetDateTime,
+    /// When a copy was restored that was kept; none: just now.
+    pub restored_at: Option<OffsetDateTime>,
+    /// Where the time went so far.
+    pub stopwatch: Stopwatch,
 }
 
 /// Restores the snapshot into a shadow and proves that the one is the other; or copies the shadow that was kept of it.

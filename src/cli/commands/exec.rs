@@ -1,0 +1,131 @@
+//! `exec`: any other migration command, wrapped.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::snapshot_options::SnapshotOptions;
+use crate::cli::config::parse_duration;
+use crate::cli::context::Context;
+use crate::cli::environment::Environment;
+use crate::cli::error::CliError;
+use crate::cli::output::Outcome;
+use crate::report::format_duration;
+use crate::workflow::exec::{self, Django, ExecOutcome, ExecReport, ExecRequest, Probe, WrappedCommand};
+
+/// Wrap the migration command you have: Django, Alembic, Rails, Prisma, Knex…
+///
+/// Takes and verifies a snapshot, restores it into a copy, runs the command there,
+/// says what it did, asks, and only then runs the same command in production. The
+/// command gets the database's address in variables ([exec] env), once of the copy
+/// and once of production. One that would not heed them is not started.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate exec -- python manage.py migrate
+  safe-migrate exec --dir backend -- python manage.py migrate menu 0001 --yes
+  safe-migrate exec --rehearse -- alembic upgrade head
+  safe-migrate exec --yes -- npx knex migrate:latest")]
+pub(crate) struct Args {
+    /// Run the command in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The command runs a Django project's manage.py; found by that name without this option
+    #[arg(long)]
+    pub(crate) django: bool,
+    #[command(flatten)]
+    pub(crate) options: ExecOptions,
+    /// The command and its arguments, behind `--`
+    #[arg(value_name = "COMMAND", last = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// How the run of a wrapped command is secured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExecOptions {
+    /// Stop after the rehearsal
+    #[arg(long)]
+    pub(crate) rehearse: bool,
+    /// Accept that the command loses data; the rehearsal prints the hash
+    #[arg(long, value_name = "HASH")]
+    pub(crate) accept_data_loss: Option<String>,
+    /// Accept that the schema is not the one the last run left, for this reason
+    #[arg(long, value_name = "WHY")]
+    pub(crate) accept_drift: Option<String>,
+    /// Wait this long for another run to end, for example `5m`
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    pub(crate) wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) taking: SnapshotOptions,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    let config = &context.config.exec;
+    let django = Django::of(&args.command);
+    if args.django && django.is_none() {
+        return Err(CliError::usage("no-manage-py", "--django, but the command runs no manage.py")
+            .hint("for example: safe-migrate exec --django -- python manage.py migrate"));
+    }
+    let probe = match (django, &config.probe) {
+        (Some(django), _) => Probe::Django(django),
+        (None, Some(words)) => Probe::Program(words.clone()),
+        (None, None) => {
+            return Err(CliError::usage(
+                "no-probe",
+                "nothing shows that the command heeds the variables of [exec] env",
+            )
+            .production("unchanged")
+            .hint(
+                "name in [exec] probe a program that connects as the command does and changes nothing, such as \
+                     [\"alembic\", \"current\"] or [\"npx\", \"knex\", \"migrate:currentVersion\"]",
+            ));
+        }
+    };
+    let dir = args.dir.as_ref().map_or_else(|| context.directory.clone(), |dir| context.directory.join(dir));
+    let names: Vec<String> = config.pass.iter().cloned().chain(["PATH".to_owned()]).collect();
+    let passed = Environment::passed_on(&names);
+    let command = WrappedCommand { words: args.command.clone(), dir, templates: config.env.clone(), passed };
+    let request = ExecRequest {
+        command,
+        probe,
+        accept_data_loss: args.options.accept_data_loss.clone(),
+        accept_drift: args.options.accept_drift.clone(),
+        wait: args.options.wait.unwrap_or_default(),
+        rehearse_only: args.options.rehearse,
+    };
+    let project = context.project()?;
+    let outcome = exec::exec(&project, &request, &context.operator, context.interrupt.wish()).await?;
+    Ok(match outcome {
+        ExecOutcome::NothingToDo(report) => Outcome::new(
+            "nothing to do: on the copy the command changed nothing, so it was not run in production\n",
+            json!({ "run": null, "rehearsal": report }),
+        ),
+        ExecOutcome::Rehearsed(report) => {
+            let text = format!("rehearsed, and production is unchanged ({})\n", report.id);
+            Outcome::new(text, json!({ "run": null, "rehearsal": report }))
+        }
+        ExecOutcome::Done(report) => rendered(&report),
+    })
+}
+
+fn rendered(report: &ExecReport) -> Outcome {
+    let run = &report.run;
+    let taken = run.finished_at.map(|end| (end - run.started_at).unsigned_abs()).unwrap_or_default();
+    let mut text = format!("run {}: the command went through, in {}\n", run.id, format_duration(taken));
+    for one in &report.applied {
+        text.push_str(&format!("  {one}\n"));
+    }
+    text.push_str(&format!("  {}\n", report.verification));
+    if let Some(snapshot) = &run.snapshot_id {
+        text.push_str(&format!("  the way back: safe-migrate restore {snapshot} --in-place\n"));
+    }
+    let value = json!({
+        "run": run,
+        "applied": report.applied,
+        "verification": report.verification,
+        "rehearsal": report.rehearsal,
+        "phases": report.phases,
+    });
+    Outcome::new(text, value)
+}

@@ -1,0 +1,194 @@
+//! What is known of Django: which database a command goes to, and what is applied there.
+
+use serde::Deserialize;
+
+use super::super::{Error, Gate, Interrupt};
+use super::program::{Surroundings, WrappedCommand};
+
+/// Begins the line in which our probe answers.
+const ANSWER: &str = "safe-migrate-probe ";
+
+/// A command that runs a Django project's `manage.py`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Django {
+    /// `python manage.py`, as typed.
+    manage: Vec<String>,
+    /// `--database`, or `default`.
+    alias: String,
+}
+
+/// Where an alias of `DATABASES` goes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Alias {
+    /// Its name in the settings.
+    pub alias: String,
+    /// Host, port and name.
+    pub place: String,
+    /// Whether that is the shadow's address.
+    pub here: bool,
+    /// The mark that was read there; never asked for elsewhere.
+    pub mark: Option<String>,
+}
+
+/// A line of `showmigrations --plan`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// App.
+    pub app: String,
+    /// Name.
+    pub name: String,
+    /// Whether Django's table says that it is applied.
+    pub applied: bool,
+}
+
+impl std::fmt::Display for Listed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}.{}", self.app, self.name)
+    }
+}
+
+impl Django {
+    /// Recognised by a word that is a `manage.py`.
+    pub fn of(words: &[String]) -> Option<Self> {
+        let at = words.iter().position(|word| word.rsplit('/').next() == Some("manage.py"))?;
+        let mut alias = "default".to_owned();
+        let mut rest = words[at + 1..].iter();
+        while let Some(word) = rest.next() {
+            match word.strip_prefix("--database") {
+                Some("") => rest.next().cloned().into_iter().for_each(|next| alias = next),
+                Some(value) => value.strip_prefix('=').into_iter().for_each(|next| next.clone_into(&mut alias)),
+                None => {}
+            }
+        }
+        Some(Self { manage: words[..=at].to_vec(), alias })
+    }
+
+    /// The alias that the command goes to.
+    pub fn alias(&self) -> &str {
+        &self.alias
+    }
+
+    fn words(&self, rest: &[&str]) -> Vec<String> {
+        self.manage.iter().cloned().chain(rest.iter().map(|word| (*word).to_owned())).collect()
+    }
+
+    /// `manage.py migrate APP TARGET`.
+    pub fn migrate_to(&self, app: &str, target: &str) -> Vec<String> {
+        self.words(&["migrate", app, target, "--database", &self.alias])
+    }
+
+    /// Asks the project where each of its databases is. It connects to none but the one at this address.
+    pub async fn ask(
+        &self,
+        command: &WrappedCommand,
+        around: Surroundings<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<Alias>, Error> {
+        let (host, port) = (around.endpoint.host(), around.endpoint.port());
+        // JSON's strings are Python's too.
+        let expected = serde_json::json!([host, port, around.endpoint.database()]).to_string();
+        let code = PROBE.replace("EXPECTED", &expected);
+        let probe = command.with_words(self.words(&["shell", "-c", &code]));
+        let ended = probe.run(around, interrupt).await?;
+        let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
+        let aliases = answer.and_then(|text| serde_json::from_str::<Vec<Alias>>(text).ok());
+        aliases.ok_or_else(|| {
+            let words = self.words(&["shell"]).join(" ");
+            let lines: String = ended.last_lines.iter().map(|line| format!("\n  | {line}")).collect();
+            Gate::Exec {
+                message: format!("`{words}` did not say which database it uses:{lines}"),
+                hint: "make that command work with the variables of [exec] env, and those of [exec] pass".to_owned(),
+            }
+            .into()
+        })
+    }
+
+    /// `showmigrations --plan`. None: it could not be read.
+    pub async fn listed(
+        &self,
+        command: &WrappedCommand,
+        around: Surroundings<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Vec<Listed>>, Error> {
+        let words = self.words(&["showmigrations", "--plan", "--no-color", "--database", &self.alias]);
+        let ended = command.with_words(words).run(around, interrupt).await?;
+        Ok(ended.status.success().then(|| ended.output.lines().filter_map(parse).collect()))
+    }
+}
+
+/// What has to be migrated to, and where each app stood, so that all of `before` and nothing else is applied again.
+pub fn way_back(before: &[Listed], after: &[Listed]) -> Vec<(String, String)> {
+    let is_applied = |list: &[Listed], one: &Listed| list.iter().any(|other| other.applied && other == one);
+    let mut apps: Vec<(String, String)> = Vec::new();
+    for one in after.iter().rev().filter(|one| one.applied && !is_applied(before, one)) {
+        if apps.iter().any(|(app, _)| *app == one.app) {
+            continue;
+        }
+        let last = before.iter().rev().find(|other| other.app == one.app && other.applied);
+        apps.push((one.app.clone(), last.map_or_else(|| "zero".to_owned(), |last| last.name.clone())));
+    }
+    apps
+}
+
+/// `[X]  menu.0001_initial`.
+fn parse(line: &str) -> Option<Listed> {
+    let line = line.trim_start();
+    let applied = line.starts_with("[X]");
+    let (app, name) = line.strip_prefix("[X]").or_else(|| line.strip_prefix("[ ]"))?.trim().split_once('.')?;
+    // A replacing migration says how many it replaces behind its name.
+    let name = name.split_whitespace().next()?;
+    Some(Listed { app: app.to_owned(), name: name.to_owned(), applied })
+}
+
+const PROBE: &str = r#"
+import json
+from django.db import connections
+seen = []
+for alias in connections:
+    connection = connections[alias]
+    if connection.vendor != "postgresql":
+        continue
+    said = connection.get_connection_params()
+    place = [str(said.get("host") or ""), str(said.get("port") or "5432"), str(said.get("dbname") or said.get("database") or "")]
+    here = place == EXPECTED and not said.get("service")
+    mark = None
+    if here:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('safe_migrate.mark', true)")
+            mark = cursor.fetchone()[0]
+    seen.append({"alias": alias, "place": place[0] + ":" + place[1] + "/" + place[2], "here": here, "mark": mark})
+print("safe-migrate-probe " + json.dumps(seen))
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    fn listed(text: &str) -> Vec<Listed> {
+        text.lines().filter_map(parse).collect()
+    }
+
+    #[test]
+    fn a_manage_py_and_its_database_are_recognised() {
+        let django = Django::of(&words("python site/manage.py migrate --database=archive")).unwrap();
+        assert_eq!((django.manage.join(" ").as_str(), django.alias()), ("python site/manage.py", "archive"));
+        assert_eq!(Django::of(&words("./manage.py migrate --database legacy menu")).unwrap().alias(), "legacy");
+        assert_eq!(Django::of(&words("./manage.py migrate")).unwrap().alias(), "default");
+        assert_eq!(Django::of(&words("alembic upgrade head")), None);
+    }
+
+    #[test]
+    fn the_way_back_is_where_each_app_stood() {
+        let before = listed("[X]  menu.0001_initial\n[ ]  menu.0002_a\n[ ]  menu.0003_b\n[ ]  orders.0001_initial");
+        let after = listed(
+            "[X]  menu.0001_initial\n[X]  menu.0002_a\n[X]  menu.0003_b (2 squashed migrations)\n[X]  orders.0001_initial",
+        );
+        let back = [("orders", "zero"), ("menu", "0001_initial")].map(|(app, to)| (app.to_owned(), to.to_owned()));
+        assert_eq!(way_back(&before, &after), back);
+        assert_eq!(way_back(&after, &after), []);
+    }
+}

@@ -1,0 +1,288 @@
+//! The command on the shadow: the probe, the run, what it did, and for Django the way back.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::migration::{Direction, Plan};
+use crate::postgres::foreign_trace::{self, ForeignTrace};
+use crate::postgres::{Endpoint, Mark, Programs, Session, words_that_confine};
+use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
+use crate::schema::Schema;
+use crate::snapshot::{SnapshotId, SnapshotReader};
+use crate::store::Store;
+
+use super::super::rehearse::data_effect::{DataEffect, measure};
+use super::super::rehearse::publish::publish;
+use super::super::rehearse::table_comparison::Comparer;
+use super::super::rehearse::watch::Watch;
+use super::super::rehearse::{RestoredShadow, restore};
+use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
+use super::super::shadow::Shadow;
+use super::super::{Error, Interrupt, Operator, Project, json};
+use super::ExecRequest;
+use super::django::{Django, Listed, way_back};
+use super::probe::{self, Probe, log_unreadable};
+use super::program::Surroundings;
+use super::seen;
+
+/// How long sessions of the command may outlive it.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// What Django makes with its first migration and never takes away.
+const OWN_ENTRIES: [&str; 1] = ["*.django_migrations*"];
+/// Tables in which tools keep what is applied: Django, Alembic, Rails and dbmate, Knex, Sequelize, Prisma, Flyway, sqlx.
+const HISTORIES: [&str; 9] = [
+    "django_migrations",
+    "alembic_version",
+    "schema_migrations",
+    "knex_migrations",
+    "knex_migrations_lock",
+    "SequelizeMeta",
+    "_prisma_migrations",
+    "flyway_schema_history",
+    "_sqlx_migrations",
+];
+/// Tables in which Django keeps what earlier models left.
+const OWN_ROWS: [&str; 3] = ["public.django_migrations", "public.django_content_type", "public.auth_permission"];
+
+/// A rehearsal of a wrapped command, with its shadow still running.
+#[derive(Debug)]
+pub(super) struct Rehearsed {
+    /// What it measured.
+    pub(super) report: RehearsalReport,
+    /// The shadow.
+    pub(super) shadow: Shadow,
+    /// Its schema before, and after the command in normal form; none: the command failed.
+    pub(super) schemas: Option<(SchemaReading, SchemaReading)>,
+    /// Whether the command changed anything.
+    pub(super) changed: bool,
+    /// Django's list before the command.
+    pub(super) listed: Option<Vec<Listed>>,
+}
+
+/// Restores the snapshot, runs the command on it, and measures.
+pub(super) async fn rehearse(
+    (project, store, programs): (&Project, &Store, &Programs),
+    reader: &SnapshotReader,
+    request: &ExecRequest,
+    operator: &dyn Operator,
+    interrupt: &Interrupt,
+) -> Result<Rehearsed, Error> {
+    let restored = restore(project, programs, reader, None, operator, interrupt).await?;
+    let manifest = reader.manifest();
+    let nothing = Plan { direction: Direction::Apply, steps: Vec::new() };
+    let RestoredShadow { shadow, before, started_at, restored_at, stopwatch } = restored;
+    let mut report = RehearsalReport {
+        schema: 1,
+        id: SnapshotId::generate(started_at).to_string(),
+        source: manifest.source.clone(),
+        snapshot: manifest.id.to_string(),
+        direction: "exec".to_owned(),
+        plan_hash: String::new(),
+        starting_fingerprint: json("the fingerprint", &before.record)?,
+        server_major: manifest.server.version_num / 10_000,
+        started_at,
+        finished_at: started_at,
+        steps: Vec::new(),
+        row_changes: Vec::new(),
+        value_changes: Vec::new(),
+        losses: Vec::new(),
+        compared: Vec::new(),
+        way_back: WayBack::NotTried,
+        ways_back: Vec::new(),
+        checks: Vec::new(),
+        findings: Vec::new(),
+        failure: None,
+        failed_at: None,
+        verdict: Verdict::Fail,
+        shadow: shadow.judge(project, &nothing, manifest)?,
+        restored_at,
+        phases: Vec::new(),
+        tables: Vec::new(),
+        server_version: manifest.server.version.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        snapshot_taken_at: Some(manifest.finished_at),
+    };
+    let role = project.target.user();
+    let endpoint = shadow.spec_as(role).endpoint().await?;
+    let confined_by = words_that_confine(shadow.dir());
+    if confined_by.is_none() {
+        report.shadow.push("the command was not cut off from the network, only told to go to the shadow".to_owned());
+    }
+    let ground =
+        Ground { project, programs, request, shadow: &shadow, endpoint: &endpoint, confined_by, operator, interrupt };
+    let mut stopwatch = stopwatch;
+    stopwatch.phase("schema");
+    let ran = interrupt.or(ground.run(&before, &mut report)).await?;
+    stopwatch.phase("command");
+    report.phases = stopwatch.phases;
+    report.verdict = match (&report.failure, &report.way_back) {
+        (Some(_), _) => Verdict::Fail,
+        (None, WayBack::Reversible) if report.losses.is_empty() => Verdict::Pass,
+        _ => Verdict::PassWithFindings,
+    };
+    report.plan_hash = hash(request, ran.schemas.as_ref(), &report);
+    report.finished_at = OffsetDateTime::now_utc();
+    publish(store, &report, |_| None).await?;
+    let schemas = ran.schemas.map(|(_, normal)| (before, normal));
+    Ok(Rehearsed { report, shadow, schemas, changed: ran.changed, listed: ran.listed })
+}
+
+/// Binds the command to what it led to and what it loses.
+fn hash(request: &ExecRequest, schemas: Option<&(SchemaReading, SchemaReading)>, report: &RehearsalReport) -> String {
+    let mut parts = request.command.words.clone();
+    parts.extend(schemas.map(|(_, normal)| normal.record.hash.to_string()));
+    parts.extend(report.loss_lines());
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.as_bytes());
+        hasher.update([0]);
+    }
+    hex::encode(hasher.finalize())
+}
+
+struct Ground<'a> {
+    project: &'a Project,
+    programs: &'a Programs,
+    request: &'a ExecRequest,
+    shadow: &'a Shadow,
+    endpoint: &'a Endpoint,
+    confined_by: Option<Vec<OsString>>,
+    operator: &'a dyn Operator,
+    interrupt: &'a Interrupt,
+}
+
+#[derive(Default)]
+struct Ran {
+    /// After the command, raw and normal.
+    schemas: Option<(SchemaReading, SchemaReading)>,
+    changed: bool,
+    listed: Option<Vec<Listed>>,
+}
+
+impl Ground<'_> {
+    fn around(&self) -> Surroundings<'_> {
+        let confined_by = self.confined_by.as_deref().unwrap_or_default();
+        Surroundings { endpoint: self.endpoint, confined_by, tell: None }
+    }
+
+    async fn read_raw(&self) -> Result<SchemaReading, Error> {
+        read_raw(self.programs, &self.shadow.spec(), &self.project.fingerprint_ignore).await
+    }
+
+    fn django(&self) -> Option<&Django> {
+        match &self.request.probe {
+            Probe::Django(django) => Some(django),
+            Probe::Program(_) => None,
+        }
+    }
+
+    async fn listed(&self) -> Result<Option<Vec<Listed>>, Error> {
+        match self.django() {
+            Some(django) => django.listed(&self.request.command, self.around(), self.interrupt).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn run(&self, before: &SchemaReading, report: &mut RehearsalReport) -> Result<Ran, Error> {
+        let template = self.shadow.keep_template().await?;
+        let spec = self.shadow.spec();
+        let session = spec.connect("safe-migrate rehearsal").await?;
+        self.shadow.check(&session).await?;
+        let mut watch = Watch::start(&template, &spec, &session, session.server_version_num() >= 150_000).await?;
+        let trace = ForeignTrace::start(&session, spec.database(), &self.shadow.dir().join("server.log")).await?;
+        let mark = Mark::read(&session, spec.database()).await?.map(|mark| mark.to_string()).unwrap_or_default();
+        let asked = probe::Shadow { mark: &mark, trace: &trace, confined: self.confined_by.is_some() };
+        let around = (self.around(), self.operator, self.interrupt);
+        probe::refuse_elsewhere(&self.request.command, &self.request.probe, &asked, around).await?;
+        let listed = self.listed().await?;
+        let already = trace.statements().map_err(log_unreadable)?.len();
+
+        let words = self.request.command.display();
+        self.operator.step(&format!("rehearsing on the shadow: {words}"));
+        let begun = Instant::now();
+        let tell = |line: &str| self.operator.step(&format!("  shadow | {line}"));
+        let around = Surroundings { tell: Some(&tell), ..self.around() };
+        let ended = self.request.command.run(around, self.interrupt).await?;
+        let milliseconds = begun.elapsed().as_secs_f64() * 1000.0;
+        wait_until_alone(&session).await?;
+        let (events, logged) = trace.finish(&session).await?;
+        let logged = logged.map_err(log_unreadable)?;
+        report.steps.push(seen::step(&words, milliseconds, logged.get(already..).unwrap_or_default(), &events));
+        if !ended.status.success() {
+            report.failure = Some(format!("`{words}` ended on the shadow with {}", ended.why()));
+            return Ok(Ran { listed, ..Ran::default() });
+        }
+        let after = self.read_raw().await?;
+        let normal = read_normal(self.shadow, self.programs, &spec, &self.project.fingerprint_ignore).await?;
+        let mut effect = self.effect(&mut watch, &session).await?;
+        let changed = after.record.hash != before.record.hash || !effect.is_nothing();
+        // A row of such a table is gone when less is applied, or when there is one row for all.
+        effect.losses.retain(|loss| !loss.object.rsplit('.').next().is_some_and(|table| HISTORIES.contains(&table)));
+        (report.row_changes, report.value_changes) = (effect.row_changes, effect.value_changes);
+        (report.losses, report.compared) = (effect.losses, effect.compared);
+        if let (Some(django), Some(before_list)) = (self.django(), &listed) {
+            report.way_back = self.back(django, before_list, before, (&mut watch, &session)).await?;
+        }
+        Ok(Ran { schemas: Some((after, normal)), changed, listed })
+    }
+
+    /// What became of the rows since the copy was made.
+    async fn effect(&self, watch: &mut Watch, session: &Session) -> Result<DataEffect, Error> {
+        let now = watch.moment(session).await?;
+        let comparer = Comparer { template: &watch.template, shadow: &watch.shadow, samples: 0 };
+        let Some(before) = watch.moments.first() else { return Ok(DataEffect::default()) };
+        Ok(measure(&comparer, &before.tables, &now.tables).await?)
+    }
+
+    /// Migrates each app back to where it stood.
+    async fn back(
+        &self,
+        django: &Django,
+        before_list: &[Listed],
+        before: &SchemaReading,
+        (watch, session): (&mut Watch, &Session),
+    ) -> Result<WayBack, Error> {
+        let Some(after_list) = self.listed().await? else { return Ok(WayBack::NotTried) };
+        let back = way_back(before_list, &after_list);
+        if back.is_empty() {
+            return Ok(WayBack::NotTried);
+        }
+        self.operator.step("trying the way back");
+        for (app, target) in back {
+            self.shadow.check(session).await?;
+            let command = self.request.command.with_words(django.migrate_to(&app, &target));
+            let ended = command.run(self.around(), self.interrupt).await?;
+            if !ended.status.success() {
+                return Ok(WayBack::Irreversible(format!("`migrate {app} {target}` ended with {}", ended.why())));
+            }
+        }
+        wait_until_alone(session).await?;
+        let mut differences = Vec::new();
+        let without_own = |schema: &Schema| schema.ignoring(&OWN_ENTRIES.map(str::to_owned));
+        let difference = without_own(&before.schema).difference(&without_own(&self.read_raw().await?.schema));
+        if !difference.is_empty() {
+            differences.push(format!("the schema (- before, + after the way back):\n{difference}"));
+        }
+        let effect = self.effect(watch, session).await?;
+        let is_own = |table: &str| OWN_ROWS.contains(&table);
+        let lost = effect.losses.iter().filter(|loss| !is_own(&loss.object));
+        differences.extend(lost.map(|loss| loss.what.clone()));
+        let rows = effect.row_changes.iter().filter(|one| !is_own(&one.table));
+        differences
+            .extend(rows.map(|one| format!("rows of {}: {} before, {} after", one.table, one.before, one.after)));
+        Ok(if differences.is_empty() { WayBack::Reversible } else { WayBack::Differs(differences) })
+    }
+}
+
+/// Waits until the sessions of a program that ended are gone: what they wrote is counted when they go.
+async fn wait_until_alone(session: &Session) -> Result<(), Error> {
+    let begun = Instant::now();
+    while begun.elapsed() < LEAVING && foreign_trace::others(session).await? > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Django's `migrate`, from nothing to a disaster and back.
+
+use super::django_project::DjangoProject;
+use super::strangers;
+use crate::support::{TestCluster, Version};
+
+const NOTE: &str = "    operations = [migrations.AddField('item', 'note', models.CharField(max_length=20, null=True)),
+        migrations.AddIndex('item', models.Index(fields=['price'], name='item_price'))]";
+const UNIQUE: &str =
+    "    operations = [migrations.AlterField('item', 'name', models.CharField(max_length=120, unique=True))]";
+/// Gives each item a note, and takes it away.
+const NOTES: &str = "def fill(apps, editor):
+    apps.get_model('menu', 'Item').objects.filter(note=None).update(note='as always')
+
+def empty(apps, editor):
+    apps.get_model('menu', 'Item').objects.filter(note='as always').update(note=None)
+
+---
+    operations = [migrations.RunPython(fill, empty)]";
+/// No way back.
+const RAISED: &str = "def raise_prices(apps, editor):
+    apps.get_model('menu', 'Item').objects.update(price=models.F('price') + 100)
+
+---
+    operations = [migrations.RunPython(raise_prices)]";
+
+#[test]
+fn exec_django_from_nothing_to_a_disaster_and_back() {
+    let django = DjangoProject::on(&TestCluster::shared(Version::V15));
+    let scene = &django.scene;
+    let permissions = "SELECT count(*) FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
+                        WHERE c.app_label = 'menu'";
+
+    let first = django.exec(0, &["--django"], &["migrate"]);
+    assert!(
+        first.stdout.contains("menu.0001_initial") && first.stdout.contains("auth.0001_initial"),
+        "{}",
+        first.stdout
+    );
+    assert!(
+        first.stdout.contains("schema equal to the rehearsed one; its fingerprint is recorded"),
+        "{}",
+        first.stdout
+    );
+    assert_eq!(django.applied().len(), 10);
+    assert_eq!(scene.database.query(permissions), "8");
+    let again = django.exec(0, &[], &["migrate"]);
+    assert!(again.stdout.starts_with("nothing to do: on the copy the command changed nothing"), "{}", again.stdout);
+    django.fill();
+
+    django.migration("menu", "0002_note", "0001_initial", NOTE);
+    let good = django.exec(0, &[], &["migrate"]);
+    assert!(good.stderr.contains("ACCESS EXCLUSIVE on public.menu_item"), "{}", good.stderr);
+    assert!(good.stderr.contains("reversible: down and up again were run"), "{}", good.stderr);
+    assert!(good.stdout.contains("  menu.0002_note\n"), "{}", good.stdout);
+
+    let before = (scene.schema(), django.applied());
+    django.migration("menu", "0003_unique", "0002_note", UNIQUE);
+    let bad = django.exec(3, &[], &["migrate"]);
+    assert!(bad.stderr.contains("IntegrityError") && bad.stderr.contains("production: unchanged"), "{}", bad.stderr);
+    assert_eq!((scene.schema(), django.applied()), before);
+    django.remove("menu", "0003_unique");
+
+    // The column had values, and the way back takes them.
+    scene.database.sql("UPDATE menu_item SET note = 'hot'");
+    let refused = django.exec(3, &[], &["migrate", "menu", "0001"]);
+    assert!(refused.stderr.contains("column public.menu_item.note is gone with 3 values"), "{}", refused.stderr);
+    assert_eq!((scene.schema(), django.applied()), before);
+    let hash = refused.stderr.split("--accept-data-loss ").nth(1).unwrap().trim();
+    let back = django.exec(0, &["--accept-data-loss", hash], &["migrate", "menu", "0001"]);
+    assert!(back.stdout.contains("menu.0002_note unapplied"), "{}", back.stdout);
+    assert_eq!(django.applied().len(), 10);
+
+    // The worst day.
+    let id = back.stdout.split("restore ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    scene.database.sql("DROP TABLE menu_item CASCADE; DELETE FROM auth_permission");
+    scene.run(0, &["restore", &id, "--in-place", "--yes"]);
+    assert_eq!((scene.schema(), django.applied()), before);
+    assert_eq!(scene.database.query("SELECT count(*) FROM menu_item WHERE note = 'hot'"), "3");
+    assert_eq!(scene.database.query(permissions), "8");
+    assert_eq!(django.manage(&["check"]).status, 0);
+    let shown = django.manage(&["showmigrations", "menu"]).stdout;
+    assert_eq!(shown, "menu\n [X] 0001_initial\n [X] 0002_note\n");
+}
+
+#[test]
+fn exec_django_tells_which_way_back_there_is() {
+    let django = DjangoProject::on(&TestCluster::shared(Version::V18));
+    django.exec(0, &[], &["migrate"]);
+    django.fill();
+    django.migration("menu", "0002_note", "0001_initial", NOTE);
+    django.migration("menu", "0003_notes", "0002_note", NOTES);
+    let both = django.exec(0, &[], &["migrate"]);
+    assert!(both.stderr.contains("reversible: down and up again were run"), "{}", both.stderr);
+    assert_eq!(django.scene.database.query("SELECT count(*) FROM menu_item WHERE note = 'as always'"), "3");
+    django.migration("menu", "0004_raised", "0003_notes", RAISED);
+    let raised = django.exec(0, &[], &["migrate"]);
+    assert!(raised.stderr.contains("not reversible: `migrate menu 0003_notes` ended with"), "{}", raised.stderr);
+    assert!(raised.stderr.contains("IrreversibleError"), "{}", raised.stderr);
+    assert_eq!(django.scene.database.query("SELECT sum(price) FROM menu_item"), "7100", "raised once");
+}
+
+#[test]
+fn exec_django_reports_two_leaves() {
+    let django = DjangoProject::on(&TestCluster::shared(Version::V15));
+    django.exec(0, &[], &["migrate"]);
+    django.migration("menu", "0002_note", "0001_initial", NOTE);
+    django.migration("menu", "0002_unique", "0001_initial", UNIQUE);
+    let output = django.exec(3, &[], &["migrate"]);
+    assert!(output.stderr.contains("Conflicting migrations detected"), "{}", output.stderr);
+    assert!(output.stderr.contains("production: unchanged"), "{}", output.stderr);
+    assert_eq!(django.applied().len(), 10);
+}
+
+#[test]
+fn exec_django_whose_settings_ignore_the_variables_is_refused() {
+    let cluster = std::sync::Arc::new(TestCluster::start(Version::V15, &["log_connections=on"]));
+    let django = DjangoProject::on(&cluster);
+    django.ignore_the_variables();
+    let before = strangers(&cluster);
+    let output = django.exec(3, &[], &["migrate"]);
+    assert!(output.stderr.contains("it was not started"), "{}", output.stderr);
+    assert!(output.stderr.contains("production: unchanged"), "{}", output.stderr);
+    assert!(!output.stderr.contains("Running migrations"), "{}", output.stderr);
+    assert_eq!(strangers(&cluster), before);
+    // The log does tell: Django itself is seen.
+    assert_eq!(django.manage(&["migrate"]).status, 0);
+    assert_ne!(strangers(&cluster), before);
+}

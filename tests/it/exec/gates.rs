@@ -1,0 +1,103 @@
+//! What stops a wrapped command before it is started.
+
+use std::sync::Arc;
+
+use super::{put_on_path, strangers};
+use crate::support::{Scene, TestCluster, Version};
+
+const PROBE: &str = "[exec]\nprobe = [\"psql\", \"-XAtc\", \"SELECT current_setting('safe_migrate.mark', true)\"]\n";
+
+fn scene(cluster: &Arc<TestCluster>, exec: &str) -> Scene {
+    let mut scene = Scene::on(cluster);
+    put_on_path(&mut scene);
+    scene.project.configure_more(exec);
+    scene.database.sql("CREATE TABLE dish (id int PRIMARY KEY, name text); INSERT INTO dish VALUES (1, 'ugali')");
+    scene
+}
+
+fn shared(exec: &str) -> Scene {
+    scene(&TestCluster::shared(Version::V15), exec)
+}
+
+#[test]
+fn exec_without_a_probe_is_refused() {
+    let output = shared("").run(2, &["exec", "--", "make", "migrate"]);
+    assert!(output.stderr.contains("name in [exec] probe a program that connects"), "{}", output.stderr);
+}
+
+#[test]
+fn exec_of_a_program_whose_probe_goes_elsewhere_is_refused() {
+    let cluster = Arc::new(TestCluster::start(Version::V15, &["log_connections=on"]));
+    let scene = scene(&cluster, "");
+    let url = scene.database.url();
+    let psql = |sql: &str| format!("[\"psql\", \"-X\", \"{url}\", \"-Atc\", \"{sql}\"]");
+    scene.project.configure_more(&format!("[exec]\nprobe = {}\n", psql("SELECT 1")));
+    let tables = strangers(&cluster).len();
+    let output = scene.run(3, &["exec", "--yes", "--", "psql", &url, "-c", "DROP TABLE dish"]);
+    assert!(output.stderr.contains("did not reach the shadow"), "{}", output.stderr);
+    assert_eq!(scene.database.query("SELECT count(*) FROM dish"), "1");
+    assert_eq!(strangers(&cluster).len(), tables);
+}
+
+#[test]
+fn exec_of_a_program_that_heeds_the_probe_only_cannot_reach_production() {
+    // The probe is honest, the command is not: the rehearsal has no network.
+    let scene = shared(PROBE);
+    let url = scene.database.url();
+    let output = scene.run(3, &["exec", "--yes", "--", "psql", "-X", &url, "-c", "DROP TABLE dish"]);
+    assert!(output.stderr.contains("the rehearsal failed"), "{}", output.stderr);
+    assert_eq!(scene.database.query("SELECT count(*) FROM dish"), "1");
+    let socket = scene.database.socket_url();
+    scene.run(3, &["exec", "--yes", "--", "psql", "-X", &socket, "-c", "DROP TABLE dish"]);
+    assert_eq!(scene.database.query("SELECT count(*) FROM dish"), "1");
+}
+
+#[test]
+fn exec_goes_through_and_keeps_no_value() {
+    let scene = shared(PROBE);
+    let sql = "BEGIN; ALTER TABLE dish ADD price int DEFAULT 7; INSERT INTO dish VALUES (2, 'hush-hush', 9); COMMIT";
+    let output = scene.run(0, &["exec", "--yes", "--json", "--", "psql", "-X", "-c", sql]);
+    let document: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(document["outcome"], "ok");
+    let report = document["rehearsal"].to_string();
+    assert!(report.contains("ALTER TABLE dish ADD price int DEFAULT 7"), "{report}");
+    assert!(!report.contains("hush-hush\\u") && document["rehearsal"]["row_changes"][0]["after"] == 2, "{report}");
+    assert_eq!(scene.database.query("SELECT count(*) FROM dish WHERE price = 7 OR price = 9"), "2");
+    let history = scene.run(0, &["history"]).stdout;
+    assert!(history.contains("exec psql") && history.contains("done"), "{history}");
+    // What it left is what the next run expects.
+    scene.database.sql("ALTER TABLE dish ADD stray int");
+    let drift = scene.run(3, &["exec", "--yes", "--", "psql", "-X", "-c", "SELECT 1"]);
+    assert!(drift.stderr.contains("(drift)") && drift.stderr.contains("stray"), "{}", drift.stderr);
+    scene.run(0, &["exec", "--yes", "--accept-drift", "test", "--", "psql", "-X", "-c", "CREATE TABLE more (id int)"]);
+}
+
+#[test]
+fn exec_of_what_a_shadow_does_not_go_through_is_stopped() {
+    let scene = shared(PROBE);
+    let failing = scene
+        .run(3, &["exec", "--yes", "--", "psql", "-X", "-v", "ON_ERROR_STOP=1", "-c", "ALTER TABLE no_such ADD b int"]);
+    assert!(failing.stderr.contains("relation \"no_such\" does not exist"), "{}", failing.stderr);
+    let missing = scene.run(3, &["exec", "--yes", "--", "no-such-program"]);
+    assert!(missing.stderr.contains("there is no program no-such-program"), "{}", missing.stderr);
+    let asked = scene.run(3, &["exec", "--", "psql", "-X", "-c", "CREATE TABLE new (id int)"]);
+    assert!(asked.stderr.contains("there is no terminal to ask on"), "{}", asked.stderr);
+    let rehearsed = scene.run(0, &["exec", "--rehearse", "--", "psql", "-X", "-c", "CREATE TABLE new (id int)"]);
+    assert!(rehearsed.stdout.contains("production is unchanged"), "{}", rehearsed.stdout);
+    assert_eq!(scene.database.query("SELECT to_regclass('new')"), "");
+    let django = scene.run(2, &["exec", "--django", "--", "make", "migrate"]);
+    assert!(django.stderr.contains("runs no manage.py"), "{}", django.stderr);
+}
+
+#[test]
+fn exec_gets_only_what_is_passed() {
+    let mut scene = shared(&format!(
+        "{PROBE}pass = [\"PASSED\"]\nenv = {{ PGHOST = \"{{host}}\", PGPORT = \"{{port}}\", PGDATABASE = \"{{dbname}}\", PGUSER = \"{{user}}\", PGPASSWORD = \"{{password}}\" }}\n"
+    ));
+    scene.project.set("PASSED", "this");
+    scene.project.set("KEPT_BACK", "that");
+    let script = "env | grep -v PASSWORD | cut -d= -f1 | sort | tr '\\n' ' ' >&2; psql -Xc 'CREATE TABLE new (id int)'";
+    let output = scene.run(0, &["exec", "--yes", "--", "sh", "-c", script]);
+    assert!(output.stderr.contains("PASSED PATH PGDATABASE PGHOST PGPORT PGUSER"), "{}", output.stderr);
+    assert!(!output.stderr.contains("KEPT_BACK"), "{}", output.stderr);
+}
