@@ -1,5 +1,6 @@
 //! `apply`: migrate production.
 
+use super::django;
 use super::run_options::RunOptions;
 use super::run_report;
 use crate::cli::context::Context;
@@ -19,6 +20,7 @@ EXAMPLES:
   safe-migrate apply --dry-run
   safe-migrate apply menu 0007 --yes
   safe-migrate apply --snapshot max-age=15m --wait 5m
+  safe-migrate apply --django             Django's own migrations, by manage.py
   safe-migrate apply --fence              writers wait; a restore would lose nothing")]
 pub(crate) struct Args {
     /// Only this app and what it depends on
@@ -27,11 +29,17 @@ pub(crate) struct Args {
     /// Up to this migration: its number, its name, or a unique prefix of it
     #[arg(value_name = "TARGET", requires = "app")]
     pub(crate) target: Option<String>,
+    /// On the migrations of a Django project, by its own manage.py ([exec] django)
+    #[arg(long)]
+    pub(crate) django: bool,
     #[command(flatten)]
     pub(crate) options: RunOptions,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    if args.django {
+        return django::migrate(context, (args.app.as_deref(), args.target.as_deref()), &args.options).await;
+    }
     let words = ["apply"].into_iter().chain(args.app.as_deref()).chain(args.target.as_deref());
     let command = words.collect::<Vec<_>>().join(" ");
     let selection = Selection::Forward { app: args.app.clone(), target: args.target.clone() };

@@ -83,19 +83,28 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         }
     };
     let dir = args.dir.as_ref().map_or_else(|| context.directory.clone(), |dir| context.directory.join(dir));
-    let names: Vec<String> = config.pass.iter().cloned().chain(["PATH".to_owned()]).collect();
-    let passed = Environment::passed_on(&names);
-    let command = WrappedCommand { words: args.command.clone(), dir, templates: config.env.clone(), passed };
     let request = ExecRequest {
-        command,
+        command: wrapped(context, args.command.clone(), dir),
         probe,
         accept_data_loss: args.options.accept_data_loss.clone(),
         accept_drift: args.options.accept_drift.clone(),
         wait: args.options.wait.unwrap_or_default(),
         rehearse_only: args.options.rehearse,
     };
+    run_request(context, &request).await
+}
+
+/// A command with the environment that `[exec]` gives it.
+pub(super) fn wrapped(context: &Context, words: Vec<String>, dir: PathBuf) -> WrappedCommand {
+    let config = &context.config.exec;
+    let names: Vec<String> = config.pass.iter().cloned().chain(["PATH".to_owned()]).collect();
+    WrappedCommand { words, dir, templates: config.env.clone(), passed: Environment::passed_on(&names) }
+}
+
+/// Runs the pipeline and renders what came of it.
+pub(super) async fn run_request(context: &Context, request: &ExecRequest) -> Result<Outcome, CliError> {
     let project = context.project()?;
-    let outcome = exec::exec(&project, &request, &context.operator, context.interrupt.wish()).await?;
+    let outcome = exec::exec(&project, request, &context.operator, context.interrupt.wish()).await?;
     Ok(match outcome {
         ExecOutcome::NothingToDo(report) => Outcome::new(
             "nothing to do: on the copy the command changed nothing, so it was not run in production\n",

@@ -2,6 +2,7 @@
 
 mod apply;
 mod completions;
+mod django;
 mod doctor;
 mod exec;
 mod history;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::django;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Plan backwards from the ledger's state down to TARGET (a migration, or `zero`)
     #[arg(long, requires = "target")]
     pub(crate) rollback: bool,
+    /// Of the migrations of a Django project, by its own manage.py ([exec] django)
+    #[arg(long, conflicts_with_all = ["target", "rollback"])]
+    pub(crate) django: bool,
 }
 
 impl Args {
@@ -52,6 +56,9 @@ pub(super) fn selection(app: Option<&str>, target: Option<&str>, rollback: bool)
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    if args.django {
+        return django::plan(context, args.app.as_deref(), args.sql).await;
+    }
     let project = context.project_without_store()?;
     let plan = context
         .unless_interrupted(async {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::django;
 use super::plan::selection;
 use super::rehearse_formats::Formats;
 use super::run_options::RehearsalSnapshot;
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// Restore the snapshot although a restored copy of it is kept, and keep none
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// The migrations of a Django project, by its own manage.py ([exec] django), on a new snapshot
+    #[arg(long, conflicts_with_all = ["rollback", "samples", "keep_shadow", "no_cache"])]
+    pub(crate) django: bool,
     #[command(flatten)]
     pub(crate) formats: Formats,
     #[command(flatten)]
@@ -58,6 +62,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    if args.django {
+        return django::rehearse(context, args.app.as_deref(), args.target.as_deref()).await;
+    }
     args.formats.check(context.flags.json)?;
     let mut project = context.project()?;
     if args.no_cache {

@@ -1,5 +1,6 @@
 //! `rollback`: run the down sections in production.
 
+use super::django;
 use super::run_options::RunOptions;
 use super::run_report;
 use crate::cli::context::Context;
@@ -32,11 +33,17 @@ pub(crate) struct Args {
     /// Undo what the last run applied
     #[arg(long, conflicts_with_all = ["app", "target"])]
     pub(crate) last: bool,
+    /// On the migrations of a Django project, by its own manage.py ([exec] django)
+    #[arg(long, conflicts_with = "last")]
+    pub(crate) django: bool,
     #[command(flatten)]
     pub(crate) options: RunOptions,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    if args.django {
+        return django::migrate(context, (args.app.as_deref(), args.target.as_deref()), &args.options).await;
+    }
     let (selection, command) = match (&args.app, &args.target) {
         (Some(app), Some(target)) => {
             let selection = Selection::Back { app: app.clone(), target: target.clone() };

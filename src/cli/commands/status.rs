@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::django;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
@@ -30,9 +31,15 @@ pub(crate) struct Args {
     /// Exit with 3 when something is pending or wrong
     #[arg(long)]
     pub(crate) check: bool,
+    /// Of the migrations of a Django project, by its own manage.py ([exec] django)
+    #[arg(long)]
+    pub(crate) django: bool,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    if args.django {
+        return django::status(context, &args.apps, args.check).await;
+    }
     let project = context.project_without_store()?;
     let state = context
         .unless_interrupted(async {

@@ -6,7 +6,7 @@ use super::super::{Error, Gate, Interrupt};
 use super::program::{Surroundings, WrappedCommand};
 
 /// Begins the line in which our probe answers.
-const ANSWER: &str = "safe-migrate-probe ";
+pub(super) const ANSWER: &str = "safe-migrate-probe ";
 
 /// A command that runs a Django project's `manage.py`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,8 @@ impl Django {
         &self.alias
     }
 
-    fn words(&self, rest: &[&str]) -> Vec<String> {
+    /// `manage.py` with these arguments.
+    pub fn words(&self, rest: &[&str]) -> Vec<String> {
         self.manage.iter().cloned().chain(rest.iter().map(|word| (*word).to_owned())).collect()
     }
 

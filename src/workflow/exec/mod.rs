@@ -4,7 +4,9 @@
 //! What the command does is its own: P4 holds by fingerprint, and of P5 remains that the fingerprint after the command is
 //! recorded. Until the command is started, production is only read.
 
+mod asked;
 mod django;
+mod django_sql;
 mod probe;
 mod production;
 mod program;
@@ -27,7 +29,8 @@ use super::schema_reading::{SchemaReading, read_raw};
 use super::shadow::OUTSIDE_LINKS;
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
 
-pub use django::Django;
+pub use asked::{ask, ask_text};
+pub use django::{Django, Listed};
 pub use probe::Probe;
 pub use program::WrappedCommand;
 
@@ -48,6 +51,22 @@ pub struct ExecRequest {
     pub wait: Duration,
     /// Whether to stop after the rehearsal.
     pub rehearse_only: bool,
+}
+
+impl ExecRequest {
+    /// The server shall notice within two seconds that the command died, also in the middle of a statement: it dies with
+    /// us, and the next run must not meet it. Heeded by what is built on libpq, and by what reads PGOPTIONS as that does.
+    fn noticed_when_dead(&self, major: u32) -> Self {
+        let mut request = self.clone();
+        let command = &mut request.command;
+        let mut named = command.templates.iter().chain(&command.passed).map(|(name, _)| name.as_str());
+        // The first version that has the setting; an older one would refuse the connection.
+        if major >= 14 && !named.any(|name| name == "PGOPTIONS") {
+            let options = "-c client_connection_check_interval=2s".to_owned();
+            command.passed.push(("PGOPTIONS".to_owned(), options));
+        }
+        request
+    }
 }
 
 /// How a run ended well.
@@ -109,6 +128,7 @@ pub async fn exec(
     if server.identity.in_recovery {
         return Err(Gate::Standby(project.target.display()).into());
     }
+    let request = &request.noticed_when_dead(server.identity.major());
     keep_session(&server.maintenance).await?;
     let words = format!("exec {}", request.command.display());
     let lock = lock::take(project, &server, (&words, request.wait), operator).await?;
@@ -172,6 +192,10 @@ impl Run<'_> {
         let report = &rehearsed.report;
         if let Some(failure) = &report.failure {
             return Err(Gate::RehearsalFailed(failure.clone()).into());
+        }
+        let denied: Vec<String> = super::denied(&report.findings).iter().map(|one| one.to_line()).collect();
+        if !denied.is_empty() {
+            return Err(Gate::Policy(denied).into());
         }
         if !rehearsed.changed {
             return Ok(ExecOutcome::NothingToDo(Box::new(report.clone())));

@@ -3,7 +3,7 @@
 use crate::postgres::foreign_trace::ForeignTrace;
 
 use super::super::{Error, Gate, Interrupt, Operator};
-use super::django::Django;
+use super::django::{Alias, Django};
 use super::program::{Surroundings, WrappedCommand};
 
 /// How a command is asked where it goes.
@@ -78,28 +78,9 @@ async fn by_settings(
     (around, operator, interrupt): (Surroundings<'_>, &dyn Operator, &Interrupt),
 ) -> Result<(), Error> {
     let aliases = django.ask(command, around, interrupt).await?;
-    let wanted = django.alias();
-    let Some(own) = aliases.iter().find(|one| one.alias == wanted) else {
-        let names: Vec<&str> = aliases.iter().map(|one| one.alias.as_str()).collect();
-        return Err(Gate::Exec {
-            message: format!("the settings have no PostgreSQL database \"{wanted}\""),
-            hint: format!("they have: {}", names.join(", ")),
-        }
-        .into());
-    };
-    if !own.here || own.mark.as_deref() != Some(shadow.mark) {
-        return Err(Gate::Exec {
-            message: format!(
-                "database \"{wanted}\" of the settings is {} whatever the variables say: `migrate` would go there and not to \
-                 the shadow, so it was not started",
-                own.place
-            ),
-            hint: format!(
-                "make the settings take host, port, name, user and password from the variables of [exec] env ({})",
-                command.templates.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
-            ),
-        }
-        .into());
+    let own = refuse_other_place(django, &aliases, command)?;
+    if own.mark.as_deref() != Some(shadow.mark) {
+        return Err(elsewhere(django, own, command));
     }
     for other in aliases.iter().filter(|one| !one.here) {
         let message = format!("database \"{}\" of the settings is {}, no copy", other.alias, other.place);
@@ -114,4 +95,39 @@ async fn by_settings(
         operator.warn(&format!("{message}; the rehearsal cannot reach it"));
     }
     Ok(())
+}
+
+/// Refuses settings that go to another database than the one that the variables name; the alias that goes there.
+pub(super) fn refuse_other_place<'a>(
+    django: &Django,
+    aliases: &'a [Alias],
+    command: &WrappedCommand,
+) -> Result<&'a Alias, Error> {
+    let wanted = django.alias();
+    let Some(own) = aliases.iter().find(|one| one.alias == wanted) else {
+        let names: Vec<&str> = aliases.iter().map(|one| one.alias.as_str()).collect();
+        return Err(Gate::Exec {
+            message: format!("the settings have no PostgreSQL database \"{wanted}\""),
+            hint: format!("they have: {}", names.join(", ")),
+        }
+        .into());
+    };
+    if own.here { Ok(own) } else { Err(elsewhere(django, own, command)) }
+}
+
+fn elsewhere(django: &Django, own: &Alias, command: &WrappedCommand) -> Error {
+    let names: Vec<&str> = command.templates.iter().map(|(name, _)| name.as_str()).collect();
+    Gate::Exec {
+        message: format!(
+            "database \"{}\" of the settings is {} whatever the variables say: `{}` would go there, so it was not started",
+            django.alias(),
+            own.place,
+            command.display()
+        ),
+        hint: format!(
+            "make the settings take host, port, name, user and password from the variables of [exec] env ({})",
+            names.join(", ")
+        ),
+    }
+    .into()
 }

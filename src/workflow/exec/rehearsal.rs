@@ -10,6 +10,7 @@ use crate::migration::{Direction, Plan};
 use crate::postgres::foreign_trace::{self, ForeignTrace};
 use crate::postgres::{Endpoint, Mark, Programs, Session, words_that_confine};
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
+use crate::report::{FindingLevel, format_things};
 use crate::schema::Schema;
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
@@ -119,9 +120,10 @@ pub(super) async fn rehearse(
     let ran = interrupt.or(ground.run(&before, &mut report)).await?;
     stopwatch.phase("command");
     report.phases = stopwatch.phases;
+    let settled = report.findings.iter().all(|one| one.level == FindingLevel::Note);
     report.verdict = match (&report.failure, &report.way_back) {
         (Some(_), _) => Verdict::Fail,
-        (None, WayBack::Reversible) if report.losses.is_empty() => Verdict::Pass,
+        (None, WayBack::Reversible) if report.losses.is_empty() && settled => Verdict::Pass,
         _ => Verdict::PassWithFindings,
     };
     report.plan_hash = hash(request, ran.schemas.as_ref(), &report);
@@ -199,6 +201,10 @@ impl Ground<'_> {
         let around = (self.around(), self.operator, self.interrupt);
         probe::refuse_elsewhere(&self.request.command, &self.request.probe, &asked, around).await?;
         let listed = self.listed().await?;
+        let of_itself = match self.django() {
+            Some(django) => django.project(&self.request.command, self.around(), self.interrupt).await?,
+            None => None,
+        };
         let already = trace.statements().map_err(log_unreadable)?.len();
 
         let words = self.request.command.display();
@@ -225,7 +231,12 @@ impl Ground<'_> {
         (report.row_changes, report.value_changes) = (effect.row_changes, effect.value_changes);
         (report.losses, report.compared) = (effect.losses, effect.compared);
         if let (Some(django), Some(before_list)) = (self.django(), &listed) {
-            report.way_back = self.back(django, before_list, before, (&mut watch, &session)).await?;
+            let after_list = self.listed().await?.unwrap_or_default();
+            let applied: Vec<&Listed> =
+                after_list.iter().filter(|one| one.applied && !before_list.contains(one)).collect();
+            report.findings = of_itself.unwrap_or_default().findings(&applied, &self.project.policy);
+            let back = way_back(before_list, &after_list);
+            report.way_back = self.back(django, back, (before, &after), (&mut watch, &session)).await?;
         }
         Ok(Ran { schemas: Some((after, normal)), changed, listed })
     }
@@ -242,12 +253,10 @@ impl Ground<'_> {
     async fn back(
         &self,
         django: &Django,
-        before_list: &[Listed],
-        before: &SchemaReading,
+        back: Vec<(String, String)>,
+        (before, after): (&SchemaReading, &SchemaReading),
         (watch, session): (&mut Watch, &Session),
     ) -> Result<WayBack, Error> {
-        let Some(after_list) = self.listed().await? else { return Ok(WayBack::NotTried) };
-        let back = way_back(before_list, &after_list);
         if back.is_empty() {
             return Ok(WayBack::NotTried);
         }
@@ -274,6 +283,16 @@ impl Ground<'_> {
         let rows = effect.row_changes.iter().filter(|one| !is_own(&one.table));
         differences
             .extend(rows.map(|one| format!("rows of {}: {} before, {} after", one.table, one.before, one.after)));
+        let values = effect.value_changes.iter().filter(|one| one.changed + one.emptied > 0);
+        differences.extend(values.map(|one| {
+            format!("{} of {} are others than before", format_things(one.changed + one.emptied, "value"), one.column)
+        }));
+        let again = self.request.command.run(self.around(), self.interrupt).await?;
+        if !again.status.success() {
+            differences.push(format!("the command did not go through again: {}", again.why()));
+        } else if self.read_raw().await?.record.hash != after.record.hash {
+            differences.push("the schema after the command, the way back and the command again".to_owned());
+        }
         Ok(if differences.is_empty() { WayBack::Reversible } else { WayBack::Differs(differences) })
     }
 }

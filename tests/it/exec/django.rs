@@ -17,6 +17,12 @@ def empty(apps, editor):
 
 ---
     operations = [migrations.RunPython(fill, empty)]";
+/// A way back that leads elsewhere.
+const LOWERED: &str = "def lower_prices(apps, editor):
+    apps.get_model('menu', 'Item').objects.update(price=models.F('price') - 100)
+
+---
+    operations = [migrations.RunPython(lower_prices, migrations.RunPython.noop)]";
 /// No way back.
 const RAISED: &str = "def raise_prices(apps, editor):
     apps.get_model('menu', 'Item').objects.update(price=models.F('price') + 100)
@@ -93,11 +99,58 @@ fn exec_django_tells_which_way_back_there_is() {
     let both = django.exec(0, &[], &["migrate"]);
     assert!(both.stderr.contains("reversible: down and up again were run"), "{}", both.stderr);
     assert_eq!(django.scene.database.query("SELECT count(*) FROM menu_item WHERE note = 'as always'"), "3");
-    django.migration("menu", "0004_raised", "0003_notes", RAISED);
+    assert!(both.stderr.contains("menu/migrations/0003_notes.py: Raw Python operation: has no SQL"), "{}", both.stderr);
+    assert!(both.stderr.contains("[statements-after-access-exclusive]"), "{}", both.stderr);
+    assert!(both.stderr.contains("[django-missing-migration]"), "{}", both.stderr);
+
+    // It claims to have a way back.
+    django.migration("menu", "0004_lowered", "0003_notes", LOWERED);
+    let lowered = django.exec(0, &[], &["migrate"]);
+    assert!(lowered.stderr.contains("not reversible as it should be: "), "{}", lowered.stderr);
+    assert!(lowered.stderr.contains("3 values of public.menu_item.price are others than before"), "{}", lowered.stderr);
+
+    django.migration("menu", "0005_raised", "0004_lowered", RAISED);
     let raised = django.exec(0, &[], &["migrate"]);
-    assert!(raised.stderr.contains("not reversible: `migrate menu 0003_notes` ended with"), "{}", raised.stderr);
+    assert!(raised.stderr.contains("not reversible: `migrate menu 0004_lowered` ended with"), "{}", raised.stderr);
     assert!(raised.stderr.contains("IrreversibleError"), "{}", raised.stderr);
-    assert_eq!(django.scene.database.query("SELECT sum(price) FROM menu_item"), "7100", "raised once");
+    assert_eq!(django.scene.database.query("SELECT sum(price) FROM menu_item"), "6800", "raised once");
+}
+
+#[test]
+fn exec_django_in_the_words_of_every_command() {
+    let django = DjangoProject::on(&TestCluster::shared(Version::V15));
+    let scene = &django.scene;
+    scene.project.configure_more("[exec]\ndjango = [\"python\", \"site/manage.py\"]\n");
+    let planned = scene.run(0, &["plan", "--django"]).stdout;
+    assert!(planned.starts_with("contenttypes.0001_initial\n") && planned.contains("menu.0001_initial\n"), "{planned}");
+    scene.run(0, &["apply", "--django", "--yes"]);
+    django.fill();
+    let status = scene.run(0, &["status", "--django", "--check", "menu", "orders"]).stdout;
+    assert_eq!(status, "menu\n [X] 0001_initial\norders\n [X] 0001_initial\n");
+    let unknown = scene.run(2, &["status", "--django", "menus"]).stderr;
+    assert!(unknown.contains("no migrations of an app \"menus\""), "{unknown}");
+
+    django.migration("menu", "0002_note", "0001_initial", NOTE);
+    let pending = scene.run(3, &["status", "--django", "--check"]);
+    assert!(pending.stderr.contains("1 pending"), "{}", pending.stderr);
+    let plan = scene.run(0, &["plan", "--django", "--sql"]).stdout;
+    assert!(plan.contains("    ALTER TABLE \"menu_item\" ADD COLUMN \"note\" varchar(20) NULL;\n"), "{plan}");
+    let rehearsed = scene.run(0, &["rehearse", "--django"]).stdout;
+    assert!(rehearsed.contains("production is unchanged"), "{rehearsed}");
+    assert_eq!(django.applied().len(), 10);
+    let fence = scene.run(2, &["apply", "--django", "--fence", "--yes"]).stderr;
+    assert!(fence.contains("--fence does nothing for --django"), "{fence}");
+    scene.run(0, &["apply", "menu", "0002", "--django", "--yes"]);
+    assert_eq!(scene.run(0, &["plan", "--django"]).stdout, "nothing to do\n");
+    let back = scene.run(0, &["rollback", "menu", "0001", "--django", "--yes"]).stdout;
+    assert!(back.contains("menu.0002_note unapplied"), "{back}");
+
+    django.ignore_the_variables();
+    let elsewhere = scene.database.name().to_owned();
+    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
+    scene.project.configure(&text.replace(&format!("/{elsewhere}\""), "/postgres\""));
+    let refused = scene.run(3, &["status", "--django"]).stderr;
+    assert!(refused.contains(&elsewhere) && refused.contains("it was not started"), "{refused}");
 }
 
 #[test]

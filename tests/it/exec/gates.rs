@@ -98,6 +98,6 @@ fn exec_gets_only_what_is_passed() {
     scene.project.set("KEPT_BACK", "that");
     let script = "env | grep -v PASSWORD | cut -d= -f1 | sort | tr '\\n' ' ' >&2; psql -Xc 'CREATE TABLE new (id int)'";
     let output = scene.run(0, &["exec", "--yes", "--", "sh", "-c", script]);
-    assert!(output.stderr.contains("PASSED PATH PGDATABASE PGHOST PGPORT PGUSER"), "{}", output.stderr);
+    assert!(output.stderr.contains("PASSED PATH PGDATABASE PGHOST PGOPTIONS PGPORT PGUSER"), "{}", output.stderr);
     assert!(!output.stderr.contains("KEPT_BACK"), "{}", output.stderr);
 }

@@ -1,0 +1,133 @@
+//! `--django`: the usual commands on a Django project's own migrations, by its `manage.py`.
+
+use serde_json::json;
+
+use super::exec;
+use super::run_options::{RunOptions, RunRehearsal, RunSnapshot};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, ErrorKind};
+use crate::cli::output::Outcome;
+use crate::workflow::exec::{Django, ExecRequest, Listed, Probe, ask, ask_text};
+
+/// The project's `manage.py`, as `[exec] django` names it.
+fn project(context: &Context) -> Result<Django, CliError> {
+    let words = &context.config.exec.django;
+    Django::of(words).ok_or_else(|| {
+        CliError::usage("no-manage-py", format!("[exec] django names no manage.py: {}", words.join(" ")))
+            .hint("for example: django = [\"python\", \"backend/manage.py\"]")
+    })
+}
+
+fn request(context: &Context, django: Django, arguments: &[&str]) -> ExecRequest {
+    let words = django.words(arguments);
+    ExecRequest {
+        command: exec::wrapped(context, words, context.directory.clone()),
+        probe: Probe::Django(django),
+        accept_data_loss: None,
+        accept_drift: None,
+        wait: std::time::Duration::ZERO,
+        rehearse_only: false,
+    }
+}
+
+/// `apply --django [APP [TARGET]]`, and `rollback --django APP TARGET`, which Django spells the same.
+pub(super) async fn migrate(
+    context: &Context,
+    (app, target): (Option<&str>, Option<&str>),
+    options: &RunOptions,
+) -> Result<Outcome, CliError> {
+    let no_use = [
+        ("--skip-snapshot", options.skip_snapshot.is_some()),
+        ("--skip-rehearsal", options.skip_rehearsal.is_some()),
+        ("--snapshot", options.snapshot != RunSnapshot::New),
+        ("--rehearsal", options.rehearsal != RunRehearsal::Auto),
+        ("--fence", options.fence.is_some()),
+        ("--step", options.step.is_some()),
+    ];
+    if let Some((name, _)) = no_use.iter().find(|(_, given)| *given) {
+        return Err(CliError::usage("django-option", format!("{name} does nothing for --django"))
+            .hint("Django runs its migrations itself: each time on a new snapshot, rehearsed anew"));
+    }
+    let arguments: Vec<&str> = ["migrate"].into_iter().chain(app).chain(target).collect();
+    let mut request = request(context, project(context)?, &arguments);
+    request.accept_data_loss.clone_from(&options.accept_data_loss);
+    request.accept_drift.clone_from(&options.accept_drift);
+    request.wait = options.wait.unwrap_or_default();
+    request.rehearse_only = options.dry_run;
+    exec::run_request(context, &request).await
+}
+
+/// `rehearse --django [APP [TARGET]]`.
+pub(super) async fn rehearse(context: &Context, app: Option<&str>, target: Option<&str>) -> Result<Outcome, CliError> {
+    let arguments: Vec<&str> = ["migrate"].into_iter().chain(app).chain(target).collect();
+    let mut request = request(context, project(context)?, &arguments);
+    request.rehearse_only = true;
+    exec::run_request(context, &request).await
+}
+
+/// What Django's own table says, through the project's own settings.
+async fn listed(context: &Context) -> Result<(Django, Vec<Listed>), CliError> {
+    let django = project(context)?;
+    let request = request(context, django.clone(), &[]);
+    let target = context.target()?;
+    let listed = context.unless_interrupted(async { Ok(ask(&target, &request).await?) }).await?;
+    Ok((django, listed))
+}
+
+/// `status --django [APP…]`.
+pub(super) async fn status(context: &Context, apps: &[String], check: bool) -> Result<Outcome, CliError> {
+    let (_, listed) = listed(context).await?;
+    if let Some(unknown) = apps.iter().find(|app| !listed.iter().any(|one| one.app == **app)) {
+        return Err(CliError::usage("unknown-app", format!("Django knows no migrations of an app \"{unknown}\"")));
+    }
+    let shown: Vec<&Listed> = listed.iter().filter(|one| apps.is_empty() || apps.contains(&one.app)).collect();
+    let mut text = String::new();
+    let mut names: Vec<&str> = shown.iter().map(|one| one.app.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for app in names {
+        text.push_str(&format!("{app}\n"));
+        for one in shown.iter().filter(|one| one.app == app) {
+            text.push_str(&format!(" [{}] {}\n", if one.applied { 'X' } else { ' ' }, one.name));
+        }
+    }
+    let pending = shown.iter().filter(|one| !one.applied).count();
+    let rows = shown.iter().map(|one| json!({ "app": one.app, "name": one.name, "applied": one.applied }));
+    let outcome = Outcome::new(text, json!({ "migrations": rows.collect::<Vec<_>>(), "pending": pending }));
+    if check && pending > 0 {
+        return Err(CliError::new(ErrorKind::Gate, "pending", format!("{pending} pending"))
+            .production("unchanged")
+            .hint("`safe-migrate plan --django` shows what `safe-migrate apply --django` would do")
+            .with_findings(outcome));
+    }
+    Ok(outcome)
+}
+
+/// `plan --django [APP]`: what is pending, in Django's order, with its SQL where there is some.
+pub(super) async fn plan(context: &Context, app: Option<&str>, sql: bool) -> Result<Outcome, CliError> {
+    let (django, listed) = listed(context).await?;
+    let pending: Vec<&Listed> =
+        listed.iter().filter(|one| !one.applied && app.is_none_or(|app| one.app == app)).collect();
+    if pending.is_empty() {
+        return Ok(Outcome::new("nothing to do\n", json!({ "steps": [] })));
+    }
+    let (mut text, mut steps) = (String::new(), Vec::new());
+    for one in pending {
+        text.push_str(&format!("{one}\n"));
+        let mut step = json!({ "app": one.app, "name": one.name });
+        if sql {
+            let request = request(context, django.clone(), &["sqlmigrate", "--no-color", &one.app, &one.name]);
+            let target = context.target()?;
+            let said =
+                context.unless_interrupted(async { Ok::<_, CliError>(ask_text(&target, &request).await?) }).await?;
+            text.push_str(&indented(&said));
+            step["sql"] = said.into();
+        }
+        steps.push(step);
+    }
+    Ok(Outcome::new(text, json!({ "steps": steps })))
+}
+
+fn indented(sql: &str) -> String {
+    sql.lines().map(|line| format!("    {line}\n")).collect()
+}
