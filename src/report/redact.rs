@@ -10,7 +10,28 @@ pub fn redact(text: &str) -> String {
     if crate::fault::is_off("off.redaction") {
         return text.to_owned();
     }
-    replace_settings(&replace_userinfo(text, |user| format!("{user}:{MASK}@")), |key| format!("{key}={MASK}"))
+    let text = replace_userinfo(text, |user| format!("{user}:{MASK}@"));
+    replace_in_statements(&replace_settings(&text, |key| format!("{key}={MASK}")))
+}
+
+/// Rewrites each `PASSWORD '…'` of a statement.
+fn replace_in_statements(text: &str) -> String {
+    const WORD: &str = "password";
+    let lower = text.to_ascii_lowercase();
+    let (mut result, mut from) = (String::with_capacity(text.len()), 0);
+    while let Some(found) = lower[from..].find(WORD) {
+        let end = from + found + WORD.len();
+        result.push_str(&text[from..end]);
+        from = end;
+        let after = text[end..].trim_start();
+        let quoted = after.strip_prefix(['e', 'E']).unwrap_or(after).strip_prefix('\'');
+        let Some(quoted) = quoted.filter(|_| text[end..].starts_with(char::is_whitespace)) else { continue };
+        // A doubled quote is one of the password.
+        let closing = quoted.replace("''", "  ").find('\'').map_or(quoted.len(), |at| at + 1);
+        result.push_str(&format!(" '{MASK}'"));
+        from = text.len() - quoted.len() + closing;
+    }
+    result + &text[from..]
 }
 
 /// The connection string without its password, and whether it held one. Takes a URL or `keyword=value` text.
@@ -103,6 +124,17 @@ fn value_length(value: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_password_of_a_statement_is_masked() {
+        let sql = "ALTER ROLE a PASSWORD 'it''s' VALID UNTIL 'x'; create user b encrypted password E'y'";
+        let masked = "ALTER ROLE a PASSWORD '***' VALID UNTIL 'x'; create user b encrypted password '***'";
+        assert_eq!(redact(sql), masked);
+        assert_eq!(redact("the password 'quoted"), "the password '***'");
+        for text in ["password authentication failed for user \"a\"", "no password", "PASSWORD NULL, 'x'"] {
+            assert_eq!(redact(text), text);
+        }
+    }
 
     #[test]
     fn every_spelling_of_a_password_is_masked() {

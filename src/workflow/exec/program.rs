@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::postgres::{Endpoint, PLACEHOLDERS};
+use crate::report::redact;
 
 use super::super::{Error, Gate, Interrupt};
 
@@ -55,7 +56,7 @@ impl Ended {
         };
         let line = self.last_lines.iter().rev().find(|line| line.contains("rror") && said(line));
         match line.or_else(|| self.last_lines.iter().rev().find(said)) {
-            Some(line) => format!("{}: {line}", self.status),
+            Some(line) => format!("{}: {}", self.status, redact(line)),
             None => self.status.to_string(),
         }
     }
@@ -73,9 +74,9 @@ pub struct Surroundings<'a> {
 }
 
 impl WrappedCommand {
-    /// The command as typed.
+    /// The command as typed, without the passwords in it.
     pub fn display(&self) -> String {
-        self.words.join(" ")
+        redact(&self.words.join(" "))
     }
 
     /// The same environment with other words.

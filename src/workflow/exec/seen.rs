@@ -56,9 +56,12 @@ pub(super) fn step(words: &str, milliseconds: f64, logged: &[Logged], events: &[
 /// Of a lock that keeps no reader and no writer waiting.
 const NOTHING: &str = "";
 
-/// Data definition as it is; of all else no value of a row.
+/// Data definition as it is, unless it is of what has a password; of all else no value of a row.
 fn text(one: &Logged) -> String {
-    if is_data(&one.text) { without_literals(&one.text) } else { one.text.clone() }
+    let upper = one.text.to_ascii_uppercase();
+    let may_hold_secret =
+        ["ROLE", "USER", "SUBSCRIPTION", "SERVER", "PASSWORD"].iter().any(|word| upper.contains(word));
+    if may_hold_secret || is_data(&one.text) { without_literals(&one.text) } else { one.text.clone() }
 }
 
 fn first_word(text: &str) -> String {

@@ -180,3 +180,50 @@ fn exec_django_whose_settings_ignore_the_variables_is_refused() {
     assert_eq!(django.manage(&["migrate"]).status, 0);
     assert_ne!(strangers(&cluster), before);
 }
+
+/// A second database that the settings name in full; the rehearsal must not reach it.
+#[test]
+fn exec_django_with_another_database_in_its_settings() {
+    let django = DjangoProject::on(&TestCluster::shared(Version::V15));
+    let archive = django.scene.cluster().database();
+    django.exec(0, &[], &["migrate"]);
+    django.fill();
+    django.archive_in(&archive);
+    // It writes to whatever the alias is.
+    let elsewhere = "def write(apps, editor):
+    from django.db import connections
+    connections['archive'].cursor().execute('CREATE TABLE reached (id int)')
+
+---
+    operations = [migrations.RunPython(write, migrations.RunPython.noop)]";
+    django.migration("menu", "0002_elsewhere", "0001_initial", elsewhere);
+    let stopped = django.exec(3, &[], &["migrate"]);
+    assert!(stopped.stderr.contains("database \"archive\" of the settings is 127.0.0.1:"), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("OperationalError"), "{}", stopped.stderr);
+    assert_eq!(archive.query("SELECT to_regclass('reached')"), "");
+
+    django.migration("menu", "0002_elsewhere", "0001_initial", NOTE);
+    let done = django.exec(0, &[], &["migrate"]);
+    assert!(done.stderr.contains("no copy; the rehearsal cannot reach it"), "{}", done.stderr);
+    let other = django.exec(3, &[], &["migrate", "--database", "archive"]);
+    assert!(other.stderr.contains("database \"archive\" of the settings is"), "{}", other.stderr);
+    assert!(other.stderr.contains("it was not started"), "{}", other.stderr);
+    assert_eq!(archive.query("SELECT to_regclass('django_migrations')"), "");
+}
+
+#[test]
+fn exec_django_fakes_a_migration_whose_schema_is_there() {
+    let django = DjangoProject::on(&TestCluster::shared(Version::V15));
+    django.exec(0, &[], &["migrate"]);
+    django
+        .scene
+        .database
+        .sql("ALTER TABLE menu_item ADD note varchar(20); CREATE INDEX item_price ON menu_item (price)");
+    django.migration("menu", "0002_note", "0001_initial", NOTE);
+    let schema = django.scene.schema();
+    let drift = ["--accept-drift", "made by hand"];
+    let done = django.exec(0, &drift, &["migrate", "menu", "0002", "--fake"]);
+    assert!(done.stdout.contains("  menu.0002_note\n"), "{}", done.stdout);
+    assert_eq!(django.scene.schema(), schema);
+    assert!(django.applied().contains(&"menu.0002_note".to_owned()));
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{put_on_path, python};
-use crate::support::{Output, Project, Scene, TestCluster, clean_command};
+use crate::support::{Output, Project, Scene, TestCluster, TestDatabase, clean_command};
 
 /// App, its models, and what they need of others.
 const APPS: [(&str, &str); 10] = [
@@ -147,6 +147,19 @@ DATABASES = {{'default': dict(ENGINE='django.db.backends.postgresql', **{databas
         self.settings(&format!(
             "dict(NAME='{name}', USER='admin', PASSWORD='{password}', HOST='127.0.0.1', PORT='{port}')"
         ));
+    }
+
+    /// Adds a database `archive` to the settings, with its whole address.
+    pub fn archive_in(&self, archive: &TestDatabase) {
+        let cluster = self.scene.cluster();
+        let path = self.directory().join("shop/settings.py");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (name, port, password) = (archive.name(), cluster.port(), cluster.password());
+        let archive = format!(
+            "DATABASES['archive'] = dict(ENGINE='django.db.backends.postgresql', NAME='{name}', USER='admin', \
+             PASSWORD='{password}', HOST='127.0.0.1', PORT='{port}')\n"
+        );
+        std::fs::write(path, text + &archive).unwrap();
     }
 
     fn write(&self, path: &str, text: &str) {

@@ -101,3 +101,32 @@ fn exec_gets_only_what_is_passed() {
     assert!(output.stderr.contains("PASSED PATH PGDATABASE PGHOST PGOPTIONS PGPORT PGUSER"), "{}", output.stderr);
     assert!(!output.stderr.contains("KEPT_BACK"), "{}", output.stderr);
 }
+
+/// P9, for what the operator typed and what the command did.
+#[test]
+fn exec_keeps_no_password() {
+    let scene = shared(PROBE);
+    let role = scene.cluster().role("teller", "old", "");
+    let sql = format!("ALTER ROLE {} PASSWORD 's3cr3t-new'", role.name());
+    let make = "CREATE TABLE new (id int)";
+    let words = ["exec", "--yes", "--json", "--", "psql", "-X", "-v", "password=s3cr3t-typed", "-c", &sql, "-c", make];
+    let output = scene.run(0, &words);
+    let history = scene.run(0, &["history", "--json"]).stdout;
+    let ledger = scene.database.query("SELECT command, coalesce(error, '') FROM safe_migrate.run");
+    let stored: Vec<String> = scene
+        .store
+        .objects()
+        .iter()
+        .filter(|(key, _)| !key.starts_with("chunks/"))
+        .map(|(key, _)| {
+            String::from_utf8_lossy(&std::fs::read(scene.store.directory().join(key)).unwrap()).into_owned()
+        })
+        .collect();
+    assert!(stored.len() > 4);
+    for text in [&history, &ledger, &output.stdout, &output.stderr].into_iter().chain(&stored) {
+        assert!(!text.contains("s3cr3t"), "{text}");
+    }
+    let document: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    let statements = document["rehearsal"]["steps"][0]["statements"].to_string();
+    assert!(statements.contains(" PASSWORD …") && !statements.contains("s3cr3t"), "{statements}");
+}

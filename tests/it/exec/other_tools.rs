@@ -93,3 +93,32 @@ fn exec_knex() {
     assert_eq!(scene.schema(), schema);
     assert_eq!(scene.database.query("SELECT count(*) FROM knex_migrations"), "2");
 }
+
+/// No wrapper is needed: the files are ours as they are.
+#[test]
+fn a_dbmate_directory_is_run_by_our_own_engine() {
+    let scene = Scene::on(&TestCluster::shared(Version::V15));
+    let write = |name: &str, up: &str, down: &str| {
+        scene
+            .project
+            .write(&format!("db/migrations/{name}.sql"), &format!("-- migrate:up\n{up}\n\n-- migrate:down\n{down}\n"));
+    };
+    write("20240101120000_dish", "CREATE TABLE dish (id serial PRIMARY KEY, name text);", "DROP TABLE dish;");
+    let apply = ["--migrations", "db/migrations", "apply", "--yes"];
+    scene.run(0, &apply);
+    scene.database.sql("INSERT INTO dish (name) VALUES ('ugali'), ('ugali')");
+    write("20240201120000_price", "ALTER TABLE dish ADD price int;", "ALTER TABLE dish DROP price;");
+    scene.run(0, &apply);
+    assert_eq!(scene.applied(), ["main/20240101120000_dish", "main/20240201120000_price"]);
+    write(
+        "20240301120000_one",
+        "ALTER TABLE dish ADD UNIQUE (name);",
+        "ALTER TABLE dish DROP CONSTRAINT dish_name_key;",
+    );
+    let bad = scene.run(3, &apply).stderr;
+    assert!(bad.contains("production: unchanged"), "{bad}");
+    assert_eq!(scene.applied().len(), 2);
+    std::fs::remove_file(scene.project.directory().join("db/migrations/20240301120000_one.sql")).unwrap();
+    scene.run(0, &["--migrations", "db/migrations", "rollback", "main", "20240101120000", "--yes"]);
+    assert_eq!(scene.applied(), ["main/20240101120000_dish"]);
+}
