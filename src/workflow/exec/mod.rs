@@ -5,6 +5,7 @@
 //! recorded. Until the command is started, production is only read.
 
 mod asked;
+mod back;
 mod django;
 mod django_sql;
 mod probe;

@@ -9,9 +9,8 @@ use time::OffsetDateTime;
 use crate::migration::{Direction, Plan};
 use crate::postgres::foreign_trace::{self, ForeignTrace};
 use crate::postgres::{Endpoint, Mark, Programs, Session, words_that_confine};
+use crate::report::FindingLevel;
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
-use crate::report::{FindingLevel, format_things};
-use crate::schema::Schema;
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
@@ -32,8 +31,6 @@ use super::seen;
 /// How long sessions of the command may outlive it.
 const LEAVING: Duration = Duration::from_secs(10);
 
-/// What Django makes with its first migration and never takes away.
-const OWN_ENTRIES: [&str; 1] = ["*.django_migrations*"];
 /// Tables in which tools keep what is applied: Django, Alembic, Rails and dbmate, Knex, Sequelize, Prisma, Flyway, sqlx.
 const HISTORIES: [&str; 9] = [
     "django_migrations",
@@ -46,9 +43,6 @@ const HISTORIES: [&str; 9] = [
     "flyway_schema_history",
     "_sqlx_migrations",
 ];
-/// Tables in which Django keeps what earlier models left.
-const OWN_ROWS: [&str; 3] = ["public.django_migrations", "public.django_content_type", "public.auth_permission"];
-
 /// A rehearsal of a wrapped command, with its shadow still running.
 #[derive(Debug)]
 pub(super) struct Rehearsed {
@@ -117,7 +111,7 @@ pub(super) async fn rehearse(
         Ground { project, programs, request, shadow: &shadow, endpoint: &endpoint, confined_by, operator, interrupt };
     let mut stopwatch = stopwatch;
     stopwatch.phase("schema");
-    let ran = interrupt.or(ground.run(&before, &mut report)).await?;
+    let ran = ground.run(&before, &mut report).await?;
     stopwatch.phase("command");
     report.phases = stopwatch.phases;
     let settled = report.findings.iter().all(|one| one.level == FindingLevel::Note);
@@ -146,15 +140,16 @@ fn hash(request: &ExecRequest, schemas: Option<&(SchemaReading, SchemaReading)>,
     hex::encode(hasher.finalize())
 }
 
-struct Ground<'a> {
+/// What every step on the shadow works with.
+pub(super) struct Ground<'a> {
     project: &'a Project,
     programs: &'a Programs,
-    request: &'a ExecRequest,
-    shadow: &'a Shadow,
+    pub(super) request: &'a ExecRequest,
+    pub(super) shadow: &'a Shadow,
     endpoint: &'a Endpoint,
     confined_by: Option<Vec<OsString>>,
-    operator: &'a dyn Operator,
-    interrupt: &'a Interrupt,
+    pub(super) operator: &'a dyn Operator,
+    pub(super) interrupt: &'a Interrupt,
 }
 
 #[derive(Default)]
@@ -166,12 +161,12 @@ struct Ran {
 }
 
 impl Ground<'_> {
-    fn around(&self) -> Surroundings<'_> {
+    pub(super) fn around(&self) -> Surroundings<'_> {
         let confined_by = self.confined_by.as_deref().unwrap_or_default();
         Surroundings { endpoint: self.endpoint, confined_by, tell: None }
     }
 
-    async fn read_raw(&self) -> Result<SchemaReading, Error> {
+    pub(super) async fn read_raw(&self) -> Result<SchemaReading, Error> {
         read_raw(self.programs, &self.shadow.spec(), &self.project.fingerprint_ignore).await
     }
 
@@ -207,6 +202,8 @@ impl Ground<'_> {
         };
         let already = trace.statements().map_err(log_unreadable)?.len();
 
+        self.interrupt.check()?;
+        self.shadow.check(&session).await?;
         let words = self.request.command.display();
         self.operator.step(&format!("rehearsing on the shadow: {words}"));
         let begun = Instant::now();
@@ -222,6 +219,7 @@ impl Ground<'_> {
             report.failure = Some(format!("`{words}` ended on the shadow with {}", ended.why()));
             return Ok(Ran { listed, ..Ran::default() });
         }
+        self.interrupt.check()?;
         let after = self.read_raw().await?;
         let normal = read_normal(self.shadow, self.programs, &spec, &self.project.fingerprint_ignore).await?;
         let mut effect = self.effect(&mut watch, &session).await?;
@@ -242,63 +240,16 @@ impl Ground<'_> {
     }
 
     /// What became of the rows since the copy was made.
-    async fn effect(&self, watch: &mut Watch, session: &Session) -> Result<DataEffect, Error> {
+    pub(super) async fn effect(&self, watch: &mut Watch, session: &Session) -> Result<DataEffect, Error> {
         let now = watch.moment(session).await?;
         let comparer = Comparer { template: &watch.template, shadow: &watch.shadow, samples: 0 };
         let Some(before) = watch.moments.first() else { return Ok(DataEffect::default()) };
         Ok(measure(&comparer, &before.tables, &now.tables).await?)
     }
-
-    /// Migrates each app back to where it stood.
-    async fn back(
-        &self,
-        django: &Django,
-        back: Vec<(String, String)>,
-        (before, after): (&SchemaReading, &SchemaReading),
-        (watch, session): (&mut Watch, &Session),
-    ) -> Result<WayBack, Error> {
-        if back.is_empty() {
-            return Ok(WayBack::NotTried);
-        }
-        self.operator.step("trying the way back");
-        for (app, target) in back {
-            self.shadow.check(session).await?;
-            let command = self.request.command.with_words(django.migrate_to(&app, &target));
-            let ended = command.run(self.around(), self.interrupt).await?;
-            if !ended.status.success() {
-                return Ok(WayBack::Irreversible(format!("`migrate {app} {target}` ended with {}", ended.why())));
-            }
-        }
-        wait_until_alone(session).await?;
-        let mut differences = Vec::new();
-        let without_own = |schema: &Schema| schema.ignoring(&OWN_ENTRIES.map(str::to_owned));
-        let difference = without_own(&before.schema).difference(&without_own(&self.read_raw().await?.schema));
-        if !difference.is_empty() {
-            differences.push(format!("the schema (- before, + after the way back):\n{difference}"));
-        }
-        let effect = self.effect(watch, session).await?;
-        let is_own = |table: &str| OWN_ROWS.contains(&table);
-        let lost = effect.losses.iter().filter(|loss| !is_own(&loss.object));
-        differences.extend(lost.map(|loss| loss.what.clone()));
-        let rows = effect.row_changes.iter().filter(|one| !is_own(&one.table));
-        differences
-            .extend(rows.map(|one| format!("rows of {}: {} before, {} after", one.table, one.before, one.after)));
-        let values = effect.value_changes.iter().filter(|one| one.changed + one.emptied > 0);
-        differences.extend(values.map(|one| {
-            format!("{} of {} are others than before", format_things(one.changed + one.emptied, "value"), one.column)
-        }));
-        let again = self.request.command.run(self.around(), self.interrupt).await?;
-        if !again.status.success() {
-            differences.push(format!("the command did not go through again: {}", again.why()));
-        } else if self.read_raw().await?.record.hash != after.record.hash {
-            differences.push("the schema after the command, the way back and the command again".to_owned());
-        }
-        Ok(if differences.is_empty() { WayBack::Reversible } else { WayBack::Differs(differences) })
-    }
 }
 
 /// Waits until the sessions of a program that ended are gone: what they wrote is counted when they go.
-async fn wait_until_alone(session: &Session) -> Result<(), Error> {
+pub(super) async fn wait_until_alone(session: &Session) -> Result<(), Error> {
     let begun = Instant::now();
     while begun.elapsed() < LEAVING && foreign_trace::others(session).await? > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;

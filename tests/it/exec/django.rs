@@ -227,3 +227,23 @@ fn exec_django_fakes_a_migration_whose_schema_is_there() {
     assert_eq!(django.scene.schema(), schema);
     assert!(django.applied().contains(&"menu.0002_note".to_owned()));
 }
+
+/// A type changed and a constraint removed: Django's way back gives the constraint another name, and wants unique rows.
+#[test]
+fn exec_django_that_loosens_a_column_is_told_what_its_way_back_is_worth() {
+    let django = DjangoProject::on(&TestCluster::shared(Version::V15));
+    django.exec(0, &[], &["migrate"]);
+    django.fill();
+    let looser = "    operations = [migrations.AlterField('category', 'slug', models.CharField(max_length=40)),
+        migrations.AlterField('item', 'price', models.DecimalField(max_digits=8, decimal_places=2, default=0))]";
+    django.migration("menu", "0002_looser", "0001_initial", looser);
+    let done = django.exec(0, &[], &["migrate"]).stderr;
+    assert!(done.contains("rewrites public.menu_item"), "{done}");
+    assert!(done.contains("[changing-column-type]"), "{done}");
+    assert!(done.contains("not reversible as it should be: the schema"), "{done}");
+    assert!(done.contains("- CONSTRAINT public.menu_category menu_category_slug_key"), "{done}");
+    assert_eq!(django.scene.database.query("SELECT sum(price) FROM menu_item"), "6800.00");
+    django.scene.database.sql("INSERT INTO menu_category (slug) VALUES ('grill')");
+    let back = django.exec(3, &[], &["migrate", "menu", "0001"]).stderr;
+    assert!(back.contains("IntegrityError") && back.contains("production: unchanged"), "{back}");
+}

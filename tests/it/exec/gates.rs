@@ -1,9 +1,11 @@
 //! What stops a wrapped command before it is started.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use super::{put_on_path, strangers};
-use crate::support::{Scene, TestCluster, Version};
+use crate::support::{Scene, ShadowDirectory, TestCluster, Version};
 
 const PROBE: &str = "[exec]\nprobe = [\"psql\", \"-XAtc\", \"SELECT current_setting('safe_migrate.mark', true)\"]\n";
 
@@ -100,6 +102,24 @@ fn exec_gets_only_what_is_passed() {
     let output = scene.run(0, &["exec", "--yes", "--", "sh", "-c", script]);
     assert!(output.stderr.contains("PASSED PATH PGDATABASE PGHOST PGOPTIONS PGPORT PGUSER"), "{}", output.stderr);
     assert!(!output.stderr.contains("KEPT_BACK"), "{}", output.stderr);
+}
+
+#[test]
+fn exec_interrupted_in_the_rehearsal_leaves_nothing() {
+    let scene = shared(PROBE);
+    let shadow = ShadowDirectory::of(&scene.project);
+    let sleep = ["exec", "--yes", "--", "sh", "-c", "psql -X -c 'SELECT pg_sleep(600)'"];
+    let mut run = scene.project.command(&sleep).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut words = String::new();
+    let mut reader = BufReader::new(run.stderr.take().unwrap());
+    while !words.contains("rehearsing on the shadow") {
+        assert!(reader.read_line(&mut words).unwrap() > 0, "{words}");
+    }
+    assert!(std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap().success());
+    reader.read_to_string(&mut words).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(130), "{words}");
+    assert!(words.contains("production: unchanged"), "{words}");
+    shadow.must_become_empty();
 }
 
 /// P9, for what the operator typed and what the command did.
