@@ -8,7 +8,7 @@ use crate::schema::Schema;
 use super::super::Error;
 use super::super::rehearse::watch::Watch;
 use super::super::schema_reading::SchemaReading;
-use super::django::Django;
+use super::django::{Django, STEP};
 use super::rehearsal::{Ground, wait_until_alone};
 
 /// What Django makes with its first migration and never takes away.
@@ -29,13 +29,12 @@ impl Ground<'_> {
             return Ok(WayBack::NotTried);
         }
         self.operator.step("trying the way back");
-        for (app, target) in back {
-            self.shadow.check(session).await?;
-            let command = self.request.command.with_words(django.migrate_to(&app, &target));
-            let ended = command.run(self.around(), self.interrupt).await?;
-            if !ended.status.success() {
-                return Ok(WayBack::Irreversible(format!("`migrate {app} {target}` ended with {}", ended.why())));
-            }
+        self.shadow.check(session).await?;
+        let command = self.request.command.with_words(django.migrate_to(&back));
+        let ended = command.run(self.around(), self.interrupt).await?;
+        if !ended.status.success() {
+            let at = ended.output.lines().filter_map(|line| line.strip_prefix(STEP)).next_back().unwrap_or_default();
+            return Ok(WayBack::Irreversible(format!("`migrate {at}` ended with {}", ended.why())));
         }
         wait_until_alone(session).await?;
         let mut differences = Vec::new();
