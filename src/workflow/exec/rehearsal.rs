@@ -11,17 +11,17 @@ use crate::postgres::foreign_trace::{self, ForeignTrace};
 use crate::postgres::{Endpoint, Mark, Programs, Session, words_that_confine};
 use crate::report::FindingLevel;
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
-use crate::snapshot::{SnapshotId, SnapshotReader};
+use crate::snapshot::SnapshotReader;
 use crate::store::Store;
 
 use super::super::rehearse::data_effect::{DataEffect, measure};
 use super::super::rehearse::publish::publish;
 use super::super::rehearse::table_comparison::Comparer;
 use super::super::rehearse::watch::Watch;
-use super::super::rehearse::{RestoredShadow, restore};
+use super::super::rehearse::{RestoredShadow, blank_report, restore};
 use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
 use super::super::shadow::Shadow;
-use super::super::{Error, Interrupt, Operator, Project, json};
+use super::super::{Error, Interrupt, Operator, Project};
 use super::ExecRequest;
 use super::django::{Django, Listed, way_back};
 use super::probe::{self, Probe, log_unreadable};
@@ -70,37 +70,9 @@ pub(super) async fn rehearse(
     let manifest = reader.manifest();
     let nothing = Plan { direction: Direction::Apply, steps: Vec::new() };
     let RestoredShadow { shadow, before, started_at, restored_at, stopwatch } = restored;
-    let mut report = RehearsalReport {
-        schema: 1,
-        id: SnapshotId::generate(started_at).to_string(),
-        source: manifest.source.clone(),
-        snapshot: manifest.id.to_string(),
-        direction: "exec".to_owned(),
-        plan_hash: String::new(),
-        starting_fingerprint: json("the fingerprint", &before.record)?,
-        server_major: manifest.server.version_num / 10_000,
-        started_at,
-        finished_at: started_at,
-        steps: Vec::new(),
-        row_changes: Vec::new(),
-        value_changes: Vec::new(),
-        losses: Vec::new(),
-        compared: Vec::new(),
-        way_back: WayBack::NotTried,
-        ways_back: Vec::new(),
-        checks: Vec::new(),
-        findings: Vec::new(),
-        failure: None,
-        failed_at: None,
-        verdict: Verdict::Fail,
-        shadow: shadow.judge(project, &nothing, manifest)?,
-        restored_at,
-        phases: Vec::new(),
-        tables: Vec::new(),
-        server_version: manifest.server.version.clone(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        snapshot_taken_at: Some(manifest.finished_at),
-    };
+    let mut report = blank_report((manifest, &before.record), (started_at, restored_at))?;
+    "exec".clone_into(&mut report.direction);
+    report.shadow = shadow.judge(project, &nothing, manifest)?;
     let role = project.target.user();
     let endpoint = shadow.spec_as(role).endpoint().await?;
     let confined_by = words_that_confine(shadow.dir());

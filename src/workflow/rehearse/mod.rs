@@ -25,7 +25,8 @@ use crate::postgres::ledger::StepRecord;
 use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, ledger, run_step};
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
 use crate::report::{FindingLevel, FindingReport};
-use crate::snapshot::{SnapshotId, SnapshotReader};
+use crate::schema::FingerprintRecord;
+use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
 use crate::store::Store;
 
 use super::schema_reading::{SchemaReading, read_normal, read_raw};
@@ -98,37 +99,11 @@ pub async fn rehearse_on(
 ) -> Result<Rehearsal, Error> {
     let RestoredShadow { shadow, before, started_at, restored_at, mut stopwatch } = restored;
     let manifest = request.reader.manifest();
-    let mut report = RehearsalReport {
-        schema: 1,
-        id: SnapshotId::generate(started_at).to_string(),
-        source: manifest.source.clone(),
-        snapshot: manifest.id.to_string(),
-        direction: direction_name(request.plan.direction).to_owned(),
-        plan_hash: request.plan.hash().to_string(),
-        starting_fingerprint: super::json("the fingerprint", &before.record)?,
-        server_major: manifest.server.version_num / 10_000,
-        started_at,
-        finished_at: started_at,
-        steps: Vec::new(),
-        row_changes: Vec::new(),
-        value_changes: Vec::new(),
-        losses: Vec::new(),
-        compared: Vec::new(),
-        way_back: WayBack::NotTried,
-        ways_back: Vec::new(),
-        checks: Vec::new(),
-        findings: super::findings::of_text(request.plan, &project.policy),
-        failure: None,
-        failed_at: None,
-        verdict: Verdict::Fail,
-        shadow: shadow.judge(project, request.plan, manifest)?,
-        restored_at,
-        phases: Vec::new(),
-        tables: Vec::new(),
-        server_version: manifest.server.version.clone(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        snapshot_taken_at: Some(manifest.finished_at),
-    };
+    let mut report = blank_report((manifest, &before.record), (started_at, restored_at))?;
+    direction_name(request.plan.direction).clone_into(&mut report.direction);
+    report.plan_hash = request.plan.hash().to_string();
+    report.findings = super::findings::of_text(request.plan, &project.policy);
+    report.shadow = shadow.judge(project, request.plan, manifest)?;
     let measured = (&mut report, &mut stopwatch);
     let after = interrupt.or(run(project, programs, (&shadow, &before), &request, measured, operator)).await?;
     report.phases = stopwatch.phases;
@@ -319,4 +294,42 @@ impl Pass<'_> {
         };
         Ok(run_step(session, step, context, &|_: &ExecuteError, _| {}).await?)
     }
+}
+
+/// The report of a rehearsal that has found out nothing yet.
+pub(super) fn blank_report(
+    (manifest, starting): (&Manifest, &FingerprintRecord),
+    (started_at, restored_at): (OffsetDateTime, Option<OffsetDateTime>),
+) -> Result<RehearsalReport, Error> {
+    Ok(RehearsalReport {
+        schema: 1,
+        id: SnapshotId::generate(started_at).to_string(),
+        source: manifest.source.clone(),
+        snapshot: manifest.id.to_string(),
+        direction: String::new(),
+        plan_hash: String::new(),
+        starting_fingerprint: super::json("the fingerprint", starting)?,
+        server_major: manifest.server.version_num / 10_000,
+        started_at,
+        finished_at: started_at,
+        steps: Vec::new(),
+        row_changes: Vec::new(),
+        value_changes: Vec::new(),
+        losses: Vec::new(),
+        compared: Vec::new(),
+        way_back: WayBack::NotTried,
+        ways_back: Vec::new(),
+        checks: Vec::new(),
+        findings: Vec::new(),
+        failure: None,
+        failed_at: None,
+        verdict: Verdict::Fail,
+        shadow: Vec::new(),
+        restored_at,
+        phases: Vec::new(),
+        tables: Vec::new(),
+        server_version: manifest.server.version.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        snapshot_taken_at: Some(manifest.finished_at),
+    })
 }
