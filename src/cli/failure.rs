@@ -59,6 +59,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::ShadowRefused { .. } => (ErrorKind::Gate, "shadow-refused"),
         Error::RestoreRefused(_) => (ErrorKind::Failed, "restore-refused"),
         Error::NoSuchPart { .. } => (ErrorKind::Usage, "no-such-part"),
+        Error::NotPossible { .. } => (ErrorKind::Usage, "not-possible"),
         Error::OutputExists(_) => (ErrorKind::Usage, "output-exists"),
         Error::File { .. } | Error::Json { .. } | Error::Page { .. } => (ErrorKind::Failed, "file"),
         Error::Interrupted => (ErrorKind::Interrupted, "interrupted"),
@@ -97,6 +98,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::SnapshotChoice(_) => "snapshot-choice",
         Gate::Fence { .. } => "fence",
         Gate::Exec { .. } => "exec",
+        Gate::Unproven { .. } => "unproven",
     }
 }
 
@@ -122,7 +124,9 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
         Error::NoSuchPart { hint, .. } => hint.iter().cloned().collect(),
-        Error::ShadowRefused { hint, .. } | Error::NoWayDown { hint, .. } => vec![hint.clone()],
+        Error::ShadowRefused { hint, .. } | Error::NoWayDown { hint, .. } | Error::NotPossible { hint, .. } => {
+            vec![hint.clone()]
+        }
         Error::OutputExists(_) => one("name a new path with --output"),
         Error::Pooler(_) => one("give the address of the server itself with --database"),
         Error::Gate(gate) => gate_hint(gate),
@@ -131,9 +135,16 @@ fn hints(error: &Error) -> Vec<String> {
     }
 }
 
+/// Each place begins with `app/name`.
+fn changed_hint(places: &[String]) -> String {
+    let first = places.first().and_then(|place| place.split(' ').next()).unwrap_or_default();
+    let (app, name) = first.split_once('/').unwrap_or_default();
+    format!("put the text that was applied back; or, where both build the same: safe-migrate repair {app} {name}")
+}
+
 fn gate_hint(gate: &Gate) -> Vec<String> {
     let hint = match gate {
-        Gate::ChangedFiles(_) => "put the text that was applied back, and write the change as a new migration",
+        Gate::ChangedFiles(places) => return vec![changed_hint(places)],
         Gate::MissingFiles(_) => "check out the release that has them; `safe-migrate status` lists what is applied",
         Gate::Conflict(conflicts) => return conflicts.iter().map(merge_hint).collect(),
         Gate::Inconsistent(_) => "nothing can be put before what is applied; correct the `-- run-before:` lines",
@@ -154,9 +165,10 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",
         Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",
         Gate::ProofFailed(_) => "verify the snapshot with `safe-migrate snapshot verify ID --level hash`",
-        Gate::RecoveryRefused { hint, .. } | Gate::Fence { hint, .. } | Gate::Exec { hint, .. } => {
-            return vec![hint.clone()];
-        }
+        Gate::RecoveryRefused { hint, .. }
+        | Gate::Fence { hint, .. }
+        | Gate::Exec { hint, .. }
+        | Gate::Unproven { hint, .. } => return vec![hint.clone()],
         Gate::SnapshotChoice(_) => "take a new one with --snapshot new",
     };
     vec![hint.to_owned()]

@@ -19,6 +19,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// What is printed.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// `text` is printed as it is; the fields of `value` become fields of the JSON document.
     ///
     /// A `value` that is not an object becomes the field `result`.

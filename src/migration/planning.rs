@@ -9,7 +9,7 @@ use super::file::Migration;
 use super::graph::{DependencyGraph, GraphError, Node};
 use super::id::MigrationId;
 use super::ledger_check::AppliedMigration;
-use super::plan::{Direction, Plan};
+use super::plan::{Direction, Plan, PlanStep};
 use super::set::{MigrationSet, node_of};
 use super::target::Target;
 
@@ -58,6 +58,37 @@ impl MigrationSet {
     /// from the text that the ledger keeps. Nothing to do gives an empty plan.
     pub fn plan_rollback(&self, applied: &[AppliedMigration], app: &str, target: &str) -> Result<Plan, PlanError> {
         let history = History::new(self, applied)?;
+        let starts = self.behind(&history, applied, app, target)?;
+        history.rollback(starts)
+    }
+
+    /// The same without the down sections: what is to be forgotten, not undone (`rollback --fake`).
+    pub fn plan_forget(&self, applied: &[AppliedMigration], app: &str, target: &str) -> Result<Plan, PlanError> {
+        let history = History::new(self, applied)?;
+        let starts = self.behind(&history, applied, app, target)?;
+        history.forget(starts)
+    }
+
+    /// What is applied, each behind what it depends on, by the ledger's own texts.
+    pub fn applied_in_order(&self, applied: &[AppliedMigration]) -> Result<Vec<Arc<Migration>>, PlanError> {
+        let history = History::new(self, applied)?;
+        let rows: BTreeMap<&MigrationId, &AppliedMigration> = applied.iter().map(|row| (&row.id, row)).collect();
+        let in_order = history.graph.order().iter().filter_map(|id| rows.get(id));
+        let read = |row: &&AppliedMigration| {
+            read_ledger_text(row)
+                .map_err(|source| PlanError::LedgerText { migration: row.id.clone(), source: Box::new(source) })
+        };
+        in_order.map(read).collect()
+    }
+
+    /// The applied migrations of `app` behind `target`.
+    fn behind(
+        &self,
+        history: &History<'_>,
+        applied: &[AppliedMigration],
+        app: &str,
+        target: &str,
+    ) -> Result<BTreeSet<MigrationId>, PlanError> {
         let known = self.iter().map(|migration| migration.id.clone()).chain(ids(applied)).collect();
         let starts: Vec<MigrationId> = match Target::resolve(&known, Some(app), Some(target))? {
             Target::Migration(target) if !history.applied.contains(&target) => {
@@ -69,8 +100,7 @@ impl MigrationSet {
             _ => known.into_iter().filter(|id| id.app == app).collect(),
         };
         // Only what is applied counts as a start: an applied migration may, by mistake, stand on an unapplied one.
-        let starts = starts.into_iter().filter(|id| history.applied.contains(id)).collect();
-        history.rollback(starts)
+        Ok(starts.into_iter().filter(|id| history.applied.contains(id)).collect())
     }
 
     /// Rolls back exactly the migrations that run `run_id` applied, in reverse order.
@@ -122,17 +152,28 @@ impl<'a> History<'a> {
     }
 
     /// Rolls back `starts` and the applied migrations that depend on them.
-    fn rollback(mut self, starts: BTreeSet<MigrationId>) -> Result<Plan, PlanError> {
+    fn rollback(self, starts: BTreeSet<MigrationId>) -> Result<Plan, PlanError> {
+        let plan = self.forget(starts)?;
+        match plan.steps.iter().find(|step| step.migration.down.is_none()) {
+            Some(PlanStep { migration, .. }) => {
+                Err(PlanError::IrreversibleMigration { migration: migration.id.clone(), path: migration.path.clone() })
+            }
+            None => Ok(plan),
+        }
+    }
+
+    /// The same, whether there is a way down or not.
+    fn forget(mut self, starts: BTreeSet<MigrationId>) -> Result<Plan, PlanError> {
         let mut undone: BTreeSet<MigrationId> = starts.iter().flat_map(|id| self.applied_dependents(id)).collect();
         undone.extend(starts);
         let reverse: Vec<MigrationId> =
             self.graph.order().iter().rev().filter(|id| undone.contains(*id)).cloned().collect();
         let migrations: Vec<Arc<Migration>> =
-            reverse.into_iter().map(|id| self.reversible(id)).collect::<Result<_, PlanError>>()?;
+            reverse.into_iter().map(|id| self.text_of(id)).collect::<Result<_, PlanError>>()?;
         Ok(Plan::new(Direction::Rollback, migrations))
     }
 
-    fn reversible(&mut self, id: MigrationId) -> Result<Arc<Migration>, PlanError> {
+    fn text_of(&mut self, id: MigrationId) -> Result<Arc<Migration>, PlanError> {
         let migration = match (self.set.get(&id), self.ledger_only.remove(&id)) {
             (Some(migration), _) => migration.clone(),
             (None, Some(Ok(migration))) => migration,
@@ -140,9 +181,6 @@ impl<'a> History<'a> {
             // Every start and every dependent is a file or a row, so there is no such case to explain better.
             (None, None) => return Err(PlanError::TargetNotApplied { target: id }),
         };
-        if migration.down.is_none() {
-            return Err(PlanError::IrreversibleMigration { migration: id, path: migration.path.clone() });
-        }
         Ok(migration)
     }
 }

@@ -34,6 +34,7 @@ pub mod roles;
 pub mod row_comparison;
 pub mod row_counts;
 pub mod row_record;
+pub mod row_sets;
 pub mod schema_record;
 pub mod sequence_check;
 mod server;

@@ -3,6 +3,7 @@
 //! A [`Schema`] is made from the text of `pg_dump --schema-only` ([`Schema::from_dump`]). Whether that text is *raw*
 //! or *normal* (DESIGN.md, section 13) is the caller's business: only two of the same kind may be compared.
 
+mod columns;
 mod difference;
 mod dump;
 mod entry;
@@ -101,6 +102,13 @@ impl Schema {
         self.entries.iter().any(|entry| kinds.contains(&entry.kind.as_str()))
     }
 
+    /// This schema with the columns of each table in the order of their texts: for databases that came to the same columns
+    /// on different ways.
+    pub fn with_columns_sorted(&self) -> Schema {
+        let entries = self.entries.iter().cloned().map(SchemaEntry::with_columns_sorted).collect();
+        Schema { entries, ..self.clone() }.sorted()
+    }
+
     /// This schema without what `[fingerprint] ignore` names.
     ///
     /// A pattern is `schema.object`, both with `*` for any characters: `partman.*` hides a schema and all in it,
@@ -147,6 +155,30 @@ impl Schema {
     /// What `self` (the left side) has and `other` (the right side) has not, and the reverse.
     pub fn difference(&self, other: &Schema) -> Difference {
         Difference::between(&self.all_entries(), &other.all_entries())
+    }
+
+    /// Where this schema is not as these changes would have left it: what was written and is not there with that text (the
+    /// left side; beside it what is there instead), and what was removed and is there (the right side).
+    pub fn without_effect_of(&self, changes: &SchemaChanges) -> Difference {
+        let mut difference = Difference::default();
+        let named =
+            |key: &EntryKey| self.entries.iter().filter(|entry| entry.key() == *key).cloned().collect::<Vec<_>>();
+        for wanted in &changes.written {
+            // Versions of extensions and invalid indexes are in the form of entries, but are none.
+            let is_entry = !matches!(wanted.kind.as_str(), "EXTENSION VERSION" | "INVALID INDEX");
+            if !is_entry || self.entries.contains(wanted) {
+                continue;
+            }
+            match named(&wanted.key()).into_iter().find(|entry| !changes.written.contains(entry)) {
+                Some(found) => difference.changed.push(ChangedEntry { left: wanted.clone(), right: found }),
+                None => difference.only_left.push(wanted.clone()),
+            }
+        }
+        for key in &changes.removed {
+            let still = named(key).into_iter().filter(|entry| !changes.written.contains(entry));
+            difference.only_right.extend(still);
+        }
+        difference
     }
 
     /// What happened to the schema between `before` and `self`.

@@ -120,6 +120,14 @@ pub enum Gate {
         /// What to do about it.
         hint: String,
     },
+    /// What had to be proven equal is not.
+    #[error("{message}")]
+    Unproven {
+        /// What is not equal to what, and where.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The snapshot found differences that `--max-age` or the source forbid.
     #[error("{0}")]
     SnapshotChoice(String),
@@ -230,6 +238,14 @@ pub enum Error {
         message: String,
         /// Near names, or what to do instead.
         hint: Option<String>,
+    },
+    /// What was asked for cannot be done with these files or this ledger.
+    #[error("{message}")]
+    NotPossible {
+        /// What, and why not.
+        message: String,
+        /// What to do instead.
+        hint: String,
     },
     /// A file or directory is where something new was to be written.
     #[error("{} exists already; nothing was written", .0.display())]

@@ -4,6 +4,7 @@ mod operator;
 
 pub use operator::{Confirmation, Operator, Unit};
 
+pub mod adopt;
 mod apply;
 mod dead_fence;
 pub mod doctor;
@@ -20,6 +21,7 @@ mod proof;
 pub mod recover;
 pub mod rehearse;
 mod rehearse_alone;
+mod replay;
 pub mod restore;
 mod run_record;
 mod schema_reading;

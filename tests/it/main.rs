@@ -31,6 +31,7 @@ mod fence_closed;
 mod fidelity;
 mod fingerprint;
 mod gap;
+mod history;
 mod kept_formats;
 mod lint_measured;
 mod lock_wait;

@@ -1,12 +1,14 @@
 //! `apply`: migrate production.
 
 use super::django;
+use super::fake::{self, FakeOptions};
 use super::run_options::RunOptions;
 use super::run_report;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
-use crate::workflow::Selection;
+use crate::workflow::adopt::FakeScope;
+use crate::workflow::{Operator, Selection};
 
 /// Snapshot, rehearse, ask, migrate and verify production
 ///
@@ -21,7 +23,8 @@ EXAMPLES:
   safe-migrate apply menu 0007 --yes
   safe-migrate apply --snapshot max-age=15m --wait 5m
   safe-migrate apply --django             Django's own migrations, by manage.py
-  safe-migrate apply --fence              writers wait; a restore would lose nothing")]
+  safe-migrate apply --fence              writers wait; a restore would lose nothing
+  safe-migrate apply menu 0007 --fake     it was run by hand: check, and record it")]
 pub(crate) struct Args {
     /// Only this app and what it depends on
     #[arg(value_name = "APP")]
@@ -33,6 +36,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) django: bool,
     #[command(flatten)]
+    pub(crate) fake: FakeOptions,
+    /// Do that for the first migration of each app whose tables are there, and apply the rest
+    #[arg(long, conflicts_with_all = ["fake", "django"])]
+    pub(crate) fake_initial: bool,
+    #[command(flatten)]
     pub(crate) options: RunOptions,
 }
 
@@ -43,5 +51,25 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let words = ["apply"].into_iter().chain(args.app.as_deref()).chain(args.target.as_deref());
     let command = words.collect::<Vec<_>>().join(" ");
     let selection = Selection::Forward { app: args.app.clone(), target: args.target.clone() };
+    if args.fake.fake || args.fake_initial {
+        let scope = if args.fake_initial { FakeScope::Initial } else { FakeScope::All };
+        let option = if args.fake_initial { "--fake-initial" } else { "--fake" };
+        let faked = fake::run(
+            context,
+            fake::Asked {
+                selection: selection.clone(),
+                scope,
+                command: format!("{command} {option}"),
+                force: args.fake.force_fake.clone(),
+                wait: args.options.wait,
+                dry_run: args.options.dry_run,
+            },
+        )
+        .await?;
+        if args.fake.fake || args.options.dry_run {
+            return Ok(faked);
+        }
+        context.operator.step(faked.text().trim_end());
+    }
     run_report::run(context, &args.options, selection, command).await
 }

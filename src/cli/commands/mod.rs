@@ -5,12 +5,14 @@ mod completions;
 mod django;
 mod doctor;
 mod exec;
+mod fake;
 mod history;
 mod init;
 mod lint;
 mod plan;
 mod rehearse;
 mod rehearse_formats;
+mod repair;
 mod restore;
 mod restore_part;
 mod restore_report;
@@ -44,6 +46,7 @@ pub(crate) enum Command {
     Apply(apply::Args),
     Rollback(rollback::Args),
     Restore(restore::Args),
+    Repair(repair::Args),
     Exec(exec::Args),
     History(history::Args),
     Completions(completions::Args),
@@ -63,6 +66,7 @@ impl Command {
             Command::Apply(_) => "apply",
             Command::Rollback(_) => "rollback",
             Command::Restore(_) => "restore",
+            Command::Repair(_) => "repair",
             Command::Exec(_) => "exec",
             Command::History(_) => "history",
             Command::Completions(_) => "completions",
@@ -127,6 +131,7 @@ impl Command {
             Command::Apply(args) => apply::run(context, args).await,
             Command::Rollback(args) => rollback::run(context, args).await,
             Command::Restore(args) => restore::run(context, args).await,
+            Command::Repair(args) => repair::run(context, args).await,
             Command::Exec(args) => exec::run(context, args).await,
             Command::History(args) => history::run(context, args).await,
             Command::Completions(args) => completions::run(context, args).await,

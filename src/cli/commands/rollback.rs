@@ -1,12 +1,14 @@
 //! `rollback`: run the down sections in production.
 
 use super::django;
+use super::fake::{self, FakeOptions};
 use super::run_options::RunOptions;
 use super::run_report;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
 use crate::workflow::Selection;
+use crate::workflow::adopt::FakeScope;
 
 /// Undo migrations by their down sections
 ///
@@ -37,6 +39,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "last")]
     pub(crate) django: bool,
     #[command(flatten)]
+    pub(crate) fake: FakeOptions,
+    #[command(flatten)]
     pub(crate) options: RunOptions,
 }
 
@@ -51,5 +55,16 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         }
         _ => (Selection::BackLast, "rollback --last".to_owned()),
     };
+    if args.fake.fake {
+        let asked = fake::Asked {
+            selection,
+            scope: FakeScope::All,
+            command: format!("{command} --fake"),
+            force: args.fake.force_fake.clone(),
+            wait: args.options.wait,
+            dry_run: args.options.dry_run,
+        };
+        return fake::run(context, asked).await;
+    }
     run_report::run(context, &args.options, selection, command).await
 }

@@ -153,7 +153,7 @@ fn looks_like_id(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn parse_reason(text: &str) -> Result<String, String> {
+pub(super) fn parse_reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("a reason is wanted; it is kept in the ledger".to_string()),
         reason => Ok(reason.to_string()),

@@ -252,7 +252,8 @@ async fn record(session: &Session, step: &PlanStep, run_id: &str) -> Result<(), 
     match step.direction {
         Direction::Apply => {
             let checksum = migration.checksum.to_string();
-            ledger::record_applied(session, run_id, (&migration.id, &checksum, &migration.text)).await?;
+            ledger::record_applied(session, (run_id, ledger::How::Apply), (&migration.id, &checksum, &migration.text))
+                .await?;
         }
         Direction::Rollback => {
             if !ledger::record_rolled_back(session, &migration.id).await? {

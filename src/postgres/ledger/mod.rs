@@ -206,20 +206,60 @@ pub async fn close_dead(session: &Session) -> Result<(), LedgerError> {
     Ok(())
 }
 
+/// How a migration came to be applied, as the ledger's column `how` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It was run.
+    Apply,
+    /// What it makes was there already.
+    Fake,
+    /// All that it replaces was applied.
+    Squash,
+    /// It was taken over from another tool, or from the database as it is.
+    Import,
+}
+
+impl How {
+    /// The word in the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            How::Apply => "apply",
+            How::Fake => "fake",
+            How::Squash => "squash",
+            How::Import => "import",
+        }
+    }
+}
+
 /// The row of a migration that this transaction applies.
 pub async fn record_applied(
     session: &Session,
-    run_id: &str,
+    (run_id, how): (&str, How),
     (id, checksum, text): (&MigrationId, &str, &str),
 ) -> Result<(), DatabaseError> {
     session
         .execute(
             "INSERT INTO safe_migrate.migration (app, name, checksum, text, applied_at, run_id, how)
-             VALUES ($1, $2, $3, $4, pg_catalog.clock_timestamp(), $5, 'apply')",
-            &[&id.app, &id.name, &checksum, &text, &run_id],
+             VALUES ($1, $2, $3, $4, pg_catalog.clock_timestamp(), $5, $6)",
+            &[&id.app, &id.name, &checksum, &text, &run_id, &how.word()],
         )
         .await?;
     Ok(())
+}
+
+/// Gives the row of an applied migration another text that was proven to build the same (`repair`). An absent row is an
+/// error: the ledger changed under us.
+pub async fn record_repaired(
+    session: &Session,
+    (id, checksum, text): (&MigrationId, &str, &str),
+) -> Result<bool, DatabaseError> {
+    let updated = session
+        .execute(
+            "UPDATE safe_migrate.migration SET checksum = $3, text = $4 WHERE app = $1 AND name = $2",
+            &[&id.app, &id.name, &checksum, &text],
+        )
+        .await?;
+    Ok(updated == 1)
 }
 
 /// Takes away the row of a migration that this transaction rolls back. An absent row is an error: the ledger changed

@@ -7,6 +7,7 @@ mod links;
 mod named;
 mod reuse;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,6 +20,7 @@ use crate::postgres::{
 use crate::snapshot::{Manifest, SnapshotReader};
 
 use super::fill::{self, FillTarget};
+use super::project::Server;
 use super::proof::{Proof, ProofLevel};
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
@@ -47,6 +49,15 @@ enum Home {
     Named(Box<NamedServer>, WorkDirectory),
 }
 
+impl Scratch {
+    /// Connects to it as this role, after checking its mark: statements are run that must never reach production.
+    pub async fn connect_as(&self, role: &str) -> Result<Session, Error> {
+        let session = self.spec.clone().with_user(role).connect("safe-migrate replay").await?;
+        self.database.check(&session).await?;
+        Ok(session)
+    }
+}
+
 /// An empty database of the shadow, dropped by [`Shadow::drop_scratch`].
 #[derive(Debug)]
 pub struct Scratch {
@@ -56,22 +67,57 @@ pub struct Scratch {
 }
 
 /// Production's settings that change results, brought to what a private server can start with.
-fn settings(manifest: &Manifest) -> Vec<(String, String)> {
-    let mut settings: Vec<(String, String)> = manifest.server.settings.clone().into_iter().collect();
-    if manifest.server.settings.get("wal_level").is_some_and(|level| level == "minimal") {
+fn settings(of_production: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut settings: Vec<(String, String)> = of_production.clone().into_iter().collect();
+    if of_production.get("wal_level").is_some_and(|level| level == "minimal") {
         settings.push(("max_wal_senders".to_owned(), "0".to_owned()));
     }
     settings
 }
 
-fn cluster_options(project: &Project, programs: &Programs, manifest: &Manifest) -> ClusterOptions {
+/// What a private server takes over of production: its superuser, its settings, its roles, its database's properties.
+struct Likeness {
+    superuser: String,
+    settings: Vec<(String, String)>,
+    roles: String,
+    properties: DatabaseProperties,
+}
+
+impl Likeness {
+    async fn of_snapshot(reader: &SnapshotReader) -> Result<Self, Error> {
+        let manifest = reader.manifest();
+        Ok(Self {
+            superuser: manifest.bootstrap_role.clone(),
+            settings: settings(&manifest.server.settings),
+            roles: String::from_utf8_lossy(&reader.get_blob(&manifest.roles).await?).into_owned(),
+            properties: manifest_parts::properties(manifest),
+        })
+    }
+
+    async fn of_production(project: &Project, server: &Server) -> Result<Self, Error> {
+        let session = project.target.connect("safe-migrate").await?;
+        let roles = archive::dump_roles(&server.programs, &project.target).await?;
+        Ok(Self {
+            superuser: server.identity.bootstrap_role.clone(),
+            settings: settings(&server.identity.settings),
+            roles: String::from_utf8_lossy(&roles).into_owned(),
+            properties: DatabaseProperties::read(&session).await?,
+        })
+    }
+}
+
+fn cluster_options(
+    project: &Project,
+    programs: &Programs,
+    (superuser, settings): (&str, Vec<(String, String)>),
+) -> ClusterOptions {
     ClusterOptions {
         programs: programs.clone(),
-        superuser: manifest.bootstrap_role.clone(),
+        superuser: superuser.to_owned(),
         parent_dir: project.shadow_dir.clone(),
         run_as: None,
         confine: true,
-        settings: settings(manifest),
+        settings,
     }
 }
 
@@ -97,7 +143,7 @@ impl Shadow {
         interrupt: &Interrupt,
     ) -> Result<(Self, Proof), Error> {
         let shadow = match &project.shadow_server {
-            None => Self::start(project, programs, reader).await?,
+            None => Self::start(project, programs, Likeness::of_snapshot(reader).await?).await?,
             Some(spec) => Self::start_named(project, spec, reader, role).await?,
         };
         let target = FillTarget {
@@ -119,9 +165,15 @@ impl Shadow {
     /// The same without rows and without a schema: with production's roles and settings, for `read_normal`.
     pub async fn empty(project: &Project, programs: &Programs, reader: &SnapshotReader) -> Result<Self, Error> {
         match &project.shadow_server {
-            None => Self::start(project, programs, reader).await,
+            None => Self::start(project, programs, Likeness::of_snapshot(reader).await?).await,
             Some(spec) => Self::start_named(project, spec, reader, None).await,
         }
+    }
+
+    /// A private server with production's roles and settings and an empty database, for migrations that are run from
+    /// nothing. Of production only that is read.
+    pub async fn like_production(project: &Project, server: &Server) -> Result<Self, Error> {
+        Self::start(project, &server.programs, Likeness::of_production(project, server).await?).await
     }
 
     async fn start_named(
@@ -142,18 +194,15 @@ impl Shadow {
         Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0) })
     }
 
-    async fn start(project: &Project, programs: &Programs, reader: &SnapshotReader) -> Result<Self, Error> {
+    async fn start(project: &Project, programs: &Programs, like: Likeness) -> Result<Self, Error> {
         PrivateCluster::sweep_orphans(&project.shadow_dir, None).await?;
-        let manifest = reader.manifest();
-        let cluster = PrivateCluster::start(cluster_options(project, programs, manifest)).await?;
+        let Likeness { superuser, settings, roles: script, properties } = like;
+        let cluster = PrivateCluster::start(cluster_options(project, programs, (&superuser, settings))).await?;
         let files = files_in(&cluster)?;
         let maintenance = cluster.spec("postgres").connect("safe-migrate shadow").await?;
-        let script = String::from_utf8_lossy(&reader.get_blob(&manifest.roles).await?).into_owned();
         let script = roles::script_for_missing(&script, &roles::names(&maintenance).await?);
         archive::run_script(programs, &cluster.spec("postgres"), script.as_bytes(), false).await?;
-        let properties = manifest_parts::properties(manifest);
-        let name = manifest.database.name.clone();
-        if name == "postgres" {
+        if properties.name == "postgres" {
             // initdb made one of that name; the shadow's own takes its place.
             let template = cluster.spec("template1").connect("safe-migrate shadow").await?;
             template
@@ -265,6 +314,14 @@ impl Shadow {
             Home::Named(server, _) => server.scratch(&self.maintenance, number, &self.properties).await?,
         };
         Ok(Scratch { spec: self.spec_of(&database.name), database })
+    }
+
+    /// The same with the owner, the settings and the privileges of production's.
+    pub async fn scratch_like_production(&self) -> Result<Scratch, Error> {
+        let scratch = self.scratch_database().await?;
+        let session = scratch.spec.connect("safe-migrate shadow").await?;
+        database::copy_properties(&session, &scratch.database.name, &self.properties).await?;
+        Ok(scratch)
     }
 
     /// Drops a scratch database.

@@ -38,7 +38,7 @@ impl Kept {
             programs: programs.dir().canonicalize().unwrap_or_else(|_| programs.dir().to_owned()),
             system: system(),
             superuser: manifest.bootstrap_role.clone(),
-            settings: super::settings(manifest),
+            settings: super::settings(&manifest.server.settings),
         };
         Ok(Some(Self { cache, origin }))
     }
@@ -85,7 +85,11 @@ impl Kept {
         reader: &SnapshotReader,
     ) -> Result<Shadow, Error> {
         let manifest = reader.manifest();
-        let mut cluster = PrivateCluster::for_copy(super::cluster_options(project, programs, manifest))?;
+        let mut cluster = PrivateCluster::for_copy(super::cluster_options(
+            project,
+            programs,
+            (&manifest.bootstrap_role, super::settings(&manifest.server.settings)),
+        ))?;
         let copied = self.cache.copy_out(entry, cluster.data_directory(), cluster.owner()).await;
         drop(copied.map_err(unusable)?);
         cluster.resume(maintenance_database(manifest)).await?;

@@ -1,0 +1,170 @@
+//! Runs migrations from nothing, in databases of a private server that is like production: what `apply --fake`, `repair`,
+//! `squash`, `baseline`, `import` and `make --merge` prove things by. Production is only read for it.
+
+use std::collections::BTreeMap;
+
+use crate::migration::{Direction, Migration, PlanStep};
+use crate::postgres::row_sets::{self, RowSet};
+use crate::postgres::{ConnectionSpec, DatabaseError, RunContext, ledger, quote_identifier, run_step};
+use crate::schema::Schema;
+
+use super::project::Server;
+use super::schema_reading::{SchemaReading, read_normal};
+use super::shadow::{OUTSIDE_LINKS, Scratch, Shadow};
+use super::{Error, Project};
+
+/// The run that ledgers in private databases name.
+const RUN: &str = "replay";
+
+/// A private server like production.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    project: &'a Project,
+    server: &'a Server,
+    shadow: Shadow,
+    role: String,
+    /// Whether production's role may make objects in `public`, which may have been granted by hand.
+    may_create: bool,
+}
+
+/// A database in which migrations are run.
+#[derive(Debug)]
+pub struct Built {
+    scratch: Scratch,
+}
+
+/// What a database holds: its schema in normal form and its rows.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// The schema, the order of columns aside, without subscriptions and user mappings.
+    pub schema: Schema,
+    /// The rows.
+    pub rows: BTreeMap<String, RowSet>,
+}
+
+impl<'a> Replay<'a> {
+    /// Starts the server: about two seconds.
+    pub async fn start(project: &'a Project, server: &'a Server) -> Result<Self, Error> {
+        let session = project.target.connect("safe-migrate").await?;
+        let sql = "SELECT coalesce(pg_catalog.has_schema_privilege(current_user, \
+                   (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'public'), 'CREATE'), false)";
+        let may_create = session.query_one(sql, &[]).await.map_err(DatabaseError::from)?.get(0);
+        let shadow = Shadow::like_production(project, server).await?;
+        Ok(Self { project, server, shadow, role: project.target.user().to_owned(), may_create })
+    }
+
+    /// An empty database.
+    pub async fn empty(&self) -> Result<Built, Error> {
+        let scratch = self.shadow.scratch_like_production().await?;
+        let session = scratch.spec.connect("safe-migrate replay").await?;
+        if self.may_create {
+            let sql = "SELECT pg_catalog.has_schema_privilege($1, 'public', 'CREATE')";
+            let has: bool = session.query_one(sql, &[&self.role]).await.map_err(DatabaseError::from)?.get(0);
+            if !has {
+                let grant = format!("GRANT ALL ON SCHEMA public TO {}", quote_identifier(&self.role));
+                session.batch_execute(&grant).await.map_err(DatabaseError::from)?;
+            }
+        }
+        let own = scratch.connect_as(&self.role).await?;
+        ledger::ensure(&own).await?;
+        Ok(Built { scratch })
+    }
+
+    /// Runs migrations one by one, as production's role. Returns those that touched rows.
+    pub async fn run<'m>(
+        &self,
+        built: &Built,
+        migrations: impl IntoIterator<Item = &'m std::sync::Arc<Migration>>,
+        direction: Direction,
+    ) -> Result<Vec<String>, Error> {
+        let session = built.scratch.connect_as(&self.role).await?;
+        let spec = built.scratch.spec.clone().with_user(&self.role);
+        let mut wrote = Vec::new();
+        for migration in migrations {
+            let step = PlanStep { migration: migration.clone(), direction };
+            let context = RunContext {
+                spec: &spec,
+                run_id: RUN,
+                journal: &[],
+                options: &self.project.execute,
+                tracer: None,
+                locks: None,
+                maintenance: "postgres",
+                watcher: None,
+            };
+            let trace = run_step(&session, &step, context, &|_, _| {}).await?;
+            if trace.iter().any(|one| one.rows > 0) {
+                wrote.push(migration.id.to_string());
+            }
+        }
+        Ok(wrote)
+    }
+
+    /// What a private database holds now.
+    pub async fn reached(&self, built: &Built) -> Result<Reached, Error> {
+        let schema = self.normal(&built.scratch.spec).await?;
+        let session = built.scratch.spec.connect("safe-migrate replay").await?;
+        Ok(Reached { schema, rows: row_sets::read(&session).await? })
+    }
+
+    /// The schema of production.
+    pub async fn production(&self) -> Result<Schema, Error> {
+        self.normal(&self.project.target).await
+    }
+
+    async fn normal(&self, spec: &ConnectionSpec) -> Result<Schema, Error> {
+        let (programs, ignore) = (&self.server.programs, &self.project.fingerprint_ignore);
+        let SchemaReading { schema, .. } = read_normal(&self.shadow, programs, spec, ignore).await?;
+        Ok(schema.without_kinds(OUTSIDE_LINKS).with_columns_sorted())
+    }
+
+    /// Runs migrations in an empty database; what it then holds.
+    pub async fn build<'m>(
+        &self,
+        migrations: impl IntoIterator<Item = &'m std::sync::Arc<Migration>>,
+    ) -> Result<Reached, Error> {
+        let built = self.empty().await?;
+        self.run(&built, migrations, Direction::Apply).await?;
+        let reached = self.reached(&built).await?;
+        self.drop(built).await?;
+        Ok(reached)
+    }
+
+    /// Where another history leads somewhere else than this one, which led to `reached`. Values that this one makes anew at
+    /// each run (of `now()`, of `random()`) do not count: it is run once more to know them.
+    pub async fn differences(
+        &self,
+        (history, reached): (&[std::sync::Arc<Migration>], &Reached),
+        other: &Reached,
+    ) -> Result<Vec<String>, Error> {
+        let found = reached.differences(other, &[]);
+        if found.is_empty() || !reached.schema.difference(&other.schema).is_empty() {
+            return Ok(found);
+        }
+        let again = self.build(history).await?;
+        Ok(reached.differences(other, &reached.differences(&again, &[])))
+    }
+
+    /// Drops a private database.
+    pub async fn drop(&self, built: Built) -> Result<(), Error> {
+        self.shadow.drop_scratch(built.scratch).await
+    }
+
+    /// Stops the server and removes it.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.shadow.stop().await
+    }
+}
+
+impl Reached {
+    /// Where two databases differ, in words; empty: nowhere. Of other schemas the rows are not compared, and what is in
+    /// `volatile` does not count.
+    fn differences(&self, other: &Reached, volatile: &[String]) -> Vec<String> {
+        let schema = self.schema.difference(&other.schema);
+        if !schema.is_empty() {
+            return vec![schema.to_string()];
+        }
+        let rows = row_sets::differences(&self.rows, &other.rows);
+        rows.into_iter().filter(|line| !volatile.contains(line)).collect()
+    }
+}

@@ -1,0 +1,4 @@
+//! The history tools: what Django, Flyway and sqitch users do by hand at least once.
+
+mod fake;
+mod repair;
