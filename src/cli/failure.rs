@@ -184,5 +184,8 @@ pub(crate) fn policy_hints() -> Vec<String> {
 
 fn merge_hint(conflict: &Conflict) -> String {
     let leaves: Vec<String> = conflict.leaves.iter().map(ToString::to_string).collect();
-    format!("let one depend on the other, or add a migration with `-- depends: {}`", leaves.join(", "))
+    format!(
+        "`safe-migrate make --merge` tries them in both orders; by hand: a migration with `-- depends: {}`",
+        leaves.join(", ")
+    )
 }

@@ -39,6 +39,11 @@ impl Context {
         self.project_with(self.target()?, StoreSettings::default())
     }
 
+    /// The directory of the migrations and the app of those directly in it, for a command that needs no database.
+    pub(crate) fn migration_files(&self) -> (&Path, &str) {
+        (&self.config.migrations.dir, &self.config.migrations.app)
+    }
+
     /// The connection that was configured.
     ///
     /// libpq would go for a database named after the user on this machine; what is about to be migrated is not guessed.

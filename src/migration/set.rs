@@ -77,6 +77,11 @@ impl MigrationSet {
         leaves.filter(|(_, leaves)| leaves.len() > 1).map(|(app, leaves)| Conflict { app, leaves }).collect()
     }
 
+    /// The migrations of an app that no other of it follows.
+    pub fn leaves_of(&self, app: &str) -> Vec<MigrationId> {
+        self.graph.leaves().remove(app).unwrap_or_default()
+    }
+
     /// What `id` depends on directly, its default parent included.
     pub fn dependencies(&self, id: &MigrationId) -> BTreeSet<MigrationId> {
         self.graph.direct_dependencies(id)

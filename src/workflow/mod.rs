@@ -6,6 +6,7 @@ pub use operator::{Confirmation, Operator, Unit};
 
 pub mod adopt;
 mod apply;
+pub mod author;
 mod dead_fence;
 pub mod doctor;
 mod error;

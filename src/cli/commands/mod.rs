@@ -9,6 +9,7 @@ mod fake;
 mod history;
 mod init;
 mod lint;
+mod make;
 mod plan;
 mod rehearse;
 mod rehearse_formats;
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Status(status::Args),
     Plan(plan::Args),
     Lint(lint::Args),
+    Make(make::Args),
     #[command(subcommand)]
     Snapshot(snapshot::Command),
     Rehearse(rehearse::Args),
@@ -61,6 +63,7 @@ impl Command {
             Command::Status(_) => "status",
             Command::Plan(_) => "plan",
             Command::Lint(_) => "lint",
+            Command::Make(_) => "make",
             Command::Snapshot(command) => command.name(),
             Command::Rehearse(_) => "rehearse",
             Command::Apply(_) => "apply",
@@ -126,6 +129,7 @@ impl Command {
             Command::Status(args) => status::run(context, args).await,
             Command::Plan(args) => plan::run(context, args).await,
             Command::Lint(args) => lint::run(context, args).await,
+            Command::Make(args) => make::run(context, args).await,
             Command::Snapshot(command) => command.run(context).await,
             Command::Rehearse(args) => rehearse::run(context, args).await,
             Command::Apply(args) => apply::run(context, args).await,

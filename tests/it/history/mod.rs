@@ -1,4 +1,5 @@
 //! The history tools: what Django, Flyway and sqitch users do by hand at least once.
 
 mod fake;
+mod make;
 mod repair;

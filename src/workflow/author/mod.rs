@@ -1,0 +1,11 @@
+//! Writes migration files: empty ones, merges of two leaves, new numbers, squashes. What a file claims is proven in private
+//! databases before it is written; production is only read.
+
+mod empty;
+mod merge;
+mod place;
+mod renumber;
+
+pub use empty::{EmptyRequest, empty};
+pub use merge::{MergeRequest, Merged, merge};
+pub use renumber::{RenumberRequest, Renumbered, renumber};
