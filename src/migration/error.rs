@@ -138,6 +138,20 @@ pub enum MigrationError {
         /// The header lines that make the circle, each with its file.
         lines: Vec<(PathBuf, u32)>,
     },
+    /// A database has some of what a squash replaces, and the files of the others are gone.
+    #[error(
+        "the database has {}, which {squash} replaces, but not {}, and there is no file of that any more",
+        names(present),
+        names(gone)
+    )]
+    ReplacedMissing {
+        /// The squash.
+        squash: MigrationId,
+        /// Neither applied nor there.
+        gone: Vec<MigrationId>,
+        /// Applied.
+        present: Vec<MigrationId>,
+    },
     /// Two migrations of the same name, which a directory cannot hold but a caller can pass.
     #[error("there are two migrations {0}")]
     Duplicate(MigrationId),
@@ -195,6 +209,9 @@ impl MigrationError {
                     Some(nearest) => format!("did you mean {nearest}?"),
                     None => "correct the name, or add the missing file".to_owned(),
                 });
+            }
+            MigrationError::ReplacedMissing { .. } => {
+                "bring this database up with a release that still has the replaced files, then use this one"
             }
             MigrationError::Cycle { .. } => "remove one of these `-- depends:` or `-- run-before:` lines",
             _ => return None,
@@ -274,6 +291,18 @@ pub enum PlanError {
         /// The one that depends on it.
         later: MigrationId,
     },
+    /// A squash stands for what several runs applied.
+    #[error(
+        "run {run_id} cannot be rolled back by itself: {squash} stands for what it applied, and for what run {other} did"
+    )]
+    SquashOfSeveralRuns {
+        /// The run.
+        run_id: String,
+        /// The squash.
+        squash: MigrationId,
+        /// Another run.
+        other: String,
+    },
     /// The file is missing and the text in the ledger is no migration.
     #[error("the file of {migration} is missing, and the text that the ledger keeps for it cannot be used")]
     LedgerText {
@@ -312,6 +341,9 @@ impl PlanError {
             }
             PlanError::NeededByLater { later, .. } => {
                 Some(format!("roll back {later} first, or use `safe-migrate rollback APP TARGET`, which takes both"))
+            }
+            PlanError::SquashOfSeveralRuns { squash, .. } => {
+                Some(format!("to undo all of {squash}: `safe-migrate rollback {} TARGET`", squash.app))
             }
             PlanError::LedgerText { .. } => Some("check out the release that has the file".to_owned()),
             PlanError::Order(source) => source.hint(),

@@ -50,7 +50,7 @@ pub struct Migration {
     pub depends: Vec<MigrationId>,
     /// The `run-before:` migrations.
     pub run_before: Vec<MigrationId>,
-    /// The `replaces:` migrations. They are read and kept; plans do not look at them yet.
+    /// The `replaces:` migrations: it is a squash of them ([`super::Squash`]).
     pub replaces: Vec<MigrationId>,
     /// The `breaking:` notes.
     pub breaking: Vec<String>,

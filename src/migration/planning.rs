@@ -110,6 +110,16 @@ impl MigrationSet {
         let history = History::new(self, applied)?;
         let own: BTreeSet<MigrationId> =
             applied.iter().filter(|row| row.run_id == run_id).map(|row| row.id.clone()).collect();
+        for squash in own.iter().filter_map(|id| self.get(id)).filter(|one| !one.replaces.is_empty()) {
+            let others = self.runs_of_replaced.get(&squash.id).into_iter().flatten().filter(|run| *run != run_id);
+            if let Some(other) = others.into_iter().next() {
+                return Err(PlanError::SquashOfSeveralRuns {
+                    run_id: run_id.to_owned(),
+                    squash: squash.id.clone(),
+                    other: other.clone(),
+                });
+            }
+        }
         for needed in &own {
             if let Some(later) = history.applied_dependents(needed).into_iter().find(|id| !own.contains(id)) {
                 return Err(PlanError::NeededByLater { run_id: run_id.to_owned(), needed: needed.clone(), later });

@@ -8,8 +8,10 @@ use super::error::MigrationError;
 use super::file::Migration;
 use super::graph::{DependencyGraph, GraphError, Node};
 use super::id::MigrationId;
+use super::ledger_check::AppliedMigration;
 use super::load::read_directory;
 use super::nearest::nearest;
+use super::squashed::{self, Chosen, Squash};
 
 /// Migrations of one app that no other of the app follows, when there are several.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,12 @@ pub struct Conflict {
 /// All migrations of a project and their order.
 #[derive(Clone, Debug)]
 pub struct MigrationSet {
+    /// All files, also those that a squash stands for, or that stand for a squash.
+    files: BTreeMap<MigrationId, Arc<Migration>>,
     migrations: BTreeMap<MigrationId, Arc<Migration>>,
+    squashes: Vec<Squash>,
+    /// Of each squash, the runs that applied what it replaces.
+    pub(super) runs_of_replaced: BTreeMap<MigrationId, BTreeSet<String>>,
     pub(super) graph: DependencyGraph,
 }
 
@@ -33,17 +40,47 @@ impl MigrationSet {
         MigrationSet::new(read_directory(dir, default_app)?)
     }
 
-    /// Orders migrations that were read already.
+    /// Orders migrations that were read already, for a database that has none of them ([`MigrationSet::for_ledger`]).
     pub fn new(migrations: Vec<Migration>) -> Result<MigrationSet, MigrationError> {
-        let nodes: Vec<Node> = migrations.iter().map(node_of).collect();
-        let mut by_id = BTreeMap::new();
+        let mut files = BTreeMap::new();
         for migration in migrations {
-            if let Some(first) = by_id.insert(migration.id.clone(), Arc::new(migration)) {
+            if let Some(first) = files.insert(migration.id.clone(), Arc::new(migration)) {
                 return Err(MigrationError::Duplicate(first.id.clone()));
             }
         }
-        let graph = DependencyGraph::build(&nodes).map_err(|error| explain(error, &by_id))?;
-        Ok(MigrationSet { migrations: by_id, graph })
+        MigrationSet::choose(files, &[])
+    }
+
+    /// The same files as a database with these rows sees them: a squash, or what it replaces.
+    pub fn for_ledger(self, applied: &[AppliedMigration]) -> Result<MigrationSet, MigrationError> {
+        MigrationSet::choose(self.files, applied)
+    }
+
+    fn choose(
+        files: BTreeMap<MigrationId, Arc<Migration>>,
+        applied: &[AppliedMigration],
+    ) -> Result<MigrationSet, MigrationError> {
+        let chosen = squashed::choose(&files, &applied.iter().map(|row| row.id.clone()).collect())?;
+        let runs = |squash: &Squash| {
+            let rows = applied.iter().filter(|row| squash.replaces.contains(&row.id));
+            (squash.migration.id.clone(), rows.map(|row| row.run_id.clone()).collect())
+        };
+        let runs_of_replaced = chosen.squashes.iter().map(runs).collect();
+        let kept = files.iter().filter(|(id, _)| !chosen.dropped.contains(*id));
+        let migrations: BTreeMap<_, _> = kept.map(|(id, file)| (id.clone(), file.clone())).collect();
+        let nodes: Vec<Node> = migrations.values().map(|file| meant(node_of(file), &chosen)).collect();
+        let graph = DependencyGraph::build(&nodes).map_err(|error| explain(error, &migrations))?;
+        Ok(MigrationSet { files, migrations, squashes: chosen.squashes, runs_of_replaced, graph })
+    }
+
+    /// The squashes among the files.
+    pub fn squashes(&self) -> &[Squash] {
+        &self.squashes
+    }
+
+    /// All files, by name: also those that are out of the order because of a squash.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<Migration>> {
+        self.files.values()
     }
 
     /// The migration of this name.
@@ -96,6 +133,25 @@ impl MigrationSet {
     pub fn dependents(&self, id: &MigrationId) -> BTreeSet<MigrationId> {
         self.graph.dependents(id)
     }
+}
+
+/// With the names of what is out of the graph replaced by what stands for it.
+fn meant(node: Node, chosen: &Chosen) -> Node {
+    let mean = |ids: Vec<MigrationId>| -> Vec<MigrationId> {
+        let mut next: Vec<MigrationId> = ids;
+        let mut found: Vec<MigrationId> = Vec::new();
+        while let Some(id) = next.pop() {
+            match chosen.stands_for.get(&id) {
+                // What a squash within a squash stands for.
+                Some(others) => next.extend(others.iter().cloned()),
+                None if id != node.id && !found.contains(&id) => found.push(id),
+                None => {}
+            }
+        }
+        found
+    };
+    let (depends, run_before) = (mean(node.depends.clone()), mean(node.run_before.clone()));
+    Node { depends, run_before, ..node }
 }
 
 /// What the graph needs to know of `migration`.

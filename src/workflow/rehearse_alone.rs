@@ -37,7 +37,8 @@ pub async fn rehearse_alone(
     let kept = Kept::of(project, &programs, manifest)?;
     let restored = rehearse::restore(project, &programs, &reader, kept.as_ref(), operator, interrupt).await?;
     let session = restored.shadow.spec().connect("safe-migrate rehearsal").await?;
-    let state = State::read(project, &session).await?;
+    let mut state = State::read(project, &session).await?;
+    state.record_squashes(&session).await?;
     drop(session);
     let plan = state.plan(selection)?;
     state.refuse_disagreement(&plan)?;

@@ -1,7 +1,7 @@
 //! Where a database stands: its ledger beside the migration files.
 
-use crate::migration::{Direction, LedgerCheck, MigrationId, MigrationSet, Plan};
-use crate::postgres::ledger::{StepRecord, StepState};
+use crate::migration::{AppliedMigration, Direction, LedgerCheck, MigrationId, MigrationSet, Plan};
+use crate::postgres::ledger::{self, StepRecord, StepState};
 use crate::postgres::{Ledger, RunLock, Session};
 
 use super::{Error, Gate, Project};
@@ -11,8 +11,10 @@ use super::{Error, Gate, Project};
 pub struct State {
     /// The files and their graph.
     pub migrations: MigrationSet,
-    /// What production says is applied.
+    /// What production says.
     pub ledger: Ledger,
+    /// What is applied, as the files see it: a squash in the place of what it replaces.
+    pub applied: Vec<AppliedMigration>,
     /// Where the two disagree.
     pub check: LedgerCheck,
     /// Whether a run has the lock of the database at this moment.
@@ -43,16 +45,33 @@ pub enum Selection {
 impl State {
     /// Reads files and ledger. Changes nothing.
     pub async fn read(project: &Project, session: &Session) -> Result<Self, Error> {
-        let migrations = MigrationSet::load(&project.migrations_dir, &project.default_app)?;
+        let files = MigrationSet::load(&project.migrations_dir, &project.default_app)?;
         let ledger = Ledger::read(session).await?;
-        let check = migrations.check(&ledger.applied);
+        let migrations = files.for_ledger(&ledger.applied)?;
+        let applied = migrations.applied(&ledger.applied);
+        let check = migrations.check(&applied);
         let is_locked = RunLock::is_taken(session, project.target.database()).await?;
-        Ok(Self { migrations, ledger, check, is_locked })
+        Ok(Self { migrations, ledger, applied, check, is_locked })
+    }
+
+    /// Records the squashes of which the database has all that they replace. The caller has the lock of that database, or
+    /// it is a shadow.
+    pub async fn record_squashes(&mut self, session: &Session) -> Result<Vec<MigrationId>, Error> {
+        let mut recorded = Vec::new();
+        for row in self.migrations.unrecorded_squashes(&self.ledger.applied) {
+            ledger::record_squash(session, &row).await?;
+            recorded.push(row.id);
+        }
+        if !recorded.is_empty() {
+            self.ledger = Ledger::read(session).await?;
+            self.applied = self.migrations.applied(&self.ledger.applied);
+        }
+        Ok(recorded)
     }
 
     /// The plan for a selection.
     pub fn plan(&self, selection: &Selection) -> Result<Plan, Error> {
-        let applied = &self.ledger.applied;
+        let applied = &self.applied;
         match selection {
             Selection::Forward { app, target } => {
                 Ok(self.migrations.plan_apply(applied, app.as_deref(), target.as_deref())?)
@@ -67,7 +86,7 @@ impl State {
     /// The last run that applied something which still is applied; one that died counts with what it got done, one that
     /// rolled back does not.
     pub fn last_run(&self) -> Option<&str> {
-        self.ledger.applied.iter().max_by_key(|one| one.applied_at).map(|one| one.run_id.as_str())
+        self.applied.iter().max_by_key(|one| one.applied_at).map(|one| one.run_id.as_str())
     }
 
     /// Stops a rollback of what a half-done migration stands on: its journal says which statements are not to be run again,
@@ -93,7 +112,7 @@ impl State {
                 && step.direction == "up"
                 && matches!(step.state, StepState::Started | StepState::Done)
         };
-        self.ledger.steps.iter().any(began) && !self.ledger.applied.iter().any(|one| one.id == *id)
+        self.ledger.steps.iter().any(began) && !self.applied.iter().any(|one| one.id == *id)
     }
 
     /// Stops on changed files, conflicts and a history that cannot be; on missing files while something is pending.

@@ -102,7 +102,7 @@ struct Row {
 
 /// The files in the order in which they run, then what is applied and has no file.
 fn rows(state: &State) -> Vec<Row> {
-    let applied = |id: &MigrationId| state.ledger.applied.iter().find(|row| row.id == *id).cloned();
+    let applied = |id: &MigrationId| state.applied.iter().find(|row| row.id == *id).cloned();
     let of_files = state.migrations.iter().map(|migration| {
         let applied = applied(&migration.id);
         let changed = state.check.changed.iter().any(|one| one.id == migration.id);
@@ -262,7 +262,13 @@ mod tests {
     fn state(files: Vec<Migration>, applied: Vec<AppliedMigration>) -> State {
         let migrations = MigrationSet::new(files).unwrap();
         let check = migrations.check(&applied);
-        State { migrations, ledger: Ledger { present: true, applied, ..Ledger::default() }, check, is_locked: false }
+        State {
+            migrations,
+            ledger: Ledger { present: true, applied: applied.clone(), ..Ledger::default() },
+            applied,
+            check,
+            is_locked: false,
+        }
     }
 
     #[test]

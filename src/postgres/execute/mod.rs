@@ -256,7 +256,7 @@ async fn record(session: &Session, step: &PlanStep, run_id: &str) -> Result<(), 
                 .await?;
         }
         Direction::Rollback => {
-            if !ledger::record_rolled_back(session, &migration.id).await? {
+            if !ledger::record_rolled_back(session, &migration.id, &migration.replaces).await? {
                 return Err(ExecuteError::LedgerChanged(migration.id.to_string()));
             }
         }

@@ -213,8 +213,6 @@ pub enum How {
     Apply,
     /// What it makes was there already.
     Fake,
-    /// All that it replaces was applied.
-    Squash,
     /// It was taken over from another tool, or from the database as it is.
     Import,
 }
@@ -225,7 +223,6 @@ impl How {
         match self {
             How::Apply => "apply",
             How::Fake => "fake",
-            How::Squash => "squash",
             How::Import => "import",
         }
     }
@@ -247,6 +244,18 @@ pub async fn record_applied(
     Ok(())
 }
 
+/// The row of a squash that a database counts as applied, dated as the last of what it replaces.
+pub async fn record_squash(session: &Session, row: &AppliedMigration) -> Result<(), DatabaseError> {
+    session
+        .execute(
+            "INSERT INTO safe_migrate.migration (app, name, checksum, text, applied_at, run_id, how)
+             VALUES ($1, $2, $3, $4, $5, $6, 'squash')",
+            &[&row.id.app, &row.id.name, &row.checksum, &row.text, &row.applied_at, &row.run_id],
+        )
+        .await?;
+    Ok(())
+}
+
 /// Gives the row of an applied migration another text that was proven to build the same (`repair`). An absent row is an
 /// error: the ledger changed under us.
 pub async fn record_repaired(
@@ -262,13 +271,17 @@ pub async fn record_repaired(
     Ok(updated == 1)
 }
 
-/// Takes away the row of a migration that this transaction rolls back. An absent row is an error: the ledger changed
-/// under us.
-pub async fn record_rolled_back(session: &Session, id: &MigrationId) -> Result<bool, DatabaseError> {
-    let deleted = session
-        .execute("DELETE FROM safe_migrate.migration WHERE app = $1 AND name = $2", &[&id.app, &id.name])
-        .await?;
-    Ok(deleted == 1)
+/// Takes away the row of a migration that this transaction rolls back, and those of what it replaces. No row at all is an
+/// error: the ledger changed under us.
+pub async fn record_rolled_back(
+    session: &Session,
+    id: &MigrationId,
+    replaces: &[MigrationId],
+) -> Result<bool, DatabaseError> {
+    let names: Vec<String> = [id].into_iter().chain(replaces).map(ToString::to_string).collect();
+    let deleted =
+        session.execute("DELETE FROM safe_migrate.migration WHERE app || '/' || name = ANY ($1)", &[&names]).await?;
+    Ok(deleted > 0)
 }
 
 /// What is applied, without the texts: migration, checksum and run, sorted by migration. Cheap enough to be asked before

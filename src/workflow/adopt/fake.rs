@@ -100,7 +100,7 @@ pub async fn fake(project: &Project, request: &FakeRequest, operator: &dyn Opera
     let changes: Vec<LedgerChange> = steps
         .map(|step| match plan.direction {
             Direction::Apply => LedgerChange::Applied(step.migration.clone(), How::Fake),
-            Direction::Rollback => LedgerChange::Forgotten(step.migration.id.clone()),
+            Direction::Rollback => LedgerChange::Forgotten(step.migration.clone()),
         })
         .collect();
     let bypass = request.force.as_ref().map(|why| format!("faked without a check: {why}"));
@@ -111,7 +111,7 @@ pub async fn fake(project: &Project, request: &FakeRequest, operator: &dyn Opera
 /// The plan of a selection; one that goes back needs no down sections.
 fn plan(state: &State, selection: &Selection) -> Result<Plan, Error> {
     match selection {
-        Selection::Back { app, target } => Ok(state.migrations.plan_forget(&state.ledger.applied, app, target)?),
+        Selection::Back { app, target } => Ok(state.migrations.plan_forget(&state.applied, app, target)?),
         other => state.plan(other),
     }
 }
@@ -137,7 +137,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn applied(&self) -> Result<Vec<Arc<Migration>>, Error> {
-        Ok(self.state.migrations.applied_in_order(&self.state.ledger.applied)?)
+        Ok(self.state.migrations.applied_in_order(&self.state.applied)?)
     }
 
     /// Every object of all of them must be there, or gone.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::migration::{Migration, MigrationId};
+use crate::migration::Migration;
 use crate::postgres::ledger::{self, How};
-use crate::postgres::{DatabaseError, Ledger, RunLock, RunRecord, Session, keep_session};
+use crate::postgres::{DatabaseError, ExecuteError, Ledger, RunLock, RunRecord, Session, keep_session};
 
 use super::super::apply::lock;
 use super::super::project::Server;
@@ -25,7 +25,7 @@ pub(super) enum LedgerChange {
     /// A migration counts as applied.
     Applied(Arc<Migration>, How),
     /// It does not count as applied any more.
-    Forgotten(MigrationId),
+    Forgotten(Arc<Migration>),
     /// Its text is another one.
     Repaired(Arc<Migration>),
 }
@@ -116,19 +116,18 @@ async fn write_one(session: &Session, run_id: &str, change: &LedgerChange) -> Re
             ledger::close_journal(session, &migration.id).await?;
             true
         }
-        LedgerChange::Forgotten(id) => ledger::record_rolled_back(session, id).await?,
+        LedgerChange::Forgotten(migration) => {
+            ledger::record_rolled_back(session, &migration.id, &migration.replaces).await?
+        }
         LedgerChange::Repaired(migration) => {
             let row = (&migration.id, migration.checksum.as_str(), migration.text.as_str());
             ledger::record_repaired(session, row).await?
         }
     };
-    match (there, change) {
-        (true, _) => Ok(()),
-        (false, LedgerChange::Forgotten(id)) => Err(gone(id)),
-        (false, LedgerChange::Applied(migration, _) | LedgerChange::Repaired(migration)) => Err(gone(&migration.id)),
+    let (LedgerChange::Applied(migration, _) | LedgerChange::Forgotten(migration) | LedgerChange::Repaired(migration)) =
+        change;
+    match there {
+        true => Ok(()),
+        false => Err(ExecuteError::LedgerChanged(migration.id.to_string()).into()),
     }
-}
-
-fn gone(id: &MigrationId) -> Error {
-    crate::postgres::ExecuteError::LedgerChanged(id.to_string()).into()
 }

@@ -46,11 +46,11 @@ pub async fn repair(
     let run = LedgerRun::begin(project, (&command, request.wait), operator).await?;
     let state = State::read(project, &run.session).await?;
     let known = state.migrations.iter().map(|one| one.id.clone());
-    let known = known.chain(state.ledger.applied.iter().map(|one| one.id.clone())).collect();
+    let known = known.chain(state.applied.iter().map(|one| one.id.clone())).collect();
     let Target::Migration(id) = Target::resolve(&known, Some(&request.app), Some(&request.name))? else {
         return Err(not_possible("`zero` names no migration", "name the migration whose file was changed"));
     };
-    let Some(row) = state.ledger.applied.iter().find(|one| one.id == id) else {
+    let Some(row) = state.applied.iter().find(|one| one.id == id) else {
         return Err(not_possible(&format!("{id} is not applied, so its file may be changed freely"), "apply it"));
     };
     let Some(file) = state.migrations.get(&id).cloned() else {
@@ -65,7 +65,7 @@ pub async fn repair(
     let old = Migration::parse(id.clone(), PathBuf::from(format!("the ledger's text of {id}")), row.text.as_bytes());
     let old = Arc::new(old?);
     let ancestors = state.migrations.ancestors(&id);
-    let applied = state.migrations.applied_in_order(&state.ledger.applied)?;
+    let applied = state.migrations.applied_in_order(&state.applied)?;
     let before: Vec<Arc<Migration>> = applied.into_iter().filter(|one| ancestors.contains(&one.id)).collect();
 
     operator.step("building both texts in private databases");

@@ -18,7 +18,9 @@ impl Prepared {
                 Direction::Apply => {
                     expected.push((migration.id.clone(), migration.checksum.to_string(), run_id.to_owned()));
                 }
-                Direction::Rollback => expected.retain(|one| one.0 != migration.id),
+                Direction::Rollback => {
+                    expected.retain(|one| one.0 != migration.id && !migration.replaces.contains(&one.0));
+                }
             }
         }
         expected.sort();

@@ -224,7 +224,12 @@ async fn prepare(
     // It writes the lease only, which dies with us and never waits for a standby.
     commit_locally(&aside).await?;
     lock.also_on(&session, project.target.database()).await?;
-    let state = State::read(project, &session).await?;
+    let mut state = State::read(project, &session).await?;
+    if !request.dry_run {
+        for id in state.record_squashes(&session).await? {
+            operator.step(&format!("{id} counts as applied: this database has all that it replaces"));
+        }
+    }
     lock::report_dead(&aside, &state.ledger, operator).await?;
     let plan = match state.plan(&request.selection) {
         Ok(plan) => plan,

@@ -29,6 +29,10 @@ impl RestoreInstead {
         state: &State,
         migrations: &[MigrationId],
     ) -> Result<Option<Self>, Error> {
+        // What a squash stands for came with several runs.
+        if state.migrations.squashes().iter().any(|one| migrations.contains(&one.migration.id)) {
+            return Ok(None);
+        }
         let applied = state.ledger.applied.iter().filter(|one| migrations.contains(&one.id));
         let Some(first) = applied.min_by_key(|one| one.applied_at) else { return Ok(None) };
         let run = state.ledger.runs.iter().find(|run| run.id == first.run_id);

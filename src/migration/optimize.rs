@@ -1,0 +1,439 @@
+//! Shortens the statements of a squash: what is made and taken away again, a column that is added to a table made a moment
+//! before, a constraint that is added unchecked and checked.
+//!
+//! Statements are known by their tokens, so these are proposals: whether they mean the same is proven by running both.
+
+use std::collections::BTreeSet;
+
+use squawk_lexer::TokenKind;
+
+use super::id::MigrationId;
+use super::lexer::{Lexeme, lexemes};
+
+/// A statement of a squash, and the migration that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SquashedStatement {
+    /// Its text.
+    pub text: String,
+    /// Where it comes from.
+    pub from: MigrationId,
+}
+
+/// What a statement is about, as far as its first words say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shape {
+    Create {
+        kind: &'static str,
+        name: String,
+    },
+    Drop {
+        kind: &'static str,
+        name: String,
+    },
+    AddColumn {
+        table: String,
+        column: String,
+        definition: String,
+    },
+    DropColumn {
+        table: String,
+        column: String,
+    },
+    AddConstraint {
+        table: String,
+        name: String,
+        not_valid: bool,
+    },
+    DropConstraint {
+        table: String,
+        name: String,
+    },
+    Validate {
+        table: String,
+        name: String,
+    },
+    /// `ALTER`, `COMMENT ON`, `GRANT … ON`, `CREATE INDEX … ON`, `INSERT INTO`, `UPDATE`: of this object.
+    Of {
+        name: String,
+        writes: bool,
+    },
+    Other,
+}
+
+const KINDS: [&str; 9] = ["table", "index", "view", "type", "sequence", "function", "trigger", "domain", "schema"];
+
+/// The tokens of a statement that mean something.
+struct Words<'a> {
+    lexemes: Vec<Lexeme<'a>>,
+}
+
+impl<'a> Words<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { lexemes: lexemes(text, 1).filter(|lexeme| !lexeme.is_trivia()).collect() }
+    }
+
+    /// The word at a place, folded as PostgreSQL folds it.
+    fn at(&self, place: usize) -> String {
+        self.lexemes.get(place).map(folded).unwrap_or_default()
+    }
+
+    fn starts(&self, place: usize, words: &[&str]) -> bool {
+        words.iter().enumerate().all(|(at, word)| self.at(place + at) == *word)
+    }
+
+    /// A name, perhaps with its schema, and the place behind it.
+    fn name(&self, place: usize) -> Option<(String, usize)> {
+        let is_name = |place: usize| {
+            self.lexemes
+                .get(place)
+                .is_some_and(|one| matches!(one.kind, TokenKind::Ident | TokenKind::QuotedIdent { .. }))
+        };
+        if !is_name(place) {
+            return None;
+        }
+        match self.lexemes.get(place + 1).map(|one| one.kind) {
+            Some(TokenKind::Dot) if is_name(place + 2) => {
+                Some((format!("{}.{}", self.at(place), self.at(place + 2)), place + 3))
+            }
+            _ => Some((self.at(place), place + 1)),
+        }
+    }
+
+    fn skip(&self, place: usize, words: &[&str]) -> usize {
+        if self.starts(place, words) { place + words.len() } else { place }
+    }
+
+    /// Whether a comma stands outside parentheses behind this place.
+    fn has_comma_behind(&self, place: usize) -> bool {
+        let mut depth = 0_i32;
+        self.lexemes.iter().skip(place).any(|one| {
+            match one.kind {
+                TokenKind::OpenParen => depth += 1,
+                TokenKind::CloseParen => depth -= 1,
+                _ => {}
+            }
+            depth == 0 && one.kind == TokenKind::Comma
+        })
+    }
+}
+
+fn folded(lexeme: &Lexeme<'_>) -> String {
+    match lexeme.kind {
+        TokenKind::QuotedIdent { .. } => lexeme.text.trim_matches('"').replace("\"\"", "\""),
+        _ => lexeme.text.to_lowercase(),
+    }
+}
+
+fn shape(text: &str) -> Shape {
+    let words = Words::of(text);
+    let shape = match words.at(0).as_str() {
+        "create" => created(&words),
+        "drop" => dropped(&words),
+        "alter" => altered(&words, text),
+        "comment" => (words.at(1) == "on").then(|| named_after(&words, 3)).flatten(),
+        "insert" => words.name(2).map(|(name, _)| Shape::Of { name, writes: true }),
+        "update" => words.name(words.skip(1, &["only"])).map(|(name, _)| Shape::Of { name, writes: true }),
+        "delete" => words.name(words.skip(2, &["only"])).map(|(name, _)| Shape::Of { name, writes: true }),
+        _ => None,
+    };
+    shape.unwrap_or(Shape::Other)
+}
+
+fn named_after(words: &Words<'_>, place: usize) -> Option<Shape> {
+    // `COMMENT ON COLUMN a.b` is of the table a.
+    let (name, _) = words.name(place)?;
+    let name = if words.at(2) == "column" { name.split('.').next().unwrap_or_default().to_owned() } else { name };
+    Some(Shape::Of { name, writes: false })
+}
+
+fn created(words: &Words<'_>) -> Option<Shape> {
+    let mut place = 1;
+    for word in ["or", "replace", "unique", "materialized"] {
+        place = words.skip(place, &[word]);
+    }
+    let kind = KINDS.into_iter().find(|kind| *kind == words.at(place))?;
+    place = words.skip(words.skip(place + 1, &["concurrently"]), &["if", "not", "exists"]);
+    let (name, behind) = words.name(place)?;
+    // An index without a name: `CREATE INDEX ON t`.
+    if kind == "index" && words.at(place) == "on" {
+        let (table, _) = words.name(words.skip(place + 1, &["only"]))?;
+        return Some(Shape::Of { name: table, writes: false });
+    }
+    let _ = behind;
+    Some(Shape::Create { kind, name })
+}
+
+fn dropped(words: &Words<'_>) -> Option<Shape> {
+    let place = words.skip(1, &["materialized"]);
+    let kind = KINDS.into_iter().find(|kind| *kind == words.at(place))?;
+    let place = words.skip(words.skip(place + 1, &["concurrently"]), &["if", "exists"]);
+    let (name, behind) = words.name(place)?;
+    // CASCADE takes along what nobody named, and a list is several.
+    let rest: Vec<String> = (behind..words.lexemes.len()).map(|at| words.at(at)).collect();
+    (!rest.iter().any(|word| word == "cascade" || word == ",")).then_some(Shape::Drop { kind, name })
+}
+
+fn altered(words: &Words<'_>, text: &str) -> Option<Shape> {
+    if words.at(1) != "table" {
+        let (name, _) = words.name(2)?;
+        return Some(Shape::Of { name, writes: false });
+    }
+    let place = words.skip(words.skip(2, &["if", "exists"]), &["only"]);
+    let (table, place) = words.name(place)?;
+    let whole = || Some(Shape::Of { name: table.clone(), writes: false });
+    if words.has_comma_behind(place) {
+        return whole();
+    }
+    let is = |list: &[&str]| words.starts(place, list);
+    let part = |place: usize| words.name(place).map(|(name, _)| name);
+    if is(&["add", "constraint"]) {
+        let last = words.lexemes.len();
+        let not_valid = last > 2 && words.starts(last - 2, &["not", "valid"]);
+        return Some(Shape::AddConstraint { table: table.clone(), name: part(place + 2)?, not_valid });
+    }
+    if is(&["drop", "constraint"]) {
+        let at = words.skip(place + 2, &["if", "exists"]);
+        return Some(Shape::DropConstraint { table: table.clone(), name: part(at)? });
+    }
+    if is(&["validate", "constraint"]) {
+        return Some(Shape::Validate { table: table.clone(), name: part(place + 2)? });
+    }
+    if is(&["add", "column"]) {
+        let at = words.skip(place + 2, &["if", "not", "exists"]);
+        let start = words.lexemes.get(at)?.offset;
+        let definition = text[start..].trim().to_owned();
+        return Some(Shape::AddColumn { table: table.clone(), column: part(at)?, definition });
+    }
+    if is(&["drop", "column"]) {
+        let at = words.skip(place + 2, &["if", "exists"]);
+        return Some(Shape::DropColumn { table: table.clone(), column: part(at)? });
+    }
+    whole()
+}
+
+/// The last part of a name.
+fn bare(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// Whether a statement may mean this name: as a token, or within a string or a function's body.
+fn mentions(text: &str, name: &str) -> bool {
+    let name = bare(name);
+    Words::of(text).lexemes.iter().any(|one| match one.kind {
+        TokenKind::Ident | TokenKind::QuotedIdent { .. } => folded(one) == name,
+        TokenKind::Literal { .. } => {
+            let is_word = |c: char| c.is_alphanumeric() || c == '_';
+            one.text.to_lowercase().split(|c: char| !is_word(c)).any(|word| word == name)
+        }
+        _ => false,
+    })
+}
+
+/// The statement of an index without CONCURRENTLY, when its table (or, to drop it, the index) is made by these statements: a
+/// database that runs the squash has neither yet.
+pub fn without_concurrently(statements: &[SquashedStatement], made: &[SquashedStatement]) -> Vec<SquashedStatement> {
+    let shapes: Vec<Shape> = made.iter().map(|one| shape(&one.text)).collect();
+    let is_made = |wanted: &str, name: &str| {
+        shapes.iter().any(
+            |shape| matches!(shape, Shape::Create { kind, name: made } if *kind == wanted && bare(made) == bare(name)),
+        )
+    };
+    statements
+        .iter()
+        .map(|one| {
+            let words = Words::of(&one.text);
+            let Some(at) = (1..4).find(|at| words.at(*at) == "concurrently") else { return one.clone() };
+            let is_of_made = match (words.at(0).as_str(), words.at(at - 1).as_str()) {
+                ("create", "index") => {
+                    let on = (at..words.lexemes.len()).find(|at| words.at(*at) == "on");
+                    let table = on.and_then(|on| words.name(words.skip(on + 1, &["only"])));
+                    table.is_some_and(|(table, _)| is_made("table", &table))
+                }
+                ("drop", "index") => {
+                    let name = words.name(words.skip(at + 1, &["if", "exists"]));
+                    name.is_some_and(|(name, _)| is_made("index", &name))
+                }
+                _ => false,
+            };
+            if !is_of_made {
+                return one.clone();
+            }
+            let (start, next) =
+                (words.lexemes[at].offset, words.lexemes.get(at + 1).map_or(one.text.len(), |one| one.offset));
+            SquashedStatement { text: format!("{}{}", &one.text[..start], &one.text[next..]), from: one.from.clone() }
+        })
+        .collect()
+}
+
+/// A shorter form of the statements and what was done, passing over what was `rejected` before. None: nothing is left to do.
+pub fn shorten(
+    statements: &[SquashedStatement],
+    rejected: &BTreeSet<String>,
+) -> Option<(String, Vec<SquashedStatement>)> {
+    let shapes: Vec<Shape> = statements.iter().map(|one| shape(&one.text)).collect();
+    for (at, shape) in shapes.iter().enumerate() {
+        let proposal = match shape {
+            Shape::Create { kind, name } => undone_object(statements, &shapes, at, (kind, name)),
+            Shape::AddColumn { table, column, definition } => undone_part(statements, &shapes, at, (table, column))
+                .or_else(|| folded_column(statements, &shapes, at, (table, column, definition))),
+            Shape::AddConstraint { table, name, not_valid } => undone_part(statements, &shapes, at, (table, name))
+                .or_else(|| if *not_valid { validated(statements, &shapes, at, (table, name)) } else { None }),
+            _ => None,
+        };
+        if let Some((what, shorter)) = proposal
+            && !rejected.contains(&what)
+        {
+            return Some((what, shorter));
+        }
+    }
+    None
+}
+
+type Proposal = Option<(String, Vec<SquashedStatement>)>;
+
+fn without(statements: &[SquashedStatement], gone: &[usize]) -> Vec<SquashedStatement> {
+    let kept = statements.iter().enumerate().filter(|(at, _)| !gone.contains(at));
+    kept.map(|(_, one)| one.clone()).collect()
+}
+
+/// Made and dropped again, and in between nobody but statements on itself names it.
+fn undone_object(
+    statements: &[SquashedStatement],
+    shapes: &[Shape],
+    at: usize,
+    (kind, name): (&'static str, &String),
+) -> Proposal {
+    let end = shapes.iter().skip(at + 1).position(
+        |shape| matches!(shape, Shape::Drop { kind: dropped, name: other } if *dropped == kind && other == name),
+    )? + at
+        + 1;
+    let mut gone = vec![at, end];
+    for between in at + 1..end {
+        if !mentions(&statements[between].text, name) {
+            continue;
+        }
+        let is_its_own = match &shapes[between] {
+            Shape::Of { name: of, .. } => of == name,
+            Shape::AddColumn { table, .. }
+            | Shape::DropColumn { table, .. }
+            | Shape::AddConstraint { table, .. }
+            | Shape::DropConstraint { table, .. }
+            | Shape::Validate { table, .. } => table == name,
+            Shape::Create { kind: "index", .. } => kind == "table",
+            _ => false,
+        };
+        if !is_its_own {
+            return None;
+        }
+        gone.push(between);
+    }
+    Some((format!("{kind} {name} is made and dropped"), without(statements, &gone)))
+}
+
+/// A column or constraint added and dropped again, and in between nobody names it.
+fn undone_part(
+    statements: &[SquashedStatement],
+    shapes: &[Shape],
+    at: usize,
+    (table, part): (&String, &String),
+) -> Proposal {
+    let end = shapes.iter().skip(at + 1).position(|shape| match shape {
+        Shape::DropColumn { table: of, column: name } | Shape::DropConstraint { table: of, name } => {
+            of == table && name == part
+        }
+        _ => false,
+    })? + at
+        + 1;
+    let is_free = |between: usize| {
+        let validates = matches!(&shapes[between], Shape::Validate { table: of, name } if of == table && name == part);
+        validates || !mentions(&statements[between].text, part)
+    };
+    if !(at + 1..end).all(is_free) {
+        return None;
+    }
+    let validated = (at + 1..end).filter(|between| mentions(&statements[*between].text, part));
+    let gone: Vec<usize> = validated.chain([at, end]).collect();
+    Some((format!("{part} of {table} is added and dropped"), without(statements, &gone)))
+}
+
+/// Added unchecked, then checked: checked at once.
+fn validated(
+    statements: &[SquashedStatement],
+    shapes: &[Shape],
+    at: usize,
+    (table, name): (&String, &String),
+) -> Proposal {
+    let end = shapes.iter().skip(at + 1).position(
+        |shape| matches!(shape, Shape::Validate { table: of, name: other } if of == table && other == name),
+    )? + at
+        + 1;
+    let words = Words::of(&statements[at].text);
+    let cut = words.lexemes.len().checked_sub(2).map(|place| words.lexemes[place].offset)?;
+    let mut shorter = without(statements, &[end]);
+    shorter[at].text = statements[at].text[..cut].trim_end().to_owned();
+    Some((format!("{name} of {table} is checked when it is added"), shorter))
+}
+
+/// A column added to a table made before, of which nothing in between reads or writes rows.
+fn folded_column(
+    statements: &[SquashedStatement],
+    shapes: &[Shape],
+    at: usize,
+    (table, column, definition): (&String, &String, &String),
+) -> Proposal {
+    let start = shapes[..at]
+        .iter()
+        .rposition(|shape| matches!(shape, Shape::Create { kind: "table", name } if name == table))?;
+    for between in start + 1..at {
+        let is_harmless = match &shapes[between] {
+            Shape::Of { name, writes } => name == table && !writes,
+            Shape::AddConstraint { .. } | Shape::Validate { .. } | Shape::DropConstraint { .. } => true,
+            Shape::Create { kind: "index", .. } => true,
+            _ => false,
+        };
+        // What the column needs may be made in between.
+        let makes = match &shapes[between] {
+            Shape::Create { name, .. } => mentions(definition, name),
+            _ => false,
+        };
+        if makes
+            || (mentions(&statements[between].text, table) && !is_harmless)
+            || mentions(&statements[between].text, column)
+        {
+            return None;
+        }
+    }
+    let text = with_column(&statements[start].text, definition)?;
+    let mut shorter = without(statements, &[at]);
+    shorter[start].text = text;
+    Some((format!("column {column} is part of {table} from the start"), shorter))
+}
+
+/// The statement of a table with one more column. None: it has no plain list of columns.
+fn with_column(create: &str, definition: &str) -> Option<String> {
+    let words = Words::of(create);
+    let open = words.lexemes.iter().position(|one| one.kind == TokenKind::OpenParen)?;
+    if (0..open).any(|at| matches!(words.at(at).as_str(), "as" | "of")) {
+        return None;
+    }
+    let mut depth = 0;
+    let close = words.lexemes.iter().skip(open).find(|one| {
+        match one.kind {
+            TokenKind::OpenParen => depth += 1,
+            TokenKind::CloseParen => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    })?;
+    let list = create[words.lexemes[open].offset + 1..close.offset].trim_end();
+    // A comment at its end would swallow the comma.
+    if list.trim().is_empty() || list.lines().last().is_some_and(|line| line.contains("--")) {
+        return None;
+    }
+    let head = &create[..words.lexemes[open].offset + 1];
+    Some(format!("{head}{list},\n    {definition}\n{}", &create[close.offset..]))
+}
+
+#[cfg(test)]
+#[path = "optimize_tests.rs"]
+mod tests;
