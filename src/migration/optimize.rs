@@ -52,6 +52,12 @@ enum Shape {
         table: String,
         name: String,
     },
+    /// `ALTER TYPE … ADD VALUE`, and the value that it comes after; none: at the end.
+    AddValue {
+        name: String,
+        value: String,
+        after: Option<String>,
+    },
     /// `ALTER`, `COMMENT ON`, `GRANT … ON`, `CREATE INDEX … ON`, `INSERT INTO`, `UPDATE`: of this object.
     Of {
         name: String,
@@ -175,7 +181,15 @@ fn dropped(words: &Words<'_>) -> Option<Shape> {
 
 fn altered(words: &Words<'_>, text: &str) -> Option<Shape> {
     if words.at(1) != "table" {
-        let (name, _) = words.name(2)?;
+        let (name, place) = words.name(2)?;
+        let value = words.skip(words.skip(place, &["add", "value"]), &["if", "not", "exists"]);
+        let is_added = words.at(1) == "type" && value > place;
+        let literal = |at: usize| words.lexemes.get(at).map(|one| one.text.to_owned());
+        let after = if words.at(value + 1) == "after" { literal(value + 2) } else { None };
+        let length = value + if after.is_some() { 3 } else { 1 };
+        if is_added && words.lexemes.len() == length {
+            return Some(Shape::AddValue { name, value: literal(value)?, after });
+        }
         return Some(Shape::Of { name, writes: false });
     }
     let place = words.skip(words.skip(2, &["if", "exists"]), &["only"]);
@@ -278,6 +292,7 @@ pub fn shorten(
                 .or_else(|| folded_column(statements, &shapes, at, (table, column, definition))),
             Shape::AddConstraint { table, name, not_valid } => undone_part(statements, &shapes, at, (table, name))
                 .or_else(|| if *not_valid { validated(statements, &shapes, at, (table, name)) } else { None }),
+            Shape::AddValue { name, value, after } => listed_value(statements, &shapes, at, (name, value, after)),
             _ => None,
         };
         if let Some((what, shorter)) = proposal
@@ -354,6 +369,29 @@ fn undone_part(
     let validated = (at + 1..end).filter(|between| mentions(&statements[*between].text, part));
     let gone: Vec<usize> = validated.chain([at, end]).collect();
     Some((format!("{part} of {table} is added and dropped"), without(statements, &gone)))
+}
+
+/// A value added to an enumeration made before: listed from the start.
+fn listed_value(
+    statements: &[SquashedStatement],
+    shapes: &[Shape],
+    at: usize,
+    (name, value, after): (&String, &String, &Option<String>),
+) -> Proposal {
+    let start = shapes[..at]
+        .iter()
+        .rposition(|shape| matches!(shape, Shape::Create { kind: "type", name: made } if made == name))?;
+    let words = Words::of(&statements[start].text);
+    let close = words.lexemes.last().filter(|one| one.kind == TokenKind::CloseParen)?.offset;
+    let is_enum = (0..words.lexemes.len()).any(|at| words.starts(at, &["as", "enum"]));
+    let last = words.lexemes.len().checked_sub(2).map(|at| words.lexemes[at].text)?;
+    if !is_enum || last == "(" || after.as_deref().is_some_and(|after| after != last) {
+        return None;
+    }
+    let mut shorter = without(statements, &[at]);
+    let text = &statements[start].text;
+    shorter[start].text = format!("{}, {value}{}", text[..close].trim_end(), &text[close..]);
+    Some((format!("{value} is a value of {name} from the start"), shorter))
 }
 
 /// Added unchecked, then checked: checked at once.

@@ -123,3 +123,19 @@ fn what_was_rejected_is_not_proposed_again() {
     let rejected = BTreeSet::from(["table a is made and dropped".to_owned()]);
     assert_eq!(shorten(&all, &rejected).unwrap().0, "table b is made and dropped");
 }
+
+#[test]
+fn a_value_of_an_enumeration_is_listed_from_the_start() {
+    let (left, _) = shortened(&[
+        "CREATE TYPE hotness AS ENUM ('mild', 'hot')",
+        "ALTER TYPE hotness ADD VALUE IF NOT EXISTS 'pili pili'",
+        "ALTER TYPE hotness ADD VALUE 'none' BEFORE 'mild'",
+    ]);
+    assert_eq!(
+        left,
+        [
+            "CREATE TYPE hotness AS ENUM ('mild', 'hot', 'pili pili')",
+            "ALTER TYPE hotness ADD VALUE 'none' BEFORE 'mild'"
+        ]
+    );
+}

@@ -10,7 +10,7 @@ use super::graph::{DependencyGraph, GraphError, Node};
 use super::id::MigrationId;
 use super::ledger_check::AppliedMigration;
 use super::plan::{Direction, Plan, PlanStep};
-use super::set::{MigrationSet, node_of};
+use super::set::MigrationSet;
 use super::target::Target;
 
 impl MigrationSet {
@@ -146,10 +146,10 @@ impl<'a> History<'a> {
     fn new(set: &'a MigrationSet, applied: &[AppliedMigration]) -> Result<History<'a>, PlanError> {
         let missing = applied.iter().filter(|row| set.get(&row.id).is_none());
         let ledger_only: BTreeMap<_, _> = missing.map(|row| (row.id.clone(), read_ledger_text(row))).collect();
-        let mut nodes: Vec<Node> = set.iter().map(|migration| node_of(migration)).collect();
+        let mut nodes: Vec<Node> = set.iter().map(|migration| set.node_of(migration)).collect();
         let known: BTreeSet<MigrationId> =
             nodes.iter().map(|node| node.id.clone()).chain(ledger_only.keys().cloned()).collect();
-        nodes.extend(ledger_only.iter().map(|(id, migration)| ledger_node(id, migration.as_ref().ok(), &known)));
+        nodes.extend(ledger_only.iter().map(|(id, migration)| ledger_node(set, (id, migration.as_ref().ok()), &known)));
         let graph = DependencyGraph::build(&nodes).map_err(order_error)?;
         Ok(History { set, applied: ids(applied), ledger_only, graph })
     }
@@ -201,11 +201,15 @@ fn read_ledger_text(row: &AppliedMigration) -> Result<Arc<Migration>, MigrationE
 }
 
 /// A migration without file. What it names and nobody has any more orders nothing.
-fn ledger_node(id: &MigrationId, migration: Option<&Arc<Migration>>, known: &BTreeSet<MigrationId>) -> Node {
+fn ledger_node(
+    set: &MigrationSet,
+    (id, migration): (&MigrationId, Option<&Arc<Migration>>),
+    known: &BTreeSet<MigrationId>,
+) -> Node {
     let Some(migration) = migration else {
         return Node { id: id.clone(), depends: vec![], run_before: vec![] };
     };
-    let mut node = node_of(migration);
+    let mut node = set.node_of(migration);
     node.depends.retain(|id| known.contains(id));
     node.run_before.retain(|id| known.contains(id));
     node

@@ -11,7 +11,7 @@ use super::id::MigrationId;
 use super::ledger_check::AppliedMigration;
 use super::load::read_directory;
 use super::nearest::nearest;
-use super::squashed::{self, Chosen, Squash};
+use super::squashed::{self, Squash};
 
 /// Migrations of one app that no other of the app follows, when there are several.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub struct MigrationSet {
     squashes: Vec<Squash>,
     /// Of each squash, the runs that applied what it replaces.
     pub(super) runs_of_replaced: BTreeMap<MigrationId, BTreeSet<String>>,
+    stands_for: BTreeMap<MigrationId, Vec<MigrationId>>,
     pub(super) graph: DependencyGraph,
 }
 
@@ -68,14 +69,26 @@ impl MigrationSet {
         let runs_of_replaced = chosen.squashes.iter().map(runs).collect();
         let kept = files.iter().filter(|(id, _)| !chosen.dropped.contains(*id));
         let migrations: BTreeMap<_, _> = kept.map(|(id, file)| (id.clone(), file.clone())).collect();
-        let nodes: Vec<Node> = migrations.values().map(|file| meant(node_of(file), &chosen)).collect();
+        let nodes: Vec<Node> = migrations.values().map(|file| node_of(file, &chosen.stands_for)).collect();
         let graph = DependencyGraph::build(&nodes).map_err(|error| explain(error, &migrations))?;
-        Ok(MigrationSet { files, migrations, squashes: chosen.squashes, runs_of_replaced, graph })
+        Ok(MigrationSet {
+            files,
+            migrations,
+            squashes: chosen.squashes,
+            runs_of_replaced,
+            stands_for: chosen.stands_for,
+            graph,
+        })
     }
 
     /// The squashes among the files.
     pub fn squashes(&self) -> &[Squash] {
         &self.squashes
+    }
+
+    /// What the graph needs to know of a migration, which may be one that only the ledger has.
+    pub(super) fn node_of(&self, migration: &Migration) -> Node {
+        node_of(migration, &self.stands_for)
     }
 
     /// All files, by name: also those that are out of the order because of a squash.
@@ -135,28 +148,22 @@ impl MigrationSet {
     }
 }
 
-/// With the names of what is out of the graph replaced by what stands for it.
-fn meant(node: Node, chosen: &Chosen) -> Node {
-    let mean = |ids: Vec<MigrationId>| -> Vec<MigrationId> {
-        let mut next: Vec<MigrationId> = ids;
+/// What the graph needs to know of `migration`, with what is out of it replaced by what stands for it.
+fn node_of(migration: &Migration, stands_for: &BTreeMap<MigrationId, Vec<MigrationId>>) -> Node {
+    let mean = |ids: &[MigrationId]| -> Vec<MigrationId> {
+        let mut next: Vec<MigrationId> = ids.to_vec();
         let mut found: Vec<MigrationId> = Vec::new();
         while let Some(id) = next.pop() {
-            match chosen.stands_for.get(&id) {
+            match stands_for.get(&id) {
                 // What a squash within a squash stands for.
                 Some(others) => next.extend(others.iter().cloned()),
-                None if id != node.id && !found.contains(&id) => found.push(id),
+                None if id != migration.id && !found.contains(&id) => found.push(id),
                 None => {}
             }
         }
         found
     };
-    let (depends, run_before) = (mean(node.depends.clone()), mean(node.run_before.clone()));
-    Node { depends, run_before, ..node }
-}
-
-/// What the graph needs to know of `migration`.
-pub(super) fn node_of(migration: &Migration) -> Node {
-    Node { id: migration.id.clone(), depends: migration.depends.clone(), run_before: migration.run_before.clone() }
+    Node { id: migration.id.clone(), depends: mean(&migration.depends), run_before: mean(&migration.run_before) }
 }
 
 fn explain(error: GraphError, migrations: &BTreeMap<MigrationId, Arc<Migration>>) -> MigrationError {

@@ -23,6 +23,7 @@ mod run_options;
 mod run_report;
 mod snapshot;
 mod snapshot_options;
+mod squash;
 mod status;
 
 use clap::Subcommand;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Plan(plan::Args),
     Lint(lint::Args),
     Make(make::Args),
+    Squash(squash::Args),
     #[command(subcommand)]
     Snapshot(snapshot::Command),
     Rehearse(rehearse::Args),
@@ -64,6 +66,7 @@ impl Command {
             Command::Plan(_) => "plan",
             Command::Lint(_) => "lint",
             Command::Make(_) => "make",
+            Command::Squash(_) => "squash",
             Command::Snapshot(command) => command.name(),
             Command::Rehearse(_) => "rehearse",
             Command::Apply(_) => "apply",
@@ -130,6 +133,7 @@ impl Command {
             Command::Plan(args) => plan::run(context, args).await,
             Command::Lint(args) => lint::run(context, args).await,
             Command::Make(args) => make::run(context, args).await,
+            Command::Squash(args) => squash::run(context, args).await,
             Command::Snapshot(command) => command.run(context).await,
             Command::Rehearse(args) => rehearse::run(context, args).await,
             Command::Apply(args) => apply::run(context, args).await,

@@ -9,7 +9,7 @@ use super::django;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::migration::{AppliedMigration, MigrationId};
+use crate::migration::{AppliedMigration, MigrationId, Squash, SquashUse};
 use crate::postgres::RunRecord;
 use crate::report::{format_ago, format_time};
 use crate::workflow::{Error, Operator, State};
@@ -196,6 +196,9 @@ fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
     if rows.is_empty() {
         text.push_str("no migrations\n");
     }
+    let squashes: Vec<&Squash> =
+        state.migrations.squashes().iter().filter(|one| apps.contains_key(&one.migration.id.app)).collect();
+    squashes.iter().filter_map(|one| squash_line(one)).for_each(|line| text.push_str(&line));
     let summary = format!("{} applied, {pending} pending", rows.len() - pending);
     text.push_str(&match last {
         Some(run) => format!("{summary}; last run {}\n", last_run(run)),
@@ -207,9 +210,39 @@ fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
         "pending": pending,
         "ledger": state.ledger.present,
         "last_run": last,
+        "squashes": squashes.iter().map(|one| squash_value(one)).collect::<Vec<_>>(),
         "warnings": warnings,
     });
     Outcome::new(text, value)
+}
+
+/// What a squash means for the files that it replaces; none when those are gone.
+fn squash_line(squash: &Squash) -> Option<String> {
+    if squash.files.is_empty() {
+        return None;
+    }
+    let (id, count) = (&squash.migration.id, migrations(squash.files.len()));
+    Some(match squash.used {
+        SquashUse::Applied | SquashUse::Pending => {
+            format!("{id} replaces {count} whose files this database does not need any more\n")
+        }
+        SquashUse::Partly => {
+            let names: Vec<&str> = squash.replaces.iter().map(|one| one.name.as_str()).collect();
+            format!(
+                "{id} waits: this database has some of what it replaces, and needs the files of {}\n",
+                names.join(", ")
+            )
+        }
+    })
+}
+
+fn squash_value(squash: &Squash) -> Value {
+    json!({
+        "migration": squash.migration.id,
+        "replaces": squash.replaces,
+        "files": squash.files,
+        "files_needed": squash.used == SquashUse::Partly,
+    })
 }
 
 fn last_run(run: &RunRecord) -> String {

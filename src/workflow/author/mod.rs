@@ -5,7 +5,9 @@ mod empty;
 mod merge;
 mod place;
 mod renumber;
+mod squash;
 
 pub use empty::{EmptyRequest, empty};
 pub use merge::{MergeRequest, Merged, merge};
 pub use renumber::{RenumberRequest, Renumbered, renumber};
+pub use squash::{SquashRequest, Squashed, squash};

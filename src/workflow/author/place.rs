@@ -14,7 +14,8 @@ const TIMESTAMP_DIGITS: usize = 14;
 
 /// The next migration of an app: its number as wide as those it follows, or the time where those are timestamps.
 pub(super) fn next_id(set: &MigrationSet, app: &str, words: &str) -> Result<MigrationId, Error> {
-    let own = set.iter().map(|one| &one.id).filter(|id| id.app == app);
+    // Also the numbers of what a squash replaces are taken.
+    let own = set.files().map(|one| &one.id).filter(|id| id.app == app);
     let Some(last) = own.max_by_key(|id| id.number()) else { return Ok(id(app, &format!("0001_{words}"))?) };
     let width = last.name.find('_').unwrap_or(4);
     if width == TIMESTAMP_DIGITS {

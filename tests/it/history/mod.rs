@@ -3,3 +3,4 @@
 mod fake;
 mod make;
 mod repair;
+mod squash;
