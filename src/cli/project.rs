@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::CliError;
 use crate::postgres::{ConnectionSpec, Environment, ExecuteOptions};
 use crate::store::StoreSettings;
-use crate::workflow::{Actor, Error, Project};
+use crate::workflow::{Actor, Error, ProgramEnvironment, Project};
 
 /// The variables of libpq that say which database is meant.
 const NAMING_VARIABLES: [&str; 4] = ["PGDATABASE", "PGSERVICE", "PGHOST", "PGHOSTADDR"];
@@ -114,6 +114,10 @@ impl Context {
                 commit_wait: config.apply.commit_wait,
                 unclear: None,
             },
+            program_environment: ProgramEnvironment {
+                templates: config.exec.env.clone(),
+                passed: exec_variables(&config.exec.pass),
+            },
             long_transaction: config.apply.long_transaction,
             max_age: config.apply.max_age,
             on_failure: config.on_failure,
@@ -123,6 +127,12 @@ impl Context {
             actor: Actor { user: self.environment.user(), host: self.environment.host() },
         })
     }
+}
+
+/// The caller's variables that a program of the operator's gets: those of `[exec] pass`, and PATH.
+pub(super) fn exec_variables(pass: &[String]) -> Vec<(String, String)> {
+    let names: Vec<String> = pass.iter().cloned().chain(["PATH".to_owned()]).collect();
+    super::environment::Environment::passed_on(&names)
 }
 
 /// Words of a program as one line for the shell, each quoted.

@@ -91,7 +91,9 @@ pub fn data_loss(plan: &Plan) -> Vec<Finding> {
 }
 
 fn parsed(section: &Section) -> Vec<Parsed<'_>> {
-    section.statements.iter().map(Parsed::new).collect()
+    // What stands for a program is no SQL.
+    let statements = section.statements.iter().filter(|_| section.program.is_none());
+    statements.map(Parsed::new).collect()
 }
 
 fn of_section(

@@ -48,7 +48,9 @@ pub fn reach_out(plan: &Plan) -> Vec<ReachOut> {
     for step in &plan.steps {
         let migration = &step.migration;
         let sections: Vec<&Section> = std::iter::once(&migration.up).chain(&migration.down).collect();
-        for statement in sections.iter().flat_map(|section| &section.statements) {
+        for statement in
+            sections.iter().filter(|section| section.program.is_none()).flat_map(|section| &section.statements)
+        {
             for (reach, what, lines_down) in in_statement(&statement.text) {
                 let (migration, file) = (migration.id.clone(), migration.path.clone());
                 found.push(ReachOut { reach, what, migration, file, line: statement.line + lines_down });

@@ -152,6 +152,16 @@ pub enum MigrationError {
         /// Applied.
         present: Vec<MigrationId>,
     },
+    /// The program of a section is not there.
+    #[error("{}:{line}: there is no program {program}", path.display())]
+    NoProgram {
+        /// The file.
+        path: PathBuf,
+        /// The line of the section.
+        line: u32,
+        /// What it names.
+        program: String,
+    },
     /// Two migrations of the same name, which a directory cannot hold but a caller can pass.
     #[error("there are two migrations {0}")]
     Duplicate(MigrationId),
@@ -212,6 +222,9 @@ impl MigrationError {
             }
             MigrationError::ReplacedMissing { .. } => {
                 "bring this database up with a release that still has the replaced files, then use this one"
+            }
+            MigrationError::NoProgram { .. } => {
+                "it is looked for beside the migration, in the directory of the migrations, and in the one above"
             }
             MigrationError::Cycle { .. } => "remove one of these `-- depends:` or `-- run-before:` lines",
             _ => return None,

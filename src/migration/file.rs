@@ -12,6 +12,7 @@ use super::error::MigrationError;
 use super::header::{self, HeaderLine};
 use super::id::MigrationId;
 use super::lexer::{Lexeme, lexemes};
+use super::program::{self, Program};
 use super::splitter::{Statement, split_statements};
 
 /// One `-- allow: code why` line: a finding that the author accepts.
@@ -30,7 +31,9 @@ pub struct Section {
     pub transaction: bool,
     /// With `batch:N key:TABLE.COLUMN`: how its statements with `:from` and `:to` run.
     pub batch: Option<Batch>,
-    /// In the order of the file.
+    /// With `exec: PROGRAM`: what runs instead of SQL.
+    pub program: Option<Program>,
+    /// In the order of the file; of a program one that stands for it, so that it is journaled like any other.
     pub statements: Vec<Statement>,
 }
 
@@ -94,6 +97,40 @@ impl Migration {
         })
     }
 
+    /// Looks for the files of its programs in these directories; they are a part of what it is, so of its checksum.
+    pub(super) fn find_programs(&mut self, directories: &[PathBuf]) -> Result<(), MigrationError> {
+        let mut hashes = String::new();
+        for section in [Some(&mut self.up), self.down.as_mut()].into_iter().flatten() {
+            let Some(program) = &mut section.program else { continue };
+            for (name, hash) in program.find(&self.path, directories)? {
+                hashes.push_str(&format!("\n-- {name} {hash}"));
+            }
+        }
+        if !hashes.is_empty() {
+            self.checksum = Checksum::of(&format!("{}{hashes}", self.text));
+        }
+        Ok(())
+    }
+
+    /// Takes over where the programs of another text of the same migration are.
+    pub(super) fn with_programs_of(mut self, other: &Migration) -> Migration {
+        let place = |own: Option<&mut Section>, other: Option<&Section>| {
+            if let (Some(own), Some(other)) =
+                (own.and_then(|one| one.program.as_mut()), other.and_then(|one| one.program.as_ref()))
+            {
+                own.dir.clone_from(&other.dir);
+            }
+        };
+        place(Some(&mut self.up), Some(&other.up));
+        place(self.down.as_mut(), other.down.as_ref());
+        self
+    }
+
+    /// Whether one of its sections is a program.
+    pub fn runs_a_program(&self) -> bool {
+        [Some(&self.up), self.down.as_ref()].into_iter().flatten().any(|section| section.program.is_some())
+    }
+
     /// The line of the header that names `other`, 1-based; 1 when none does.
     pub fn line_naming(&self, other: &MigrationId) -> u32 {
         self.reference_lines.get(other).copied().unwrap_or(1)
@@ -115,6 +152,20 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<String, MigrationError> {
 fn section(path: &Path, text: &str, marker: &Marker) -> Result<Section, MigrationError> {
     let statements = split_statements(&text[marker.start..marker.end], marker.line + 1)
         .map_err(|error| MigrationError::Split { path: path.to_owned(), error })?;
+    if let Some(program) = &marker.program {
+        if let Some(statement) = statements.first() {
+            let reason = "SQL in a section that is a program; give it a migration of its own".to_owned();
+            return Err(MigrationError::Marker { path: path.to_owned(), line: statement.line, reason });
+        }
+        let stands_for_it = Statement { text: format!("exec: {}", program.join(" ")), line: marker.line };
+        let program = Program { words: program.clone(), dir: None, line: marker.line };
+        return Ok(Section {
+            transaction: false,
+            batch: None,
+            program: Some(program),
+            statements: vec![stands_for_it],
+        });
+    }
     for statement in &statements {
         if let Some(command) = statement.transaction_control() {
             let (path, line, transactional) = (path.to_owned(), statement.line, marker.transaction);
@@ -126,7 +177,7 @@ fn section(path: &Path, text: &str, marker: &Marker) -> Result<Section, Migratio
         line,
         reason,
     })?;
-    Ok(Section { transaction: marker.transaction, batch: marker.batch.clone(), statements })
+    Ok(Section { transaction: marker.transaction, batch: marker.batch.clone(), program: None, statements })
 }
 
 /// A `-- migrate:` line and the part of the text that belongs to it.
@@ -135,6 +186,7 @@ struct Marker {
     line: u32,
     transaction: bool,
     batch: Option<Batch>,
+    program: Option<Vec<String>>,
     start: usize,
     end: usize,
 }
@@ -197,7 +249,8 @@ fn misshapen_marker(path: &Path, lexeme: &Lexeme<'_>) -> MigrationError {
     MigrationError::Marker { path: path.to_owned(), line: lexeme.line, reason }
 }
 
-const OPTIONS: &str = "there are `transaction:false` and, with it, `batch:`, `key:`, `pause:` and `max-lag:`";
+const OPTIONS: &str =
+    "there are `transaction:false` and, with it, `batch:`, `key:`, `pause:` and `max-lag:`; or `exec: PROGRAM`";
 
 fn read_marker(
     path: &Path,
@@ -207,6 +260,10 @@ fn read_marker(
     (up, down): (&mut Option<Marker>, &mut Option<Marker>),
 ) -> Result<(), MigrationError> {
     let refuse = |reason: String| MigrationError::Marker { path: path.to_owned(), line: lexeme.line, reason };
+    let (words, program) = match words.split_once("exec:") {
+        Some((words, rest)) => (words, Some(program::words(rest).map_err(refuse)?)),
+        None => (words, None),
+    };
     let mut words = words.split_whitespace();
     let name = words.next().unwrap_or_default();
     let (mut transaction, mut batch) = (true, BatchOptions::default());
@@ -219,6 +276,9 @@ fn read_marker(
         }
     }
     let batch = batch.finish(transaction).map_err(refuse)?;
+    if program.is_some() && batch.is_some() {
+        return Err(refuse("`exec:` and `batch:`: a program makes its own batches".to_owned()));
+    }
     let slot = match name {
         "up" if down.is_some() => return Err(refuse("`-- migrate:up` must come before `-- migrate:down`".to_owned())),
         "up" => &mut *up,
@@ -236,7 +296,7 @@ fn read_marker(
     }
     // The comment ends before its line end; the section begins on the next line.
     let start = (lexeme.end() + 1).min(text.len());
-    *slot = Some(Marker { line: lexeme.line, transaction, batch, start, end: text.len() });
+    *slot = Some(Marker { line: lexeme.line, transaction, batch, program, start, end: text.len() });
     Ok(())
 }
 

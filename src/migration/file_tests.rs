@@ -34,7 +34,7 @@ fn reads_what_dbmate_writes() {
     let migration =
         parse("-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON t (a);\n\n-- migrate:down\n\n").unwrap();
     assert!(!migration.up.transaction);
-    assert_eq!(migration.down, Some(Section { transaction: true, batch: None, statements: vec![] }));
+    assert_eq!(migration.down, Some(Section { transaction: true, batch: None, program: None, statements: vec![] }));
     assert_eq!(parse("--migrate:up\nSELECT 1").unwrap().down, None);
 }
 

@@ -25,13 +25,13 @@ pub(super) fn read_directory(dir: &Path, default_app: &str) -> Result<Vec<Migrat
     }
     let top = list(dir)?;
     if top.sql_files.iter().any(|path| file_name(path) != WISHED_SCHEMA) {
-        return read_app(dir, default_app);
+        return read_app(dir, default_app, &above(&[dir]));
     }
     let mut migrations = Vec::new();
     for folder in top.folders.iter().filter(|folder| file_name(folder) != CHECKS) {
         let app = file_name(folder);
         if is_app_name(&app) {
-            migrations.extend(read_app(folder, &app)?);
+            migrations.extend(read_app(folder, &app, &above(&[folder, dir]))?);
         } else if !list(folder)?.sql_files.is_empty() {
             return Err(MigrationError::AppName { path: folder.clone() });
         }
@@ -55,24 +55,38 @@ pub(super) fn check_files(dir: &Path) -> Result<Vec<PathBuf>, MigrationError> {
     Ok(files)
 }
 
-fn read_app(dir: &Path, app: &str) -> Result<Vec<Migration>, MigrationError> {
+/// Where the program of a migration is looked for: in these directories, and in the one above the last.
+fn above(dirs: &[&Path]) -> Vec<PathBuf> {
+    let last = dirs.last().and_then(|dir| dir.parent());
+    let here = |dir: &Path| if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir.to_owned() };
+    dirs.iter().copied().chain(last).map(here).collect()
+}
+
+fn read_app(dir: &Path, app: &str, places: &[PathBuf]) -> Result<Vec<Migration>, MigrationError> {
     let listing = list(dir)?;
     for folder in listing.folders.iter().filter(|folder| file_name(folder) != CHECKS) {
         if let Some(path) = list(folder)?.sql_files.into_iter().next() {
             return Err(MigrationError::Misplaced { path });
         }
     }
-    listing.sql_files.into_iter().filter(|path| file_name(path) != WISHED_SCHEMA).map(|path| read(path, app)).collect()
+    listing
+        .sql_files
+        .into_iter()
+        .filter(|path| file_name(path) != WISHED_SCHEMA)
+        .map(|path| read(path, app, places))
+        .collect()
 }
 
-fn read(path: PathBuf, app: &str) -> Result<Migration, MigrationError> {
+fn read(path: PathBuf, app: &str, places: &[PathBuf]) -> Result<Migration, MigrationError> {
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     if !is_migration_name(&name) {
         return Err(MigrationError::FileName { path });
     }
     let id = MigrationId::new(app, &name)?;
     let bytes = fs::read(&path).map_err(|source| MigrationError::Io { path: path.clone(), source })?;
-    Migration::parse(id, path, &bytes)
+    let mut migration = Migration::parse(id, path, &bytes)?;
+    migration.find_programs(places)?;
+    Ok(migration)
 }
 
 fn list(dir: &Path) -> Result<Listing, MigrationError> {

@@ -75,7 +75,12 @@ impl MigrationSet {
         let rows: BTreeMap<&MigrationId, &AppliedMigration> = applied.iter().map(|row| (&row.id, row)).collect();
         let in_order = history.graph.order().iter().filter_map(|id| rows.get(id));
         let read = |row: &&AppliedMigration| {
+            let found = |migration: Arc<Migration>| match self.get(&row.id) {
+                Some(file) => Arc::new(Migration::clone(&migration).with_programs_of(file)),
+                None => migration,
+            };
             read_ledger_text(row)
+                .map(found)
                 .map_err(|source| PlanError::LedgerText { migration: row.id.clone(), source: Box::new(source) })
         };
         in_order.map(read).collect()

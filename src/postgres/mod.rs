@@ -65,8 +65,8 @@ pub use archive_entries::ArchiveEntry;
 pub use clock::ServerClock;
 pub use database::ReplaceError;
 pub use execute::{
-    ExecuteError, ExecuteOptions, LockWatch, RunContext, StatementTrace, Unclear, Watcher, commit_locally,
-    commit_together, keep_session, name_session, run_step, run_step_together,
+    ExecuteError, ExecuteOptions, LockWatch, ProgramFailure, ProgramRunner, RunContext, StatementTrace, Unclear,
+    Watcher, commit_locally, commit_together, keep_session, name_session, run_step, run_step_together,
 };
 pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use kept::KeptDatabase;

@@ -11,7 +11,7 @@ use crate::postgres::{
 use crate::store::{Store, StoreSettings};
 
 use super::shadow::ShadowCache;
-use super::{AfterFailure, Error};
+use super::{AfterFailure, Error, ProgramEnvironment};
 
 /// The configured project, as the command line read it from the file, the flags and the environment.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub struct Project {
     pub ask_above: Option<u64>,
     /// Limits of each migration.
     pub execute: ExecuteOptions,
+    /// What programs of migrations see of the environment.
+    pub program_environment: ProgramEnvironment,
     /// A transaction older than this is named before a run starts.
     pub long_transaction: Duration,
     /// How old a stored rehearsal may be that stands for a new one.

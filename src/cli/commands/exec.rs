@@ -8,9 +8,9 @@ use serde_json::json;
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
 use crate::cli::context::Context;
-use crate::cli::environment::Environment;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
+use crate::cli::project::exec_variables;
 use crate::report::format_duration;
 use crate::workflow::exec::{self, Django, ExecOutcome, ExecReport, ExecRequest, Probe, WrappedCommand};
 
@@ -97,8 +97,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
 /// A command with the environment that `[exec]` gives it.
 pub(super) fn wrapped(context: &Context, words: Vec<String>, dir: PathBuf) -> WrappedCommand {
     let config = &context.config.exec;
-    let names: Vec<String> = config.pass.iter().cloned().chain(["PATH".to_owned()]).collect();
-    WrappedCommand { words, dir, templates: config.env.clone(), passed: Environment::passed_on(&names) }
+    WrappedCommand { words, dir, templates: config.env.clone(), passed: exec_variables(&config.pass) }
 }
 
 /// Runs the pipeline and renders what came of it.

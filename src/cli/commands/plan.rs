@@ -97,6 +97,9 @@ fn in_transaction(step: &PlanStep) -> bool {
 
 /// `3 statements, in one transaction`.
 fn manner(step: &PlanStep) -> String {
+    if let Some(program) = step.section().and_then(|section| section.program.as_ref()) {
+        return format!("runs {}", program.display());
+    }
     let count = statements(step);
     let how = if in_transaction(step) { "in one transaction" } else { "outside a transaction" };
     format!("{count} statement{}, {how}", if count == 1 { "" } else { "s" })
@@ -142,7 +145,8 @@ fn sql(plan: &Plan, directory: &Path) -> String {
             let _ = writeln!(text, "-- breaks: {note}");
         }
         let path = shown(&step.migration.path, directory);
-        for statement in step.section().iter().flat_map(|section| &section.statements) {
+        let sections = step.section().into_iter().filter(|section| section.program.is_none());
+        for statement in sections.flat_map(|section| &section.statements) {
             let _ = writeln!(text, "-- {path}:{}\n{};", statement.line, statement.text);
         }
     }

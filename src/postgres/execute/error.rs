@@ -73,6 +73,18 @@ pub enum ExecuteError {
         /// Which statement of its section, from 1.
         number: usize,
     },
+    /// The program of a section failed; what it did before stays.
+    #[error("{file}:{line}: the program `{program}` ended with {why}")]
+    Program {
+        /// File of the migration.
+        file: String,
+        /// Line in it.
+        line: u32,
+        /// Its words.
+        program: String,
+        /// How it ended.
+        why: String,
+    },
     /// The key of a batched section cannot serve.
     #[error("{file}:{line}: {key} cannot be the key of batches: {reason}")]
     Key {
@@ -117,6 +129,8 @@ impl ExecuteError {
             // An earlier run changed production, this one did not; what it is now is as unclear.
             Self::Changed { .. } => true,
             Self::Unclear { .. } | Self::UnknownCommit { .. } => true,
+            // Only the program knows what it did.
+            Self::Program { .. } => true,
             _ => false,
         }
     }

@@ -12,6 +12,7 @@ mod kind;
 mod lag;
 mod lock_watch;
 mod outside;
+mod program;
 mod together;
 mod watcher;
 
@@ -29,6 +30,7 @@ pub use error::ExecuteError;
 pub(super) use kind::Kind;
 pub use lock_watch::LockWatch;
 use lock_watch::Seen;
+pub use program::{ProgramFailure, ProgramRunner};
 pub(super) use together::keep_transaction_sql;
 pub use together::{commit_together, run_step_together};
 pub use watcher::Watcher;
@@ -91,6 +93,8 @@ pub struct RunContext<'a> {
     pub locks: Option<&'a LockWatch<'a>>,
     /// Database to connect to when the target takes no new session.
     pub maintenance: &'a str,
+    /// Runs the programs of migrations, with the address of this database; none: there are none in the plan.
+    pub programs: Option<&'a dyn ProgramRunner>,
     /// Told of progress in production; without one nothing is paused or waited for.
     pub watcher: Option<&'a dyn Watcher>,
 }

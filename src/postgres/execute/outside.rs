@@ -114,6 +114,9 @@ impl Outside<'_> {
         statement: &Statement,
         standing: Option<Standing>,
     ) -> Result<StatementTrace, ExecuteError> {
+        if let Some(program) = &self.section.program {
+            return self.program(index, statement, program).await;
+        }
         if let Some(batch) = self.section.batch.as_ref().filter(|_| statement.is_batched()) {
             return self.batched(index, (batch, statement), standing).await;
         }

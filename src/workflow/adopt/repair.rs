@@ -64,6 +64,14 @@ pub async fn repair(
     }
     let old = Migration::parse(id.clone(), PathBuf::from(format!("the ledger's text of {id}")), row.text.as_bytes());
     let old = Arc::new(old?);
+    if file.runs_a_program() && file.text == row.text {
+        return Err(not_possible(
+            &format!(
+                "the program that {id} runs was changed, and the one that was run is not kept, so they cannot be compared"
+            ),
+            "put the program back as it was, and write the change as a new migration",
+        ));
+    }
     let ancestors = state.migrations.ancestors(&id);
     let applied = state.migrations.applied_in_order(&state.applied)?;
     let before: Vec<Arc<Migration>> = applied.into_iter().filter(|one| ancestors.contains(&one.id)).collect();

@@ -1,7 +1,7 @@
 //! What becomes of production when a run fails after it was changed: `[on_failure] after = "stop" | "rollback" | "restore"`.
 
 use crate::migration::{Direction, PlanStep};
-use crate::postgres::{Ledger, LockWatch, RunContext, RunRecord, ledger, run_step};
+use crate::postgres::{Ledger, LockWatch, ProgramRunner, RunContext, RunRecord, ledger, run_step};
 use crate::report::format_things;
 use crate::report::rehearsal::Reversibility;
 use crate::snapshot::SnapshotId;
@@ -121,6 +121,7 @@ impl Run<'_> {
         let journal = Ledger::read(&self.prepared.session).await.map_err(|error| error.to_string())?.steps;
         let locks = LockWatch::new(&self.prepared.aside, self.project.execute.max_queue);
         let context = RunContext {
+            programs: None,
             spec: &self.project.target,
             run_id: &record.id,
             journal: &journal,
@@ -158,6 +159,9 @@ impl Run<'_> {
         let retry = |error: &crate::postgres::ExecuteError, attempt: u32| {
             self.operator.warn(&format!("{}: {error}; trying again ({attempt})", step.migration.id));
         };
+        let programs = self.programs_of(&undo).await?;
+        let programs = programs.as_ref().map(|programs| programs as &dyn ProgramRunner);
+        let context = RunContext { programs, ..context };
         self.cancel_on_interrupt(true, run_step(&self.prepared.session, &undo, context, &retry)).await?;
         Ok(())
     }

@@ -38,6 +38,7 @@ impl Run<'_> {
     /// Keeps writers out, when that was asked for.
     pub(super) async fn raise_fence(&self) -> Result<Option<RaisedFence>, Error> {
         let Some(kind) = self.request.fence else { return Ok(None) };
+        self.refuse_programs()?;
         match kind {
             Fence::Writers => self.refuse_outside_steps()?,
             Fence::Closed => self.refuse_without_rights().await?,
@@ -81,6 +82,20 @@ impl Run<'_> {
     /// Whether all migrations run in the one transaction of the fence.
     pub(super) fn is_one_transaction(&self) -> bool {
         self.request.fence == Some(Fence::Writers)
+    }
+
+    /// A program connects by itself: a fence would keep it out, or make it wait for us.
+    fn refuse_programs(&self) -> Result<(), Error> {
+        let program = |step: &&PlanStep| step.section().is_some_and(|section| section.program.is_some());
+        let Some(step) = self.prepared.plan.steps.iter().find(program) else { return Ok(()) };
+        Err(Gate::Fence {
+            message: format!("{} is a program, which a fence would keep out too", step.migration.id),
+            hint: format!(
+                "apply up to the one before it with the fence, then `safe-migrate apply {} {}` without",
+                step.migration.id.app, step.migration.id.name
+            ),
+        }
+        .into())
     }
 
     fn refuse_outside_steps(&self) -> Result<(), Error> {

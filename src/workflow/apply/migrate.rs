@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{
-    ExecuteError, LockWatch, RunContext, RunRecord, StatementTrace, Watcher, commit_locally, commit_together, database,
-    ledger, run_step, run_step_together,
+    ExecuteError, LockWatch, ProgramRunner, RunContext, RunRecord, StatementTrace, Watcher, commit_locally,
+    commit_together, database, ledger, run_step, run_step_together,
 };
 use crate::report::{format_duration, format_things};
 
+use super::super::programs::MigrationPrograms;
 use super::super::{Error, Interrupt, Operator, Project, Unit, run_record};
 use super::after_failure::Undone;
 use super::{AfterFailure, ApplyReport, Evidence, Run, verify};
@@ -61,6 +62,7 @@ impl Run<'_> {
         self.interrupt.check()?;
         let Some(last) = self.prepared.plan.steps.last() else { return Ok(()) };
         let context = RunContext {
+            programs: None,
             spec: &self.project.target,
             run_id: &record.id,
             journal: &[],
@@ -86,7 +88,9 @@ impl Run<'_> {
         // Writers wait behind a fence because they shall.
         let max_queue = if self.fence.is_some() { 0 } else { self.project.execute.max_queue };
         let locks = LockWatch::new(&prepared.aside, max_queue);
+        let programs = self.programs_of(step).await?;
         let context = RunContext {
+            programs: programs.as_ref().map(|programs| programs as &dyn ProgramRunner),
             spec: if self.fence.is_some() { &maintenance } else { &self.project.target },
             run_id: &record.id,
             journal: &prepared.state.ledger.steps,
@@ -112,6 +116,12 @@ impl Run<'_> {
         let verb = if self.is_one_transaction() { "ran" } else { verb(step) };
         self.operator.step(&format!("{verb} {} in {}", step.migration.id, total(&trace)));
         Ok(())
+    }
+
+    /// Runs the programs of a step with production's address.
+    pub(super) async fn programs_of(&self, step: &PlanStep) -> Result<Option<MigrationPrograms<'_>>, Error> {
+        let of = (self.project, &*step.migration, self.prepared.server.identity.major());
+        MigrationPrograms::in_production(of, self.operator, self.interrupt).await
     }
 
     /// Runs a step to its end; the operator's wish to stop cancels its statement, and the step's own error handling

@@ -137,6 +137,12 @@ impl Range {
     fn refuse_what_cannot_be_squashed(&self) -> Result<(), Error> {
         let sections =
             |one: &Arc<Migration>| one.up.batch.is_some() || one.down.as_ref().is_some_and(|down| down.batch.is_some());
+        if let Some(one) = self.members.iter().find(|one| one.runs_a_program()) {
+            return Err(not_possible(
+                format!("{} runs a program, which only a file of its own can", one.id),
+                "squash up to the one before it, or from the one behind it",
+            ));
+        }
         match self.members.iter().find(|one| sections(one)) {
             None => Ok(()),
             Some(one) => Err(not_possible(

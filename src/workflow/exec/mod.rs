@@ -33,7 +33,7 @@ use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, run_record,
 pub use asked::{ask, ask_text};
 pub use django::{Django, Listed};
 pub use probe::Probe;
-pub use program::WrappedCommand;
+pub use program::{Surroundings, WrappedCommand};
 
 use rehearsal::Rehearsed;
 
@@ -52,22 +52,6 @@ pub struct ExecRequest {
     pub wait: Duration,
     /// Whether to stop after the rehearsal.
     pub rehearse_only: bool,
-}
-
-impl ExecRequest {
-    /// The server shall notice within two seconds that the command died, also in the middle of a statement: it dies with
-    /// us, and the next run must not meet it. Heeded by what is built on libpq, and by what reads PGOPTIONS as that does.
-    fn noticed_when_dead(&self, major: u32) -> Self {
-        let mut request = self.clone();
-        let command = &mut request.command;
-        let mut named = command.templates.iter().chain(&command.passed).map(|(name, _)| name.as_str());
-        // The first version that has the setting; an older one would refuse the connection.
-        if major >= 14 && !named.any(|name| name == "PGOPTIONS") {
-            let options = "-c client_connection_check_interval=2s".to_owned();
-            command.passed.push(("PGOPTIONS".to_owned(), options));
-        }
-        request
-    }
 }
 
 /// How a run ended well.
@@ -129,7 +113,8 @@ pub async fn exec(
     if server.identity.in_recovery {
         return Err(Gate::Standby(project.target.display()).into());
     }
-    let request = &request.noticed_when_dead(server.identity.major());
+    let command = request.command.noticed_when_dead(server.identity.major());
+    let request = &ExecRequest { command, ..request.clone() };
     keep_session(&server.maintenance).await?;
     let words = format!("exec {}", request.command.display());
     let lock = lock::take(project, &server, (&words, request.wait), operator).await?;

@@ -84,6 +84,19 @@ impl WrappedCommand {
         Self { words, ..self.clone() }
     }
 
+    /// The server shall notice within two seconds that the command died, also in the middle of a statement: it dies with
+    /// us, and the next run must not meet it. Heeded by what is built on libpq, and by what reads PGOPTIONS as that does.
+    pub fn noticed_when_dead(&self, major: u32) -> Self {
+        let mut command = self.clone();
+        let mut named = command.templates.iter().chain(&command.passed).map(|(name, _)| name.as_str());
+        // The first version that has the setting; an older one would refuse the connection.
+        if major >= 14 && !named.any(|name| name == "PGOPTIONS") {
+            let options = "-c client_connection_check_interval=2s".to_owned();
+            command.passed.push(("PGOPTIONS".to_owned(), options));
+        }
+        command
+    }
+
     /// Refuses a program that is not there, before anything is done for it.
     pub fn refuse_missing(&self) -> Result<(), Error> {
         let Some(program) = self.words.first() else { return Ok(()) };
@@ -109,6 +122,8 @@ impl WrappedCommand {
             what: format!("cannot run {} in {}", self.words.first().map_or("", String::as_str), self.dir.display()),
             source,
         })?;
+        // Dropped in the middle, as by Ctrl-C in a rehearsal, it leaves none of its processes.
+        let mut group = Group::of(&child);
         let lines = |stream: Option<_>, keep| copied(stream, keep, around);
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (status, out, err) = tokio::join!(
@@ -116,6 +131,7 @@ impl WrappedCommand {
             lines(out.map(|one| Box::new(one) as Box<dyn AsyncRead + Unpin + Send>), true),
             lines(err.map(|one| Box::new(one) as Box<dyn AsyncRead + Unpin + Send>), false),
         );
+        group.0 = None;
         let status =
             status.map_err(|source| Error::File { what: format!("cannot wait for {}", self.display()), source })?;
         let mut last_lines: Vec<String> =
@@ -145,6 +161,25 @@ impl WrappedCommand {
         // Ctrl-C at the terminal goes to a whole process group; when to stop is decided here.
         command.process_group(0).kill_on_drop(true);
         Ok(command)
+    }
+}
+
+/// The processes of a program, killed when it is dropped before their end.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::debug!(%error, "the command's processes got no signal");
+        }
     }
 }
 

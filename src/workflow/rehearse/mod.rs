@@ -29,6 +29,7 @@ use crate::schema::FingerprintRecord;
 use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
 use crate::store::Store;
 
+use super::programs::MigrationPrograms;
 use super::schema_reading::{SchemaReading, read_normal, read_raw};
 use super::shadow::Shadow;
 use super::{Error, Interrupt, Operator, Project, Unit};
@@ -105,7 +106,8 @@ pub async fn rehearse_on(
     report.findings = super::findings::of_text(request.plan, &project.policy);
     report.shadow = shadow.judge(project, request.plan, manifest)?;
     let measured = (&mut report, &mut stopwatch);
-    let after = interrupt.or(run(project, programs, (&shadow, &before), &request, measured, operator)).await?;
+    let after =
+        interrupt.or(run(project, programs, (&shadow, &before), &request, measured, (operator, interrupt))).await?;
     report.phases = stopwatch.phases;
     report.verdict = verdict(&report);
     report.finished_at = OffsetDateTime::now_utc();
@@ -154,14 +156,25 @@ async fn run(
     (shadow, before): (&Shadow, &SchemaReading),
     request: &RehearsalRequest<'_>,
     (report, stopwatch): (&mut RehearsalReport, &mut Stopwatch),
-    operator: &dyn Operator,
+    (operator, interrupt): (&dyn Operator, &Interrupt),
 ) -> Result<Option<(SchemaReading, SchemaReading)>, Error> {
     let checks = crate::migration::load_checks(&project.migrations_dir)?;
     stopwatch.phase("schema");
     let template = shadow.keep_template().await?;
     stopwatch.phase("copy");
     let run_id = report.id.clone();
-    let pass = Pass { project, programs, shadow, role: request.role, run_id: &run_id, journal: &[] };
+    let around = (shadow.dir(), operator, interrupt);
+    let migration_programs = MigrationPrograms::in_shadow(project, &shadow.spec_as(request.role), around).await?;
+    report.shadow.extend(migration_programs.not_confined(request.plan));
+    let pass = Pass {
+        project,
+        programs,
+        shadow,
+        role: request.role,
+        run_id: &run_id,
+        journal: &[],
+        migration_programs: &migration_programs,
+    };
     let mut together = None;
     if request.one_transaction {
         together = together::try_together(&pass, request.plan, report).await?;
@@ -269,6 +282,8 @@ struct Pass<'a> {
     run_id: &'a str,
     /// Steps that were begun before.
     journal: &'a [StepRecord],
+    /// Runs the programs of migrations.
+    migration_programs: &'a MigrationPrograms<'a>,
 }
 
 impl Pass<'_> {
@@ -283,6 +298,7 @@ impl Pass<'_> {
         let spec = self.shadow.spec_as(self.role);
         let options = &self.project.execute;
         let context = RunContext {
+            programs: Some(self.migration_programs),
             spec: &spec,
             run_id: self.run_id,
             journal: self.journal,

@@ -39,6 +39,7 @@ async fn run(pass: &Pass<'_>, copy: &Scratch, plan: &Plan, report: &mut Rehearsa
     fence::begin(&session).await?;
     let options = &pass.project.execute;
     let context = RunContext {
+        programs: None,
         spec: &spec,
         run_id: pass.run_id,
         journal: &[],

@@ -8,10 +8,11 @@ use crate::postgres::row_sets::{self, RowSet};
 use crate::postgres::{ConnectionSpec, DatabaseError, RunContext, ledger, quote_identifier, run_step};
 use crate::schema::Schema;
 
+use super::programs::{MigrationPrograms, Silent};
 use super::project::Server;
 use super::schema_reading::{SchemaReading, read_normal};
 use super::shadow::{OUTSIDE_LINKS, Scratch, Shadow};
-use super::{Error, Project};
+use super::{Error, Interrupt, Operator, Project};
 
 /// The run that ledgers in private databases name.
 const RUN: &str = "replay";
@@ -79,10 +80,14 @@ impl<'a> Replay<'a> {
     ) -> Result<Vec<String>, Error> {
         let session = built.scratch.connect_as(&self.role).await?;
         let spec = built.scratch.spec.clone().with_user(&self.role);
+        let never = Interrupt::default();
+        let around = (self.shadow.dir(), &Silent as &dyn Operator, &never);
+        let programs = MigrationPrograms::in_shadow(self.project, &spec, around).await?;
         let mut wrote = Vec::new();
         for migration in migrations {
             let step = PlanStep { migration: migration.clone(), direction };
             let context = RunContext {
+                programs: Some(&programs),
                 spec: &spec,
                 run_id: RUN,
                 journal: &[],

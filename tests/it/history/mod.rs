@@ -2,5 +2,6 @@
 
 mod fake;
 mod make;
+mod programs;
 mod repair;
 mod squash;
