@@ -219,6 +219,12 @@ pub async fn default_extension_versions(
     Ok(session.query(sql, &[&names]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
+/// The materialized views that hold rows, as schema and name.
+pub async fn populated_views(session: &Session) -> Result<std::collections::BTreeSet<(String, String)>, DatabaseError> {
+    let sql = "SELECT schemaname::text, matviewname::text FROM pg_catalog.pg_matviews WHERE ispopulated";
+    Ok(session.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 /// Quoted names of invalid indexes. They vanish in a dump and a restore, so they are recorded apart.
 pub async fn invalid_indexes(session: &Session) -> Result<Vec<String>, DatabaseError> {
     let rows = session

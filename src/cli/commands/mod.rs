@@ -1,6 +1,7 @@
 //! The commands, one file each: an `Args` struct whose doc comment is the help text, and a `run` function.
 
 mod apply;
+mod baseline;
 mod completions;
 mod django;
 mod doctor;
@@ -51,6 +52,7 @@ pub(crate) enum Command {
     Rollback(rollback::Args),
     Restore(restore::Args),
     Repair(repair::Args),
+    Baseline(baseline::Args),
     Exec(exec::Args),
     History(history::Args),
     Completions(completions::Args),
@@ -73,6 +75,7 @@ impl Command {
             Command::Rollback(_) => "rollback",
             Command::Restore(_) => "restore",
             Command::Repair(_) => "repair",
+            Command::Baseline(_) => "baseline",
             Command::Exec(_) => "exec",
             Command::History(_) => "history",
             Command::Completions(_) => "completions",
@@ -140,6 +143,7 @@ impl Command {
             Command::Rollback(args) => rollback::run(context, args).await,
             Command::Restore(args) => restore::run(context, args).await,
             Command::Repair(args) => repair::run(context, args).await,
+            Command::Baseline(args) => baseline::run(context, args).await,
             Command::Exec(args) => exec::run(context, args).await,
             Command::History(args) => history::run(context, args).await,
             Command::Completions(args) => completions::run(context, args).await,

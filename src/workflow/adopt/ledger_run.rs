@@ -37,6 +37,7 @@ pub(super) struct LedgerRun<'a> {
     pub(super) server: Server,
     pub(super) session: Session,
     lock: RunLock,
+    applied: usize,
     command: String,
 }
 
@@ -58,7 +59,13 @@ impl<'a> LedgerRun<'a> {
         lock.also_on(&session, project.target.database()).await?;
         let ledger = Ledger::read(&session).await?;
         lock::report_dead(&session, &ledger, operator).await?;
-        Ok(Self { project, operator, server, session, lock, command: command.to_owned() })
+        let applied = ledger.applied.len();
+        Ok(Self { project, operator, server, session, lock, applied, command: command.to_owned() })
+    }
+
+    /// How many migrations the ledger says are applied.
+    pub(super) fn applied(&self) -> usize {
+        self.applied
     }
 
     /// Asks before the ledger is written.

@@ -4,10 +4,12 @@
 //!
 //! Nothing but the ledger is written, so no snapshot is taken; each is proven in a private database first.
 
+mod baseline;
 mod fake;
 mod ledger_run;
 mod repair;
 
+pub use baseline::{BaselineFile, BaselineOutcome, BaselineRequest, Grouping, baseline};
 pub use fake::{FakeOutcome, FakeRequest, FakeScope, Faked, fake};
 pub use ledger_run::LedgerReport;
 pub use repair::{RepairOutcome, RepairRequest, repair};

@@ -8,6 +8,8 @@ mod renumber;
 mod squash;
 
 pub use empty::{EmptyRequest, empty};
+pub(super) use place::write_new;
+
 pub use merge::{MergeRequest, Merged, merge};
 pub use renumber::{RenumberRequest, Renumbered, renumber};
 pub use squash::{SquashRequest, Squashed, squash};

@@ -58,7 +58,7 @@ pub(super) fn file_of(dir: &Path, set: &MigrationSet, id: &MigrationId) -> PathB
 }
 
 /// Writes a file that is not there yet, with the folder above it.
-pub(super) fn write_new(path: &Path, text: &str) -> Result<(), Error> {
+pub(in super::super) fn write_new(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |source| Error::File { what: format!("cannot write {}", path.display()), source };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;

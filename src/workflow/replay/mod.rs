@@ -1,11 +1,14 @@
 //! Runs migrations from nothing, in databases of a private server that is like production: what `apply --fake`, `repair`,
 //! `squash`, `baseline`, `import` and `make --merge` prove things by. Production is only read for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::migration::{Direction, Migration, PlanStep};
 use crate::postgres::row_sets::{self, RowSet};
-use crate::postgres::{ConnectionSpec, DatabaseError, RunContext, ledger, quote_identifier, run_step};
+use crate::postgres::{
+    ArchiveEntry, ConnectionSpec, DatabaseError, RunContext, Tablespaces, archive_entries, catalog, ledger,
+    quote_identifier, run_step,
+};
 use crate::schema::Schema;
 
 use super::programs::{MigrationPrograms, Silent};
@@ -133,6 +136,18 @@ impl<'a> Replay<'a> {
         let reached = self.reached(&built).await?;
         self.drop(built).await?;
         Ok(reached)
+    }
+
+    /// The entries of an archive of production's schema.
+    pub async fn entries(&self, dump: &[u8]) -> Result<Vec<ArchiveEntry>, Error> {
+        let path = self.shadow.write_file("baseline.dump", dump)?;
+        Ok(archive_entries::entries(&self.server.programs, &path, None, Tablespaces::Default).await?)
+    }
+
+    /// The materialized views of production that hold rows, as schema and name.
+    pub async fn populated_views(&self) -> Result<BTreeSet<(String, String)>, Error> {
+        let session = self.project.target.connect("safe-migrate").await?;
+        Ok(catalog::populated_views(&session).await?)
     }
 
     /// Where another history leads somewhere else than this one, which led to `reached`. Values that this one makes anew at

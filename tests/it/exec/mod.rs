@@ -1,7 +1,7 @@
 //! `exec`: the migration commands of others, wrapped.
 
 mod django;
-mod django_project;
+pub mod django_project;
 mod django_stopped;
 mod gates;
 mod other_tools;

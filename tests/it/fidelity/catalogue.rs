@@ -8,13 +8,13 @@ use super::cases::{self, Case};
 use super::oracle::{self, Place};
 
 /// A database with the cases in it, and the roles that they speak of.
-struct Filled {
-    scene: Scene,
+pub struct Filled {
+    pub scene: Scene,
     _roles: Vec<TestRole>,
 }
 
 /// Makes the objects of every case that this server can have.
-fn fill(version: Version, also_on: &[&TestCluster], cases: &[Case]) -> Filled {
+pub fn fill(version: Version, also_on: &[&TestCluster], cases: &[Case]) -> Filled {
     let scene = Scene::empty(version);
     let cluster = scene.cluster().clone();
     let roles = vec![cluster.role("owner", "x", ""), cluster.role("reader", "x", "")];

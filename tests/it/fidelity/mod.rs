@@ -5,15 +5,15 @@
 //! database, so that all of them take about a minute.
 
 mod backend;
-mod cases;
-mod catalogue;
+pub mod cases;
+pub mod catalogue;
 mod consistency;
 mod encodings;
 mod extension_tables;
 mod large;
 mod locks;
 mod notices;
-mod oracle;
+pub mod oracle;
 mod settings;
 
 /// Whether the cases that need minutes and gigabytes are asked for (`SAFE_MIGRATE_LONG=1`).

@@ -1,5 +1,6 @@
 //! The history tools: what Django, Flyway and sqitch users do by hand at least once.
 
+mod baseline;
 mod fake;
 mod make;
 mod programs;

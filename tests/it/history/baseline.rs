@@ -1,0 +1,152 @@
+//! `baseline`: a database without history, adopted; built anew from the files it is the same.
+
+use crate::exec::django_project::DjangoProject;
+use crate::fidelity::cases;
+use crate::fidelity::catalogue::fill;
+use crate::fidelity::oracle::{Place, dump_and_restore_schema};
+use crate::support::{Output, Scene, TestCluster, Version, output_of};
+
+/// What a baseline leaves out: user mappings (named in a warning), and the access methods of tables, which no fingerprint holds.
+const LEFT_OUT: [&str; 4] =
+    ["CREATE USER MAPPING", "\"user\" 'u'", "password 'it''s", "SET default_table_access_method"];
+
+/// Adopts the database of a scene, builds another from the files, and holds both against each other by PostgreSQL's own
+/// programs: the schema of the first after a dump and restore, that of the second as it is.
+#[track_caller]
+fn adopted_and_built_anew(scene: &Scene, arguments: &[&str]) -> Output {
+    let before = scene.schema();
+    let all = [&["baseline", "--yes"], arguments].concat();
+    let output = scene.run(0, &all);
+    assert_eq!(scene.schema(), before, "nothing but the ledger is written");
+    assert_eq!(scene.run(0, &["apply", "--yes"]).stdout, "nothing to do\n");
+    scene.run(0, &["status", "--check"]);
+    let anew = scene.cluster().database();
+    let url = anew.url();
+    let built = scene.project.run(&["apply", "--yes", "--database", &url, "--source", "anew"]);
+    assert_eq!(built.status, 0, "{}", built.stderr);
+    let plain = format!("{}_plain", scene.database.name());
+    dump_and_restore_schema(
+        Place { cluster: scene.cluster(), database: scene.database.name() },
+        Place { cluster: scene.cluster(), database: &plain },
+    );
+    let sorted = |database: &str| {
+        let text = scene.schema_of(database);
+        // The ledger is in the plain copy too.
+        let lines =
+            text.lines().filter(|line| !line.starts_with("--") && !LEFT_OUT.iter().any(|one| line.contains(one)));
+        let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    };
+    let (wanted, found) = (sorted(&plain), sorted(anew.name()));
+    let differs: Vec<&String> = wanted.iter().filter(|line| !found.contains(line)).collect();
+    let more: Vec<&String> = found.iter().filter(|line| !wanted.contains(line)).collect();
+    assert!(differs.is_empty() && more.is_empty(), "missing: {differs:#?}\nmore: {more:#?}");
+    output
+}
+
+#[test]
+fn the_schema_of_pgbench_is_adopted() {
+    let scene = Scene::empty(Version::V18);
+    let mut pgbench = scene.cluster().program("pgbench");
+    output_of(pgbench.args([
+        "-i",
+        "-q",
+        "--partitions=3",
+        "--foreign-keys",
+        &scene.cluster().socket_url(scene.database.name()),
+    ]));
+    let dry = scene.run(0, &["baseline", "--dry-run"]);
+    insta::assert_snapshot!(dry.stdout, @"
+    the schema can be built from these; would write:
+      migrations/main/0001_initial.sql  24 statements
+      migrations/main/schema.sql        24 statements
+    ");
+    assert!(!scene.project.migrations().join("main").exists());
+    let output = adopted_and_built_anew(&scene, &["--rest", "pgbench"]);
+    assert!(
+        output.stdout.contains("1 migration build the schema as it is")
+            || output.stdout.contains("recorded as applied")
+    );
+    let how = scene.database.query("SELECT app || '/' || name || ' ' || how FROM safe_migrate.migration");
+    assert_eq!(how, "pgbench/0001_initial import");
+    let wished = std::fs::read_to_string(scene.project.migrations().join("pgbench/schema.sql")).unwrap();
+    assert!(wished.contains("CREATE TABLE public.pgbench_accounts ("), "{wished}");
+}
+
+#[test]
+fn the_tables_of_the_catalogue_are_adopted_as_apps() {
+    let filled = fill(Version::V15, &[], cases::TABLES);
+    adopted_and_built_anew(&filled.scene, &["--by-schema"]);
+}
+
+#[test]
+fn the_objects_of_the_catalogue_are_adopted_18() {
+    let filled = fill(Version::V18, &[], cases::OBJECTS);
+    adopted_and_built_anew(&filled.scene, &["--by-schema"]);
+}
+
+#[test]
+fn a_django_database_is_adopted_by_prefix() {
+    let project = DjangoProject::on(&TestCluster::shared(Version::V15));
+    assert_eq!(project.manage(&["migrate", "-v0"]).status, 0);
+    let output = adopted_and_built_anew(&project.scene, &["--by-prefix"]);
+    for app in [
+        "accounts",
+        "auth",
+        "delivery",
+        "django",
+        "loyalty",
+        "menu",
+        "notifications",
+        "orders",
+        "payments",
+        "reviews",
+        "subscriptions",
+        "support",
+    ] {
+        assert!(output.stdout.contains(&format!("migrations/{app}/0001_initial.sql")), "{app}: {}", output.stdout);
+    }
+}
+
+#[test]
+fn apps_that_need_each_other_are_divided() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql(
+        "CREATE TABLE menu_dish (id bigint PRIMARY KEY, last_order bigint);
+         CREATE TABLE orders_order (id bigserial PRIMARY KEY, dish bigint REFERENCES menu_dish);
+         ALTER TABLE menu_dish ADD FOREIGN KEY (last_order) REFERENCES orders_order;
+         CREATE FUNCTION open_orders() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM orders_order';
+         CREATE MATERIALIZED VIEW menu_sold AS SELECT dish, count(*) FROM orders_order GROUP BY 1;
+         COMMENT ON COLUMN menu_dish.last_order IS 'the last'",
+    );
+    let output = adopted_and_built_anew(&scene, &["--app", "kitchen=menu_*", "--app", "orders=order*,open_*"]);
+    insta::assert_snapshot!(output.stdout.split_once('\n').unwrap().1, @"
+    migrations/kitchen/0001_initial.sql  3 statements
+    migrations/orders/0001_initial.sql   7 statements
+    migrations/kitchen/0002_more.sql     3 statements
+    migrations/kitchen/schema.sql        6 statements
+    migrations/orders/schema.sql         7 statements
+    ");
+    let keys = std::fs::read_to_string(scene.project.migrations().join("kitchen/0002_foreign_keys.sql"));
+    let more = std::fs::read_to_string(scene.project.migrations().join("kitchen/0002_more.sql"));
+    assert!(keys.or(more).unwrap().contains("-- depends: orders/0001_initial\n"));
+}
+
+#[test]
+fn a_database_with_a_history_is_refused() {
+    let scene = Scene::dusangire(Version::V15);
+    let files = scene.run(2, &["baseline", "--yes"]);
+    assert!(
+        files.stderr.contains("migrations holds migrations already, such as accounts/0001_initial"),
+        "{}",
+        files.stderr
+    );
+    scene.run(0, &["apply", "loyalty", "--yes"]);
+    let history = scene.run(2, &["baseline", "--yes", "--migrations", "elsewhere"]);
+    assert!(history.stderr.contains("has a history: "), "{}", history.stderr);
+    for wrong in [&["baseline", "--by-schema", "--by-prefix"][..], &["baseline", "--app", "menu"]] {
+        scene.run(2, wrong);
+    }
+}
