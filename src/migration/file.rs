@@ -57,6 +57,8 @@ pub struct Migration {
     pub replaces: Vec<MigrationId>,
     /// The `breaking:` notes.
     pub breaking: Vec<String>,
+    /// The `not-carried:` lines: what another tool did there, and the SQL does not.
+    pub not_carried: Vec<String>,
     /// The `allow:` lines.
     pub allows: Vec<Allow>,
     /// How long a statement of it waits for a lock; none: as configured.
@@ -85,6 +87,7 @@ impl Migration {
             run_before: header.run_before,
             replaces: header.replaces,
             breaking: header.breaking,
+            not_carried: header.not_carried,
             allows: header.allows,
             lock_timeout: header.lock_timeout,
             statement_timeout: header.statement_timeout,
@@ -197,6 +200,7 @@ struct Header {
     run_before: Vec<MigrationId>,
     replaces: Vec<MigrationId>,
     breaking: Vec<String>,
+    not_carried: Vec<String>,
     allows: Vec<Allow>,
     lock_timeout: Option<Duration>,
     statement_timeout: Option<Duration>,
@@ -312,6 +316,10 @@ fn read_comment(path: &Path, lexeme: &Lexeme<'_>, in_header: bool, header: &mut 
     let (list, ids) = match line {
         HeaderLine::Breaking(note) => {
             header.breaking.push(note);
+            return Ok(());
+        }
+        HeaderLine::NotCarried(what) => {
+            header.not_carried.push(what);
             return Ok(());
         }
         HeaderLine::Allow(allow) => {

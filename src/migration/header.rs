@@ -8,7 +8,8 @@ use super::id::MigrationId;
 use super::nearest::nearest;
 
 /// The keys there are.
-const KEYS: [&str; 7] = ["depends", "run-before", "replaces", "breaking", "allow", "lock-timeout", "statement-timeout"];
+const KEYS: [&str; 8] =
+    ["depends", "run-before", "replaces", "breaking", "allow", "not-carried", "lock-timeout", "statement-timeout"];
 
 /// What one header line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +18,7 @@ pub(super) enum HeaderLine {
     RunBefore(Vec<MigrationId>),
     Replaces(Vec<MigrationId>),
     Breaking(String),
+    NotCarried(String),
     Allow(Allow),
     LockTimeout(Duration),
     StatementTimeout(Duration),
@@ -45,6 +47,7 @@ pub(super) fn read(comment: &str) -> Result<Option<HeaderLine>, String> {
         "run-before" => HeaderLine::RunBefore(migrations(key, value)?),
         "replaces" => HeaderLine::Replaces(migrations(key, value)?),
         "breaking" => HeaderLine::Breaking(value.to_owned()),
+        "not-carried" => HeaderLine::NotCarried(value.to_owned()),
         "lock-timeout" => HeaderLine::LockTimeout(limit(key, value)?),
         "statement-timeout" => HeaderLine::StatementTimeout(limit(key, value)?),
         _ => HeaderLine::Allow(allow(value)?),

@@ -33,6 +33,16 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Statement(rename_column),
     },
     Rule {
+        code: "not-carried-over",
+        title: "the tool that this migration was imported from did something that its SQL does not",
+        remedy: "write it as SQL or as a program (`-- migrate:up exec: …`), and take the `-- not-carried:` line away",
+        bad: "-- not-carried: RunPython fill_slugs\n-- migrate:up\n-- migrate:down\n",
+        good: "-- migrate:up\nUPDATE dish SET slug = lower(name);\n-- migrate:down\nUPDATE dish SET slug = NULL;\n",
+        level: Level::Deny,
+        subject: Subject::Text,
+        check: Check::Migration(not_carried),
+    },
+    Rule {
         code: "missing-down",
         title: "the migration has no `-- migrate:down` section, so only a restore undoes it",
         remedy: "write the statements that undo it below `-- migrate:down`",
@@ -75,6 +85,11 @@ fn rename_column(place: &Place<'_>) -> Vec<Hit> {
         place.hit(rename.syntax(), &table, message)
     };
     renames.map(hit).collect()
+}
+
+fn not_carried(migration: &Migration) -> Option<String> {
+    let what = &migration.not_carried;
+    (!what.is_empty()).then(|| format!("{} was not carried over", what.join(", ")))
 }
 
 fn missing_down(migration: &Migration) -> Option<String> {
