@@ -16,6 +16,7 @@ mod database_properties;
 mod execute;
 mod exported_snapshot;
 pub mod fence;
+pub mod foreign_ledger;
 pub mod foreign_trace;
 mod identifier;
 mod kept;

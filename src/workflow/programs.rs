@@ -67,6 +67,12 @@ impl<'a> MigrationPrograms<'a> {
         Ok(Self { environment, endpoint, confined_by, major: None, said: "  shadow | ", operator, interrupt })
     }
 
+    /// How a program is run there.
+    pub fn surroundings(&self) -> Surroundings<'_> {
+        let confined_by = self.confined_by.as_deref().unwrap_or_default();
+        Surroundings { endpoint: &self.endpoint, confined_by, tell: None }
+    }
+
     /// What the report has to say when a program of this plan is not cut off from all else.
     pub fn not_confined(&self, plan: &Plan) -> Option<String> {
         let has_program = plan.steps.iter().any(|step| step.migration.runs_a_program());

@@ -8,6 +8,7 @@ mod doctor;
 mod exec;
 mod fake;
 mod history;
+mod import;
 mod init;
 mod lint;
 mod make;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Restore(restore::Args),
     Repair(repair::Args),
     Baseline(baseline::Args),
+    Import(import::Args),
     Exec(exec::Args),
     History(history::Args),
     Completions(completions::Args),
@@ -76,6 +78,7 @@ impl Command {
             Command::Restore(_) => "restore",
             Command::Repair(_) => "repair",
             Command::Baseline(_) => "baseline",
+            Command::Import(_) => "import",
             Command::Exec(_) => "exec",
             Command::History(_) => "history",
             Command::Completions(_) => "completions",
@@ -144,6 +147,7 @@ impl Command {
             Command::Restore(args) => restore::run(context, args).await,
             Command::Repair(args) => repair::run(context, args).await,
             Command::Baseline(args) => baseline::run(context, args).await,
+            Command::Import(args) => import::run(context, args).await,
             Command::Exec(args) => exec::run(context, args).await,
             Command::History(args) => history::run(context, args).await,
             Command::Completions(args) => completions::run(context, args).await,

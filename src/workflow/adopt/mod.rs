@@ -6,10 +6,12 @@
 
 mod baseline;
 mod fake;
+mod import;
 mod ledger_run;
 mod repair;
 
 pub use baseline::{BaselineFile, BaselineOutcome, BaselineRequest, Grouping, baseline};
 pub use fake::{FakeOutcome, FakeRequest, FakeScope, Faked, fake};
+pub use import::{ImportFrom, ImportOutcome, ImportRequest, Imported, import};
 pub use ledger_run::LedgerReport;
 pub use repair::{RepairOutcome, RepairRequest, repair};

@@ -32,7 +32,7 @@ use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, run_record,
 
 pub use asked::{ask, ask_text};
 pub use django::{Django, Listed};
-pub use probe::Probe;
+pub use probe::{Probe, refuse_other_place};
 pub use program::{Surroundings, WrappedCommand};
 
 use rehearsal::Rehearsed;

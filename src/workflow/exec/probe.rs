@@ -98,7 +98,7 @@ async fn by_settings(
 }
 
 /// Refuses settings that go to another database than the one that the variables name; the alias that goes there.
-pub(super) fn refuse_other_place<'a>(
+pub fn refuse_other_place<'a>(
     django: &Django,
     aliases: &'a [Alias],
     command: &WrappedCommand,

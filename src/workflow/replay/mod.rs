@@ -138,6 +138,16 @@ impl<'a> Replay<'a> {
         Ok(reached)
     }
 
+    /// Where its server's socket is.
+    pub fn dir(&self) -> &std::path::Path {
+        self.shadow.dir()
+    }
+
+    /// Connection to a private database as production's role.
+    pub fn spec(&self, built: &Built) -> ConnectionSpec {
+        built.scratch.spec.clone().with_user(&self.role)
+    }
+
     /// The entries of an archive of production's schema.
     pub async fn entries(&self, dump: &[u8]) -> Result<Vec<ArchiveEntry>, Error> {
         let path = self.shadow.write_file("baseline.dump", dump)?;

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod fake;
+mod import;
 mod make;
 mod programs;
 mod repair;

@@ -1,0 +1,397 @@
+//! `import --from TOOL PATH`: another tool's migrations become files of ours, and what its table says is applied becomes
+//! rows of the ledger. Nothing of them is run in production; in a private database all of them are, and what is applied must
+//! build what production is.
+
+mod alembic;
+mod django;
+mod places;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::migration::{
+    ForeignMigration, ForeignTool, Migration, MigrationError, MigrationId, MigrationSet, foreign_names,
+};
+use crate::postgres::foreign_ledger::{ForeignLedger, ForeignRow};
+use crate::postgres::ledger::How;
+
+use super::super::author::write_new;
+use super::super::exec::WrappedCommand;
+use super::super::replay::Replay;
+use super::super::{Error, Gate, Interrupt, Operator, Project};
+use super::ledger_run::{LedgerChange, LedgerReport, LedgerRun};
+use places::Places;
+
+/// Lines of a difference that are shown.
+const SHOWN: usize = 60;
+
+/// Which tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportFrom {
+    /// One whose directory is read.
+    Files(ForeignTool),
+    /// Django, by its own `manage.py`.
+    Django,
+    /// Alembic, by its own `--sql`.
+    Alembic,
+}
+
+/// What the operator asked for.
+#[derive(Clone, Debug)]
+pub struct ImportRequest {
+    /// The tool.
+    pub from: ImportFrom,
+    /// Its directory.
+    pub path: PathBuf,
+    /// The app for tools that have none.
+    pub app: String,
+    /// The tool's table, when it is not named as usual: `[schema.]name`.
+    pub table: Option<String>,
+    /// The tool's program, for those that are asked.
+    pub command: WrappedCommand,
+    /// `--accept-drift WHY`: production need not be what the applied ones build.
+    pub accept_drift: Option<String>,
+    /// How long to wait for another run to end.
+    pub wait: Duration,
+    /// Whether to stop after the proof.
+    pub dry_run: bool,
+}
+
+/// A migration that was taken over.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// Its name here.
+    pub id: MigrationId,
+    /// What the tool calls it.
+    pub key: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Whether the tool's table says that it is applied.
+    pub applied: bool,
+    /// What it did besides SQL.
+    pub not_carried: Vec<String>,
+}
+
+/// How it ended well.
+#[derive(Debug)]
+pub enum ImportOutcome {
+    /// `--dry-run`.
+    Planned(Vec<Imported>),
+    /// The files are written, and the ledger has the rows.
+    Done(Vec<Imported>, Box<LedgerReport>),
+}
+
+impl ImportFrom {
+    fn ledger(self) -> ForeignLedger {
+        match self {
+            ImportFrom::Files(ForeignTool::Dbmate) => ForeignLedger::Dbmate,
+            ImportFrom::Files(ForeignTool::Sqlx) => ForeignLedger::Sqlx,
+            ImportFrom::Files(ForeignTool::GolangMigrate) => ForeignLedger::GolangMigrate,
+            ImportFrom::Files(ForeignTool::Flyway) => ForeignLedger::Flyway,
+            ImportFrom::Django => ForeignLedger::Django,
+            ImportFrom::Alembic => ForeignLedger::Alembic,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            ImportFrom::Files(tool) => tool.name(),
+            ImportFrom::Django => "django",
+            ImportFrom::Alembic => "alembic",
+        }
+    }
+}
+
+fn not_possible(message: String, hint: &str) -> Error {
+    Error::NotPossible { message, hint: hint.to_owned() }
+}
+
+/// Takes over files, order and history.
+pub async fn import(
+    project: &Project,
+    request: &ImportRequest,
+    operator: &dyn Operator,
+    interrupt: &Interrupt,
+) -> Result<ImportOutcome, Error> {
+    let tool = request.from.name();
+    if !request.path.is_dir() {
+        let message = format!("there is no directory {}", request.path.display());
+        return Err(not_possible(message, "name the directory of the migrations (of manage.py, of alembic.ini)"));
+    }
+    let command = format!("import --from {tool} {}", request.path.display());
+    let run = LedgerRun::begin(project, (&command, request.wait), operator).await?;
+    if run.applied() > 0 {
+        return Err(not_possible(
+            format!("\"{}\" has a history: {} migrations are applied", project.target.database(), run.applied()),
+            "`safe-migrate status` shows it; another tool's is imported into an empty ledger",
+        ));
+    }
+    let ledger = request.from.ledger();
+    let table = ledger.find(&run.session, request.table.as_deref()).await?;
+    let rows = match &table {
+        Some(table) => ledger.read(&run.session, table).await?,
+        None => {
+            let name = request.table.as_deref().unwrap_or(ledger.table());
+            operator.warn(&format!("there is no table {name} here, so nothing counts as applied"));
+            Vec::new()
+        }
+    };
+    if let Some((row, why)) = rows.iter().find_map(|row| Some((row, row.broken.as_ref()?))) {
+        return Err(not_possible(
+            format!("{tool}'s own table says of {}: {why}", row.key),
+            &format!("bring that in order with {tool} first"),
+        ));
+    }
+    let replay = Replay::start(project, &run.server).await?;
+    let import = Import { project, request, replay: &replay, rows: &rows, table: table.as_ref(), operator, interrupt };
+    let result = import.proven().await;
+    replay.stop().await?;
+    let Proven { imported, texts, migrations, bypass } = result?;
+    for one in imported.iter().filter(|one| !one.not_carried.is_empty()) {
+        let is = if one.applied {
+            "it is applied, so only a new database misses it"
+        } else {
+            "it is pending, and no run goes on before it is there"
+        };
+        operator.warn(&format!("{} has no SQL for: {} ({is})", one.id, one.not_carried.join(", ")));
+    }
+    if request.dry_run {
+        return Ok(ImportOutcome::Planned(imported));
+    }
+    let applied = imported.iter().filter(|one| one.applied).count();
+    run.confirm(&format!(
+        "take over {} migrations of {tool} into {}, {applied} of them as applied in {}?",
+        imported.len(),
+        project.migrations_dir.display(),
+        project.target.display()
+    ))?;
+    if let Some((there, _)) = texts.iter().find(|(path, _)| path.exists()) {
+        return Err(Error::OutputExists(there.clone()));
+    }
+    for (path, text) in &texts {
+        write_new(path, text)?;
+    }
+    let is_applied = |migration: &Migration| imported.iter().any(|one| one.applied && one.id == migration.id);
+    let changes: Vec<LedgerChange> = migrations
+        .into_iter()
+        .filter(|migration| is_applied(migration))
+        .map(|migration| LedgerChange::Applied(migration, How::Import))
+        .collect();
+    let report = run.write(&changes, bypass).await?;
+    Ok(ImportOutcome::Done(imported, Box::new(report)))
+}
+
+struct Import<'a> {
+    project: &'a Project,
+    request: &'a ImportRequest,
+    replay: &'a Replay<'a>,
+    rows: &'a [ForeignRow],
+    table: Option<&'a (String, String)>,
+    operator: &'a dyn Operator,
+    interrupt: &'a Interrupt,
+}
+
+struct Proven {
+    imported: Vec<Imported>,
+    /// Files to be written; none when they are where they shall be.
+    texts: Vec<(PathBuf, String)>,
+    /// In the order in which they run.
+    migrations: Vec<Arc<Migration>>,
+    bypass: Option<String>,
+}
+
+impl Import<'_> {
+    async fn proven(&self) -> Result<Proven, Error> {
+        let tool = self.request.from.name();
+        let foreign = match self.request.from {
+            ImportFrom::Files(tool) => tool.read(&self.request.path).map_err(|error| {
+                not_possible(error.to_string(), "correct that file, or name the directory that holds the migrations")
+            })?,
+            ImportFrom::Django => self.of_django().await?,
+            ImportFrom::Alembic => self.of_alembic().await?,
+        };
+        let applied = self.applied(&foreign)?;
+        let places = Places::of(self.project, &foreign, &self.request.app)?;
+        let in_place = self.is_in_place();
+        let (mut texts, mut migrations) = (Vec::new(), Vec::new());
+        let mut imported = Vec::new();
+        for (at, one) in foreign.iter().enumerate() {
+            let (id, path) = (places.id(at).clone(), places.path(at).to_owned());
+            let text = one.to_text(&places.depends(one));
+            let migration = Migration::parse(id.clone(), path.clone(), text.as_bytes());
+            // The lines are of the file to be, which is not there to look at.
+            let migration =
+                migration.map_err(|error| not_possible(format!("{}: {error}", one.source), error_hint(&error)))?;
+            migrations.push(migration);
+            let not_carried = one.not_carried.clone();
+            imported.push(Imported {
+                id,
+                key: one.key.clone(),
+                path: path.clone(),
+                applied: applied.contains(&at),
+                not_carried,
+            });
+            texts.push((path, text));
+        }
+        let set = match in_place {
+            true => {
+                texts.clear();
+                MigrationSet::load(&self.project.migrations_dir, &self.project.default_app)?
+            }
+            false => {
+                self.refuse_files()?;
+                MigrationSet::new(migrations)?
+            }
+        };
+        let migrations: Vec<Arc<Migration>> = set.iter().cloned().collect();
+        self.refuse_gap(&set, &imported)?;
+        let bypass = self.compare(&migrations, &imported).await?;
+        self.operator.step(&format!("{} migrations of {tool} run from nothing", migrations.len()));
+        Ok(Proven { imported, texts, migrations, bypass })
+    }
+
+    /// Whether the directory is the one that we read already, as a dbmate project's `db/migrations` may be.
+    fn is_in_place(&self) -> bool {
+        let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        self.request.from == ImportFrom::Files(ForeignTool::Dbmate)
+            && same(&self.request.path, &self.project.migrations_dir)
+    }
+
+    fn refuse_files(&self) -> Result<(), Error> {
+        let set = match MigrationSet::load(&self.project.migrations_dir, &self.project.default_app) {
+            Err(MigrationError::NoDirectory { .. }) => return Ok(()),
+            set => set?,
+        };
+        match set.iter().next() {
+            None => Ok(()),
+            Some(first) => Err(not_possible(
+                format!("{} holds migrations already, such as {}", self.project.migrations_dir.display(), first.id),
+                "name an empty directory with --migrations or in [migrations] dir",
+            )),
+        }
+    }
+
+    /// Which of them the tool's table says are applied.
+    fn applied(&self, foreign: &[ForeignMigration]) -> Result<BTreeSet<usize>, Error> {
+        let tool = self.request.from.name();
+        let mut applied = BTreeSet::new();
+        for row in self.rows {
+            let found = foreign.iter().position(|one| one.key == row.key && (row.app.is_none() || one.app == row.app));
+            let Some(at) = found else {
+                // Flyway's baseline is a version that no file has.
+                if row.and_all_before && self.request.from == ImportFrom::Files(ForeignTool::Flyway) {
+                    continue;
+                }
+                let name = row.app.as_ref().map_or_else(|| row.key.clone(), |app| format!("{app}.{}", row.key));
+                return Err(not_possible(
+                    format!("{tool}'s table has {name} as applied, and there is no file of it"),
+                    "check out the release that has it",
+                ));
+            };
+            if let (Some(of_row), Some(of_file)) = (&row.sha384, &foreign[at].sha384)
+                && of_row != of_file
+            {
+                return Err(not_possible(
+                    format!("{}: the file changed since {tool} applied it", foreign[at].source),
+                    "put the text that was applied back",
+                ));
+            }
+            applied.insert(at);
+            if row.and_all_before {
+                applied.extend(self.before(foreign, at));
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Those that stand before one, in the tool's order.
+    fn before(&self, foreign: &[ForeignMigration], at: usize) -> BTreeSet<usize> {
+        if self.request.from != ImportFrom::Alembic {
+            return (0..at).collect();
+        }
+        // Alembic has branches.
+        let (mut found, mut next) = (BTreeSet::new(), vec![at]);
+        while let Some(one) = next.pop() {
+            let parents =
+                foreign[one].depends.iter().filter_map(|(_, key)| foreign.iter().position(|it| it.key == *key));
+            next.extend(parents.filter(|parent| found.insert(*parent)));
+        }
+        found
+    }
+
+    /// Applied before what it stands on: a history that cannot be here.
+    fn refuse_gap(&self, set: &MigrationSet, imported: &[Imported]) -> Result<(), Error> {
+        let is_applied = |id: &MigrationId| imported.iter().any(|one| one.applied && one.id == *id);
+        for one in imported.iter().filter(|one| one.applied) {
+            if let Some(pending) = set.ancestors(&one.id).into_iter().find(|id| !is_applied(id)) {
+                let tool = self.request.from.name();
+                return Err(not_possible(
+                    format!("{} is applied, and {pending}, which comes before it, is not", one.id),
+                    &format!("apply that one with {tool} first"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is applied must build what production is, the tool's own table aside; the others must run.
+    async fn compare(&self, migrations: &[Arc<Migration>], imported: &[Imported]) -> Result<Option<String>, Error> {
+        let is_applied = |one: &Arc<Migration>| imported.iter().any(|other| other.applied && other.id == one.id);
+        let (applied, pending): (Vec<_>, Vec<_>) = migrations.iter().cloned().partition(is_applied);
+        let mut ignore = self.project.fingerprint_ignore.clone();
+        let named = self.table.map(|(schema, name)| format!("{schema}.{name}*"));
+        // Alembic and golang-migrate call the key of their table as the table.
+        ignore.extend(named);
+        let built = self.replay.empty().await?;
+        self.replay.run(&built, &applied, crate::migration::Direction::Apply).await?;
+        let reached = self.replay.reached(&built).await?.schema.ignoring(&ignore);
+        let production = self.replay.production().await?.ignoring(&ignore);
+        let difference = reached.difference(&production);
+        self.replay.run(&built, &pending, crate::migration::Direction::Apply).await?;
+        self.replay.drop(built).await?;
+        if applied.is_empty() || difference.is_empty() {
+            return Ok(None);
+        }
+        let shown = difference.render(SHOWN);
+        let shown = shown.trim_end();
+        match &self.request.accept_drift {
+            Some(why) => {
+                self.operator.warn(&format!("production is not what the applied ones build, accepted: {why}\n{shown}"));
+                Ok(Some(format!("drift accepted: {why}")))
+            }
+            None => Err(Gate::Unproven {
+                message: format!("production is not what the applied ones build (- built, + production):\n{shown}"),
+                hint: "find out who changed it; to go on as it is: --accept-drift WHY".to_owned(),
+            }
+            .into()),
+        }
+    }
+}
+
+fn error_hint(error: &MigrationError) -> &'static str {
+    match error {
+        MigrationError::Split { .. } => "rewrite that statement as SQL that a server takes",
+        MigrationError::TransactionControl { .. } => {
+            "take its own BEGIN and COMMIT out, and divide it where they stand"
+        }
+        _ => "correct that file",
+    }
+}
+
+/// The names of ours, per app.
+fn named(foreign: &[ForeignMigration], app_of: impl Fn(&ForeignMigration) -> String) -> Vec<(String, String)> {
+    let mut by_app: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, one) in foreign.iter().enumerate() {
+        by_app.entry(app_of(one)).or_default().push(at);
+    }
+    let mut names = vec![(String::new(), String::new()); foreign.len()];
+    for (app, members) in by_app {
+        let list: Vec<&ForeignMigration> = members.iter().map(|at| &foreign[*at]).collect();
+        for (at, name) in members.iter().zip(foreign_names(&list)) {
+            names[*at] = (app.clone(), name);
+        }
+    }
+    names
+}
