@@ -81,7 +81,7 @@ pub(crate) struct GlobalArguments {
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide_possible_values = true)]
     pub(crate) color: ColorChoice,
     /// Never ask, even on a terminal
-    #[arg(long, global = true)]
+    #[arg(long, global = true, alias = "noinput")]
     pub(crate) no_input: bool,
 }
 

@@ -79,6 +79,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::MissingFiles(_) => "missing-file",
         Gate::Conflict(_) => "conflict",
         Gate::Inconsistent(_) => "inconsistent-history",
+        Gate::MixedLedger { .. } => "mixed-ledger",
         Gate::Drift { .. } => "drift",
         Gate::Standby(_) => "standby",
         Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
@@ -149,6 +150,10 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::Conflict(conflicts) => return conflicts.iter().map(merge_hint).collect(),
         Gate::Inconsistent(_) => "nothing can be put before what is applied; correct the `-- run-before:` lines",
         Gate::Drift { .. } => "find out who changed it; to go on as it is: --accept-drift WHY",
+        Gate::MixedLedger { .. } => {
+            "take these rows out of safe_migrate.migration, or restore the snapshot from before they came; what this schema \
+             really has: safe-migrate apply --fake"
+        }
         Gate::Standby(_) => "give the address of the primary with --database",
         Gate::ChangedMeanwhile { .. } => "run the command again",
         Gate::RestoreAfterFailure(_) => "or choose \"stop\" or \"rollback\" in [on_failure]",

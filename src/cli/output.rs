@@ -19,6 +19,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// The same data with another text.
+    pub(crate) fn with_text(self, text: String) -> Outcome {
+        Outcome { text, ..self }
+    }
+
     /// What is printed.
     pub(crate) fn text(&self) -> &str {
         &self.text

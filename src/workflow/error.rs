@@ -24,6 +24,16 @@ pub enum Gate {
     /// Applied before what it depends on.
     #[error("applied migrations depend on others that are not applied:{}", lines(.0))]
     Inconsistent(Vec<String>),
+    /// The ledger holds rows of runs that it does not know.
+    #[error("the ledger of \"{database}\" (source {of}) holds rows of another database's:{}", lines(.rows))]
+    MixedLedger {
+        /// Database.
+        database: String,
+        /// Its source.
+        of: String,
+        /// Migration, run, and whose it is.
+        rows: Vec<String>,
+    },
     /// The schema is not the one that the last run left.
     #[error("the schema of \"{database}\" changed since {since} (drift):\n{difference}")]
     Drift {

@@ -38,6 +38,7 @@ pub async fn rehearse_alone(
     let restored = rehearse::restore(project, &programs, &reader, kept.as_ref(), operator, interrupt).await?;
     let session = restored.shadow.spec().connect("safe-migrate rehearsal").await?;
     let mut state = State::read(project, &session).await?;
+    state.refuse_mixed(project).await?;
     state.record_squashes(&session).await?;
     drop(session);
     let plan = state.plan(selection)?;

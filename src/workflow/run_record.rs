@@ -70,6 +70,17 @@ pub async fn keep_if_possible(project: &Project, record: &RunRecord, operator: &
     }
 }
 
+/// The source whose run this is, by the store's record; none when there is no store, or it has no such record.
+pub async fn source_of(project: &Project, run_id: &str) -> Option<String> {
+    if project.store.url.is_empty() {
+        return None;
+    }
+    let store = project.open_store().await.ok()?;
+    let body = store.get(&ObjectKey::new(format!("runs/{run_id}.json")).ok()?).await.ok()?;
+    let value: serde_json::Value = serde_json::from_slice(&body).ok()?;
+    Some(value.get("source")?.as_str()?.to_owned())
+}
+
 /// Reads the runs of a source from the store, oldest first. A record that cannot be read is left out: it is history,
 /// not evidence.
 pub async fn read_all(store: &Store, source: &str) -> Result<Vec<RunRecord>, Error> {

@@ -4,7 +4,7 @@ use crate::migration::{AppliedMigration, Direction, LedgerCheck, MigrationId, Mi
 use crate::postgres::ledger::{self, StepRecord, StepState};
 use crate::postgres::{Ledger, RunLock, Session};
 
-use super::{Error, Gate, Project};
+use super::{Error, Gate, Project, run_record};
 
 /// Ledger and files, read together.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct State {
     pub applied: Vec<AppliedMigration>,
     /// Where the two disagree.
     pub check: LedgerCheck,
+    /// Rows of runs that this ledger does not know, each with its run: they come from another ledger.
+    pub mixed: Vec<(MigrationId, String)>,
     /// Whether a run has the lock of the database at this moment.
     pub is_locked: bool,
 }
@@ -51,7 +53,25 @@ impl State {
         let applied = migrations.applied(&ledger.applied);
         let check = migrations.check(&applied);
         let is_locked = RunLock::is_taken(session, project.target.database()).await?;
-        Ok(Self { migrations, ledger, applied, check, is_locked })
+        let is_unknown = |row: &&AppliedMigration| !ledger.runs.iter().any(|run| run.id == row.run_id);
+        let mixed = ledger.applied.iter().filter(is_unknown).map(|row| (row.id.clone(), row.run_id.clone())).collect();
+        Ok(Self { migrations, ledger, applied, check, mixed, is_locked })
+    }
+
+    /// Stops when the ledger holds rows of another database's; the store knows whose they are.
+    pub async fn refuse_mixed(&self, project: &Project) -> Result<(), Error> {
+        if self.mixed.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Vec::new();
+        for (id, run) in &self.mixed {
+            let whose = run_record::source_of(project, run).await;
+            let whose =
+                whose.map_or_else(|| "which no record of ours names".to_owned(), |source| format!("of {source}"));
+            rows.push(format!("{id}: run {run}, {whose}"));
+        }
+        Err(Gate::MixedLedger { database: project.target.database().to_owned(), of: project.source.clone(), rows }
+            .into())
     }
 
     /// Records the squashes of which the database has all that they replace. The caller has the lock of that database, or

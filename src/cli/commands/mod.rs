@@ -25,8 +25,10 @@ mod run_options;
 mod run_report;
 mod snapshot;
 mod snapshot_options;
+mod sqlmigrate;
 mod squash;
 mod status;
+mod status_graph;
 
 use clap::Subcommand;
 
@@ -41,14 +43,20 @@ use snapshot_options::SnapshotOptions;
 pub(crate) enum Command {
     Init(init::Args),
     Doctor(doctor::Args),
+    #[command(alias = "showmigrations")]
     Status(status::Args),
     Plan(plan::Args),
     Lint(lint::Args),
+    #[command(alias = "makemigrations")]
     Make(make::Args),
+    #[command(alias = "squashmigrations")]
     Squash(squash::Args),
+    #[command(hide = true)]
+    Sqlmigrate(sqlmigrate::Args),
     #[command(subcommand)]
     Snapshot(snapshot::Command),
     Rehearse(rehearse::Args),
+    #[command(alias = "migrate")]
     Apply(apply::Args),
     Rollback(rollback::Args),
     Restore(restore::Args),
@@ -71,6 +79,7 @@ impl Command {
             Command::Lint(_) => "lint",
             Command::Make(_) => "make",
             Command::Squash(_) => "squash",
+            Command::Sqlmigrate(_) => "sqlmigrate",
             Command::Snapshot(command) => command.name(),
             Command::Rehearse(_) => "rehearse",
             Command::Apply(_) => "apply",
@@ -140,6 +149,7 @@ impl Command {
             Command::Lint(args) => lint::run(context, args).await,
             Command::Make(args) => make::run(context, args).await,
             Command::Squash(args) => squash::run(context, args).await,
+            Command::Sqlmigrate(args) => sqlmigrate::run(context, args),
             Command::Snapshot(command) => command.run(context).await,
             Command::Rehearse(args) => rehearse::run(context, args).await,
             Command::Apply(args) => apply::run(context, args).await,

@@ -64,6 +64,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         .unless_interrupted(async {
             let session = project.target.connect("safe-migrate plan").await.map_err(Error::from)?;
             let state = State::read(&project, &session).await?;
+            state.refuse_mixed(&project).await?;
             let plan = state.plan(&args.selection())?;
             state.refuse_disagreement(&plan)?;
             Ok(plan)

@@ -39,7 +39,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "closed", num_args = 0..=1, require_equals = true, default_missing_value = "writers")]
     pub(crate) fence: Option<RunFence>,
     /// Show the plan and the gates; change nothing
-    #[arg(long)]
+    #[arg(long, alias = "plan")]
     pub(crate) dry_run: bool,
     /// Wait this long for another run to end, for example `5m`
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::django;
+use super::status_graph::{self, GraphFormat};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
@@ -23,6 +24,8 @@ use crate::workflow::{Error, Operator, State};
 EXAMPLES:
   safe-migrate status
   safe-migrate status menu orders
+  safe-migrate status --plan       in the order in which they run, and by whom
+  safe-migrate status --graph mermaid
   safe-migrate status --check      exit 3 unless all is applied and clean")]
 pub(crate) struct Args {
     /// Only these apps
@@ -31,6 +34,12 @@ pub(crate) struct Args {
     /// Exit with 3 when something is pending or wrong
     #[arg(long)]
     pub(crate) check: bool,
+    /// All of them in the order in which they run, with when, by which run and by whom
+    #[arg(long, conflicts_with_all = ["graph", "django"])]
+    pub(crate) plan: bool,
+    /// Who depends on whom, as text for Graphviz (`dot`) or Mermaid
+    #[arg(long, value_name = "dot|mermaid", hide_possible_values = true, conflicts_with = "django")]
+    pub(crate) graph: Option<GraphFormat>,
     /// Of the migrations of a Django project, by its own manage.py ([exec] django)
     #[arg(long)]
     pub(crate) django: bool,
@@ -52,7 +61,13 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let rows: Vec<Row> = rows.into_iter().filter(|row| apps.contains(&row.id.app)).collect();
     let warnings = warnings(&state, &apps);
     warnings.iter().for_each(|warning| context.operator.warn(warning));
-    let outcome = rendered(&state, &rows, &warnings);
+    let mut outcome = rendered(&state, &rows, &warnings);
+    if args.plan {
+        outcome = outcome.with_text(in_order(&state, &rows));
+    }
+    if let Some(format) = args.graph {
+        outcome = outcome.with_text(status_graph::text(format, &state.migrations, &rows));
+    }
     match findings(&state, &rows) {
         Some(found) if args.check => Err(CliError::new(ErrorKind::Gate, "pending", found)
             .production("unchanged")
@@ -64,7 +79,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
 
 /// Where one migration stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     Applied,
     Pending,
     /// Applied from another text than the file's.
@@ -94,9 +109,9 @@ impl Standing {
 }
 
 #[derive(Debug)]
-struct Row {
-    id: MigrationId,
-    standing: Standing,
+pub(super) struct Row {
+    pub(super) id: MigrationId,
+    pub(super) standing: Standing,
     applied: Option<AppliedMigration>,
 }
 
@@ -148,6 +163,8 @@ fn warnings(state: &State, apps: &BTreeSet<String>) -> Vec<String> {
     let inconsistent = check.inconsistent.iter().filter(|one| shown(&one.applied));
     let inconsistent =
         inconsistent.map(|one| format!("{} is applied without {}, on which it depends", one.applied, one.dependency));
+    let mixed = state.mixed.iter().filter(|(id, _)| shown(id));
+    let mixed = mixed.map(|(id, run)| format!("the row of {id} is of run {run}, which this ledger does not know"));
     let unfinished = state.ledger.unfinished().map(|run| {
         let since = format_time(run.started_at);
         let is = match state.is_locked {
@@ -156,7 +173,7 @@ fn warnings(state: &State, apps: &BTreeSet<String>) -> Vec<String> {
         };
         format!("run {} ({}) by {}@{} since {since} {is}", run.id, run.command, run.actor, run.host)
     });
-    changed.chain(missing).chain(conflicts).chain(inconsistent).chain(unfinished).collect()
+    changed.chain(missing).chain(conflicts).chain(inconsistent).chain(mixed).chain(unfinished).collect()
 }
 
 /// What `--check` stops at: pending or changed migrations, and what would stop every run.
@@ -166,6 +183,7 @@ fn findings(state: &State, rows: &[Row]) -> Option<String> {
         (count(Standing::Pending), "pending"),
         (count(Standing::Changed), "with a changed file"),
         (state.check.inconsistent.len(), "applied without a dependency"),
+        (state.mixed.len(), "of another database's ledger"),
     ];
     let mut found: Vec<String> = counts
         .into_iter()
@@ -191,7 +209,7 @@ fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
         let width = own.iter().map(|row| row.id.name.len()).max().unwrap_or_default();
         text.push_str(&format!("{app}\n"));
         own.iter().for_each(|row| text.push_str(&line(row, width)));
-        apps.insert(app.to_owned(), own.iter().map(|row| value(row)).collect());
+        apps.insert(app.to_owned(), own.iter().map(|row| value(state, row)).collect());
     }
     if rows.is_empty() {
         text.push_str("no migrations\n");
@@ -214,6 +232,27 @@ fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
         "warnings": warnings,
     });
     Outcome::new(text, value)
+}
+
+/// `[X] menu/0001_initial   2026-11-22T14:02:10Z  run 20261122T140210Z-19be04  by ann@shop`, in the order of the graph.
+fn in_order(state: &State, rows: &[Row]) -> String {
+    let width = rows.iter().map(|row| row.id.to_string().len()).max().unwrap_or_default();
+    let line = |row: &Row| {
+        let (mark, id) = (row.standing.mark(), row.id.to_string());
+        let Some(applied) = &row.applied else { return format!("{mark} {id}\n") };
+        let by = by_whom(state, applied).map(|by| format!("  by {by}")).unwrap_or_default();
+        let how = if applied.how == "apply" { String::new() } else { format!("  ({})", applied.how) };
+        format!("{mark} {id:<width$}  {}  run {}{by}{how}\n", format_time(applied.applied_at), applied.run_id)
+    };
+    match rows {
+        [] => "no migrations\n".to_owned(),
+        rows => rows.iter().map(line).collect(),
+    }
+}
+
+fn by_whom(state: &State, applied: &AppliedMigration) -> Option<String> {
+    let run = state.ledger.runs.iter().find(|run| run.id == applied.run_id)?;
+    Some(format!("{}@{}", run.actor, run.host))
 }
 
 /// What a squash means for the files that it replaces; none when those are gone.
@@ -258,7 +297,7 @@ fn line(row: &Row, width: usize) -> String {
     format!("  {mark} {name:<width$}  {}  run {}{how}\n", format_time(applied.applied_at), applied.run_id)
 }
 
-fn value(row: &Row) -> Value {
+fn value(state: &State, row: &Row) -> Value {
     let applied = row.applied.as_ref();
     json!({
         "name": row.id.name,
@@ -266,6 +305,7 @@ fn value(row: &Row) -> Value {
         "applied_at": applied.map(|applied| format_time(applied.applied_at)),
         "run_id": applied.map(|applied| &applied.run_id),
         "how": applied.map(|applied| &applied.how),
+        "by": applied.and_then(|applied| by_whom(state, applied)),
     })
 }
 
@@ -300,6 +340,7 @@ mod tests {
             ledger: Ledger { present: true, applied: applied.clone(), ..Ledger::default() },
             applied,
             check,
+            mixed: Vec::new(),
             is_locked: false,
         }
     }

@@ -70,6 +70,7 @@ pub enum FakeOutcome {
 pub async fn fake(project: &Project, request: &FakeRequest, operator: &dyn Operator) -> Result<FakeOutcome, Error> {
     let run = LedgerRun::begin(project, (&request.command, request.wait), operator).await?;
     let state = State::read(project, &run.session).await?;
+    state.refuse_mixed(project).await?;
     let plan = plan(&state, &request.selection)?;
     state.refuse_disagreement(&plan)?;
     if plan.is_empty() {

@@ -45,6 +45,7 @@ pub async fn repair(
     let command = format!("repair {} {}", request.app, request.name);
     let run = LedgerRun::begin(project, (&command, request.wait), operator).await?;
     let state = State::read(project, &run.session).await?;
+    state.refuse_mixed(project).await?;
     let known = state.migrations.iter().map(|one| one.id.clone());
     let known = known.chain(state.applied.iter().map(|one| one.id.clone())).collect();
     let Target::Migration(id) = Target::resolve(&known, Some(&request.app), Some(&request.name))? else {

@@ -225,6 +225,7 @@ async fn prepare(
     commit_locally(&aside).await?;
     lock.also_on(&session, project.target.database()).await?;
     let mut state = State::read(project, &session).await?;
+    state.refuse_mixed(project).await?;
     if !request.dry_run {
         for id in state.record_squashes(&session).await? {
             operator.step(&format!("{id} counts as applied: this database has all that it replaces"));

@@ -7,3 +7,4 @@ mod make;
 mod programs;
 mod repair;
 mod squash;
+mod status;
