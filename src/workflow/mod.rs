@@ -1,4 +1,5 @@
-//! The promises: take a snapshot, rehearse, apply, roll back, restore.
+//! The promises: take a snapshot, rehearse, apply, roll back, restore; and what is proven in private databases (`replay`):
+//! the ledger brought to what is true (`adopt`), and files that are written (`author`).
 
 mod operator;
 

@@ -23,7 +23,7 @@ fn an_applied_file_changed() {
     error: applied migrations changed on disk:
       menu/0001_initial (migrations/menu/0001_initial.sql)
     production: unchanged
-    hint: put the text that was applied back, and write the change as a new migration
+    hint: put the text that was applied back; or, where both build the same: safe-migrate repair menu 0001_initial
     ");
 }
 
@@ -40,7 +40,7 @@ fn an_applied_file_changed_and_nothing_is_pending() {
     error: applied migrations changed on disk:
       menu/0001_initial (migrations/menu/0001_initial.sql)
     production: unchanged
-    hint: put the text that was applied back, and write the change as a new migration
+    hint: put the text that was applied back; or, where both build the same: safe-migrate repair menu 0001_initial
     ");
 }
 

@@ -52,7 +52,7 @@ fn an_app_has_two_leaves() {
     --- stderr
     error: nothing says which comes first in app "menu": menu/0003_photo or menu/0003_price
     production: unchanged
-    hint: let one depend on the other, or add a migration with `-- depends: menu/0003_photo, menu/0003_price`
+    hint: `safe-migrate make --merge` tries them in both orders; by hand: a migration with `-- depends: menu/0003_photo, menu/0003_price`
     "#);
 }
 

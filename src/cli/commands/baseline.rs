@@ -63,8 +63,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         _ => Grouping::ByPattern(args.app.clone(), rest),
     };
     let request = BaselineRequest { grouping, wait: args.wait.unwrap_or_default(), dry_run: args.dry_run };
-    let baseline = async { Ok(adopt::baseline(&project, &request, &context.operator).await?) };
-    Ok(match context.unless_interrupted(baseline).await? {
+    let outcome = adopt::baseline(&project, &request, &context.operator, context.interrupt.wish()).await?;
+    Ok(match outcome {
         BaselineOutcome::Planned(files) => {
             let text = format!("the schema can be built from these; would write:\n{}", lines(context, &files));
             Outcome::new(text, json!({ "run": null, "files": values(context, &files) }))

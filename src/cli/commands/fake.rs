@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, asked: Asked) -> Result<Outcome, CliE
         wait: asked.wait.unwrap_or_default(),
         dry_run: asked.dry_run,
     };
-    let outcome = context.unless_interrupted(async { Ok(fake(&project, &request, &context.operator).await?) }).await?;
+    let outcome = fake(&project, &request, &context.operator, context.interrupt.wish()).await?;
     let state = if is_back { "not applied" } else { "applied" };
     Ok(match outcome {
         FakeOutcome::Nothing => Outcome::new("nothing to record\n", json!({ "run": null, "faked": [] })),

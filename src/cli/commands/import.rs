@@ -100,8 +100,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         wait: args.wait.unwrap_or_default(),
         dry_run: args.dry_run,
     };
-    let import = async { Ok(adopt::import(&project, &request, &context.operator, context.interrupt.wish()).await?) };
-    Ok(match context.unless_interrupted(import).await? {
+    let outcome = adopt::import(&project, &request, &context.operator, context.interrupt.wish()).await?;
+    Ok(match outcome {
         ImportOutcome::Planned(imported) => {
             let text = format!("would take over:\n{}", lines(&imported));
             Outcome::new(text, json!({ "run": null, "migrations": values(context, &imported) }))

@@ -43,8 +43,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         wait: args.wait.unwrap_or_default(),
         dry_run: args.dry_run,
     };
-    let repair = async { Ok(adopt::repair(&project, &request, &context.operator).await?) };
-    Ok(match context.unless_interrupted(repair).await? {
+    let outcome = adopt::repair(&project, &request, &context.operator, context.interrupt.wish()).await?;
+    Ok(match outcome {
         RepairOutcome::NotChanged(id) => {
             Outcome::new(format!("nothing to repair: the file of {id} is what was applied\n"), json!({ "run": null }))
         }

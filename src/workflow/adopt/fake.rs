@@ -14,7 +14,7 @@ use crate::schema::Schema;
 
 use super::super::replay::Replay;
 use super::super::state::{Selection, State};
-use super::super::{Error, Gate, Operator, Project};
+use super::super::{Error, Gate, Interrupt, Operator, Project};
 use super::ledger_run::{LedgerChange, LedgerReport, LedgerRun};
 
 /// Lines of a difference that are shown.
@@ -67,8 +67,13 @@ pub enum FakeOutcome {
 }
 
 /// Checks and records.
-pub async fn fake(project: &Project, request: &FakeRequest, operator: &dyn Operator) -> Result<FakeOutcome, Error> {
-    let run = LedgerRun::begin(project, (&request.command, request.wait), operator).await?;
+pub async fn fake(
+    project: &Project,
+    request: &FakeRequest,
+    operator: &dyn Operator,
+    interrupt: &Interrupt,
+) -> Result<FakeOutcome, Error> {
+    let run = LedgerRun::begin(project, (&request.command, request.wait), operator, interrupt).await?;
     let state = State::read(project, &run.session).await?;
     state.refuse_mixed(project).await?;
     let plan = plan(&state, &request.selection)?;
@@ -80,7 +85,7 @@ pub async fn fake(project: &Project, request: &FakeRequest, operator: &dyn Opera
         Some(_) => {
             plan.steps.iter().map(|step| Faked { migration: step.migration.id.clone(), objects: None }).collect()
         }
-        None => checked(&run, &state, &plan, request.scope).await?,
+        None => interrupt.or(checked(&run, &state, &plan, request.scope)).await?,
     };
     if faked.is_empty() {
         return Ok(FakeOutcome::Nothing);
@@ -96,6 +101,7 @@ pub async fn fake(project: &Project, request: &FakeRequest, operator: &dyn Opera
     let it = if faked.len() == 1 { "it" } else { "them" };
     let names: Vec<String> = faked.iter().map(|one| one.migration.to_string()).collect();
     run.confirm(&format!("record {} {verb} {it}, in {}?", names.join(", "), project.target.display()))?;
+    interrupt.check()?;
     let is_faked = |migration: &Migration| faked.iter().any(|one| one.migration == migration.id);
     let steps = plan.steps.iter().filter(|step| is_faked(&step.migration));
     let changes: Vec<LedgerChange> = steps
@@ -213,12 +219,12 @@ impl Check<'_> {
 
     fn not_there(&self, names: &str, difference: &str) -> Error {
         let (what, hint) = match self.plan.direction {
-            Direction::Apply => ("does not have what", "apply it"),
-            Direction::Rollback => ("still has what", "roll it back"),
+            Direction::Apply => ("does not have all of", "apply it"),
+            Direction::Rollback => ("still has something of", "roll it back"),
         };
         let database = self.run.project.target.database();
         Gate::Unproven {
-            message: format!("\"{database}\" {what} {names} makes (- wanted, + found):\n{}", difference.trim_end()),
+            message: format!("\"{database}\" {what} {names} (- wanted, + found):\n{}", difference.trim_end()),
             hint: format!("{hint}; if it is right all the same: --force-fake REASON"),
         }
         .into()

@@ -10,7 +10,7 @@ use crate::postgres::{DatabaseError, ExecuteError, Ledger, RunLock, RunRecord, S
 use super::super::apply::lock;
 use super::super::project::Server;
 use super::super::schema_reading::read_raw;
-use super::super::{Confirmation, Error, Gate, Operator, Project, json, run_record};
+use super::super::{Confirmation, Error, Gate, Interrupt, Operator, Project, json, run_record};
 
 /// What a run that wrote the ledger did.
 #[derive(Clone, Debug)]
@@ -47,6 +47,15 @@ impl<'a> LedgerRun<'a> {
         project: &'a Project,
         (command, wait): (&str, Duration),
         operator: &'a dyn Operator,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Error> {
+        interrupt.or(Self::prepared(project, (command, wait), operator)).await
+    }
+
+    async fn prepared(
+        project: &'a Project,
+        (command, wait): (&str, Duration),
+        operator: &'a dyn Operator,
     ) -> Result<Self, Error> {
         let server = project.connect_directly().await?;
         if server.identity.in_recovery {
@@ -66,6 +75,17 @@ impl<'a> LedgerRun<'a> {
     /// How many migrations the ledger says are applied.
     pub(super) fn applied(&self) -> usize {
         self.applied
+    }
+
+    /// The store has every run, so that a row of this one is known for ours wherever it turns up. None without a store.
+    async fn keep_in_store(&self, record: &RunRecord) {
+        if self.project.store.url.is_empty() {
+            return;
+        }
+        match self.project.open_or_create_store().await {
+            Ok(store) => run_record::keep(&store, &self.project.source, record, self.operator).await,
+            Err(error) => self.operator.warn(&format!("run {} is not recorded in the store: {error}", record.id)),
+        }
     }
 
     /// Asks before the ledger is written.
@@ -109,7 +129,7 @@ impl<'a> LedgerRun<'a> {
             }
             return Err(error);
         }
-        run_record::keep_if_possible(self.project, &record, self.operator).await;
+        self.keep_in_store(&record).await;
         Ok(LedgerReport { run: record })
     }
 }

@@ -9,7 +9,7 @@ use crate::migration::{Migration, MigrationId, Target};
 
 use super::super::replay::Replay;
 use super::super::state::State;
-use super::super::{Error, Gate, Operator, Project};
+use super::super::{Error, Gate, Interrupt, Operator, Project};
 use super::ledger_run::{LedgerChange, LedgerReport, LedgerRun};
 
 /// What the operator asked for.
@@ -41,9 +41,10 @@ pub async fn repair(
     project: &Project,
     request: &RepairRequest,
     operator: &dyn Operator,
+    interrupt: &Interrupt,
 ) -> Result<RepairOutcome, Error> {
     let command = format!("repair {} {}", request.app, request.name);
-    let run = LedgerRun::begin(project, (&command, request.wait), operator).await?;
+    let run = LedgerRun::begin(project, (&command, request.wait), operator, interrupt).await?;
     let state = State::read(project, &run.session).await?;
     state.refuse_mixed(project).await?;
     let known = state.migrations.iter().map(|one| one.id.clone());
@@ -78,10 +79,13 @@ pub async fn repair(
     let before: Vec<Arc<Migration>> = applied.into_iter().filter(|one| ancestors.contains(&one.id)).collect();
 
     operator.step("building both texts in private databases");
-    let replay = Replay::start(project, &run.server).await?;
-    let result = compare(&replay, &before, (&old, &file)).await;
-    replay.stop().await?;
-    let differences = result?;
+    let proof = async {
+        let replay = Replay::start(project, &run.server).await?;
+        let result = compare(&replay, &before, (&old, &file)).await;
+        replay.stop().await?;
+        result
+    };
+    let differences = interrupt.or(proof).await?;
     if !differences.is_empty() {
         return Err(Gate::Unproven {
             message: format!("{id} builds something else now (- applied, + file):\n{}", differences.join("\n")),
@@ -96,6 +100,7 @@ pub async fn repair(
         "both texts of {id} build the same; let the ledger of {} take the file's?",
         project.target.display()
     ))?;
+    interrupt.check()?;
     let report = run.write(&[LedgerChange::Repaired(file)], None).await?;
     Ok(RepairOutcome::Done(id, Box::new(report)))
 }

@@ -3,6 +3,7 @@
 mod after_failure;
 pub(super) mod drift;
 mod fence;
+mod fence_refusals;
 mod gap;
 mod gates;
 mod ground;

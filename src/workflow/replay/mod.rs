@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::migration::{Direction, Migration, PlanStep};
 use crate::postgres::row_sets::{self, RowSet};
 use crate::postgres::{
-    ArchiveEntry, ConnectionSpec, DatabaseError, RunContext, Tablespaces, archive_entries, catalog, ledger,
-    quote_identifier, run_step,
+    ArchiveEntry, ConnectionSpec, DatabaseError, RunContext, Tablespaces, archive_entries, catalog, ledger, roles,
+    run_step,
 };
 use crate::schema::Schema;
 
@@ -27,8 +27,8 @@ pub struct Replay<'a> {
     server: &'a Server,
     shadow: Shadow,
     role: String,
-    /// Whether production's role may make objects in `public`, which may have been granted by hand.
-    may_create: bool,
+    /// What production's `public` is like, when its role may make objects there: that may have been granted by hand.
+    public_schema: Vec<String>,
 }
 
 /// A database in which migrations are run.
@@ -50,23 +50,21 @@ impl<'a> Replay<'a> {
     /// Starts the server: about two seconds.
     pub async fn start(project: &'a Project, server: &'a Server) -> Result<Self, Error> {
         let session = project.target.connect("safe-migrate").await?;
-        let sql = "SELECT coalesce(pg_catalog.has_schema_privilege(current_user, \
-                   (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'public'), 'CREATE'), false)";
-        let may_create = session.query_one(sql, &[]).await.map_err(DatabaseError::from)?.get(0);
+        let public_schema = match roles::may_create_in_public(&session, project.target.user()).await? {
+            true => roles::public_schema(&session).await?,
+            false => Vec::new(),
+        };
         let shadow = Shadow::like_production(project, server).await?;
-        Ok(Self { project, server, shadow, role: project.target.user().to_owned(), may_create })
+        Ok(Self { project, server, shadow, role: project.target.user().to_owned(), public_schema })
     }
 
     /// An empty database.
     pub async fn empty(&self) -> Result<Built, Error> {
         let scratch = self.shadow.scratch_like_production().await?;
         let session = scratch.spec.connect("safe-migrate replay").await?;
-        if self.may_create {
-            let sql = "SELECT pg_catalog.has_schema_privilege($1, 'public', 'CREATE')";
-            let has: bool = session.query_one(sql, &[&self.role]).await.map_err(DatabaseError::from)?.get(0);
-            if !has {
-                let grant = format!("GRANT ALL ON SCHEMA public TO {}", quote_identifier(&self.role));
-                session.batch_execute(&grant).await.map_err(DatabaseError::from)?;
+        if !self.public_schema.is_empty() && !roles::may_create_in_public(&session, &self.role).await? {
+            for statement in &self.public_schema {
+                session.batch_execute(statement).await.map_err(DatabaseError::from)?;
             }
         }
         let own = scratch.connect_as(&self.role).await?;

@@ -4,7 +4,7 @@ use crate::exec::django_project::DjangoProject;
 use crate::fidelity::cases;
 use crate::fidelity::catalogue::fill;
 use crate::fidelity::oracle::{Place, dump_and_restore_schema};
-use crate::support::{Output, Scene, TestCluster, Version, output_of};
+use crate::support::{Output, Project, Scene, TestCluster, Version, output_of};
 
 /// What a baseline leaves out: user mappings (named in a warning), and the access methods of tables, which no fingerprint holds.
 const LEFT_OUT: [&str; 4] =
@@ -22,7 +22,10 @@ fn adopted_and_built_anew(scene: &Scene, arguments: &[&str]) -> Output {
     scene.run(0, &["status", "--check"]);
     let anew = scene.cluster().database();
     let url = anew.url();
-    let built = scene.project.run(&["apply", "--yes", "--database", &url, "--source", "anew"]);
+    // It is empty: there is nothing to fall back on, and a rehearsal of hundreds of apps takes its time.
+    let without = ["--skip-snapshot", "it is empty", "--skip-rehearsal", "it is empty"];
+    let apply = [&["apply", "--yes", "--database", &url, "--source", "anew"][..], &without].concat();
+    let built = scene.project.run(&apply);
     assert_eq!(built.status, 0, "{}", built.stderr);
     let plain = format!("{}_plain", scene.database.name());
     dump_and_restore_schema(
@@ -149,4 +152,40 @@ fn a_database_with_a_history_is_refused() {
     for wrong in [&["baseline", "--by-schema", "--by-prefix"][..], &["baseline", "--app", "menu"]] {
         scene.run(2, wrong);
     }
+}
+
+/// The role that migrates owns nothing but what it made, and was let into `public` by hand.
+#[test]
+fn a_role_without_rights_of_its_own_can_adopt_and_fake() {
+    let scene = Scene::empty(Version::V15);
+    let cluster = scene.cluster().clone();
+    let role = cluster.role("deploy", "its own", "");
+    let name = scene.database.name();
+    scene.database.sql(&format!(
+        "GRANT CREATE ON SCHEMA public TO {0}; GRANT CREATE ON DATABASE {name} TO {0}; SET ROLE {0}; CREATE TABLE dish (id bigint PRIMARY KEY)",
+        role.name()
+    ));
+    let url = role.url(&scene.database);
+    let database = ["--database", &url];
+    scene.run(0, &[&["baseline", "--yes"][..], &database].concat());
+    let text = std::fs::read_to_string(scene.project.migrations().join("main/0001_initial.sql")).unwrap();
+    assert!(text.contains("CREATE TABLE public.dish (") && !text.contains("OWNER TO"), "{text}");
+    scene.project.write_migration("main", "0002_name", "-- migrate:up\nALTER TABLE dish ADD COLUMN name text;\n");
+    scene.run(3, &[&["apply", "--fake", "--yes"][..], &database].concat());
+    scene.database.sql("ALTER TABLE dish ADD COLUMN name text");
+    scene.run(0, &[&["apply", "--fake", "--yes"][..], &database].concat());
+}
+
+#[test]
+fn killed_between_the_files_and_the_ledger_the_next_command_leads_on() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql("CREATE TABLE dish (id bigint PRIMARY KEY)");
+    let killed = Project::output_of(
+        &mut scene.project.command_with_faults("adopt.files-written=return", &["baseline", "--yes"]),
+    );
+    assert_eq!(killed.status, -1, "{}", killed.stderr);
+    let again = scene.run(2, &["baseline", "--yes"]);
+    assert!(again.stderr.contains("to record those as applied: safe-migrate apply --fake"), "{}", again.stderr);
+    scene.run(0, &["apply", "--fake", "--yes"]);
+    scene.run(0, &["status", "--check"]);
 }

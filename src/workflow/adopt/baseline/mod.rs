@@ -21,7 +21,7 @@ use crate::postgres::{ArchiveEntry, archive, quote_identifier};
 use super::super::author::write_new;
 use super::super::replay::Replay;
 use super::super::shadow::OUTSIDE_LINKS;
-use super::super::{Error, Gate, Operator, Project, denied, of_text};
+use super::super::{Error, Gate, Interrupt, Operator, Project, denied, of_text};
 use super::ledger_run::{LedgerChange, LedgerReport, LedgerRun};
 use split::{Chunk, split};
 
@@ -65,15 +65,19 @@ pub async fn baseline(
     project: &Project,
     request: &BaselineRequest,
     operator: &dyn Operator,
+    interrupt: &Interrupt,
 ) -> Result<BaselineOutcome, Error> {
-    let run = LedgerRun::begin(project, ("baseline", request.wait), operator).await?;
+    let run = LedgerRun::begin(project, ("baseline", request.wait), operator, interrupt).await?;
     refuse_history(project, run.applied())?;
     operator.step("reading the schema");
-    let dump = archive::dump_schema_archive(&run.server.programs, &project.target).await?;
-    let replay = Replay::start(project, &run.server).await?;
-    let result = proven(project, &request.grouping, (&replay, &dump), operator).await;
-    replay.stop().await?;
-    let (files, migrations) = result?;
+    let proof = async {
+        let dump = archive::dump_schema_archive(&run.server.programs, &project.target).await?;
+        let replay = Replay::start(project, &run.server).await?;
+        let result = proven(project, &request.grouping, (&replay, &dump), operator).await;
+        replay.stop().await?;
+        result
+    };
+    let (files, migrations) = interrupt.or(proof).await?;
     if request.dry_run {
         return Ok(BaselineOutcome::Planned(files));
     }
@@ -85,12 +89,14 @@ pub async fn baseline(
         names.join(", "),
         project.target.display()
     ))?;
+    interrupt.check()?;
     if let Some(there) = files.iter().find(|file| file.path.exists()) {
         return Err(Error::OutputExists(there.path.clone()));
     }
     for file in &files {
         write_new(&file.path, &file.text)?;
     }
+    crate::fault::point("adopt.files-written");
     let changes: Vec<LedgerChange> =
         migrations.into_iter().map(|migration| LedgerChange::Applied(migration, How::Import)).collect();
     let report = run.write(&changes, None).await?;

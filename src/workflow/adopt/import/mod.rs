@@ -4,9 +4,10 @@
 
 mod alembic;
 mod django;
+mod history;
 mod places;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +21,9 @@ use crate::postgres::ledger::How;
 use super::super::author::write_new;
 use super::super::exec::WrappedCommand;
 use super::super::replay::Replay;
-use super::super::{Error, Gate, Interrupt, Operator, Project};
+use super::super::{Error, Interrupt, Operator, Project};
 use super::ledger_run::{LedgerChange, LedgerReport, LedgerRun};
 use places::Places;
-
-/// Lines of a difference that are shown.
-const SHOWN: usize = 60;
 
 /// Which tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +119,7 @@ pub async fn import(
         return Err(not_possible(message, "name the directory of the migrations (of manage.py, of alembic.ini)"));
     }
     let command = format!("import --from {tool} {}", request.path.display());
-    let run = LedgerRun::begin(project, (&command, request.wait), operator).await?;
+    let run = LedgerRun::begin(project, (&command, request.wait), operator, interrupt).await?;
     if run.applied() > 0 {
         return Err(not_possible(
             format!("\"{}\" has a history: {} migrations are applied", project.target.database(), run.applied()),
@@ -144,11 +142,15 @@ pub async fn import(
             &format!("bring that in order with {tool} first"),
         ));
     }
-    let replay = Replay::start(project, &run.server).await?;
-    let import = Import { project, request, replay: &replay, rows: &rows, table: table.as_ref(), operator, interrupt };
-    let result = import.proven().await;
-    replay.stop().await?;
-    let Proven { imported, texts, migrations, bypass } = result?;
+    let proof = async {
+        let replay = Replay::start(project, &run.server).await?;
+        let table = table.as_ref();
+        let result =
+            Import { project, request, replay: &replay, rows: &rows, table, operator, interrupt }.proven().await;
+        replay.stop().await?;
+        result
+    };
+    let Proven { imported, texts, migrations, bypass } = interrupt.or(proof).await?;
     for one in imported.iter().filter(|one| !one.not_carried.is_empty()) {
         let is = if one.applied {
             "it is applied, so only a new database misses it"
@@ -167,12 +169,14 @@ pub async fn import(
         project.migrations_dir.display(),
         project.target.display()
     ))?;
+    interrupt.check()?;
     if let Some((there, _)) = texts.iter().find(|(path, _)| path.exists()) {
         return Err(Error::OutputExists(there.clone()));
     }
     for (path, text) in &texts {
         write_new(path, text)?;
     }
+    crate::fault::point("adopt.files-written");
     let is_applied = |migration: &Migration| imported.iter().any(|one| one.applied && one.id == migration.id);
     let changes: Vec<LedgerChange> = migrations
         .into_iter()
@@ -270,102 +274,6 @@ impl Import<'_> {
                 format!("{} holds migrations already, such as {}", self.project.migrations_dir.display(), first.id),
                 "name an empty directory with --migrations or in [migrations] dir",
             )),
-        }
-    }
-
-    /// Which of them the tool's table says are applied.
-    fn applied(&self, foreign: &[ForeignMigration]) -> Result<BTreeSet<usize>, Error> {
-        let tool = self.request.from.name();
-        let mut applied = BTreeSet::new();
-        for row in self.rows {
-            let found = foreign.iter().position(|one| one.key == row.key && (row.app.is_none() || one.app == row.app));
-            let Some(at) = found else {
-                // Flyway's baseline is a version that no file has.
-                if row.and_all_before && self.request.from == ImportFrom::Files(ForeignTool::Flyway) {
-                    continue;
-                }
-                let name = row.app.as_ref().map_or_else(|| row.key.clone(), |app| format!("{app}.{}", row.key));
-                return Err(not_possible(
-                    format!("{tool}'s table has {name} as applied, and there is no file of it"),
-                    "check out the release that has it",
-                ));
-            };
-            if let (Some(of_row), Some(of_file)) = (&row.sha384, &foreign[at].sha384)
-                && of_row != of_file
-            {
-                return Err(not_possible(
-                    format!("{}: the file changed since {tool} applied it", foreign[at].source),
-                    "put the text that was applied back",
-                ));
-            }
-            applied.insert(at);
-            if row.and_all_before {
-                applied.extend(self.before(foreign, at));
-            }
-        }
-        Ok(applied)
-    }
-
-    /// Those that stand before one, in the tool's order.
-    fn before(&self, foreign: &[ForeignMigration], at: usize) -> BTreeSet<usize> {
-        if self.request.from != ImportFrom::Alembic {
-            return (0..at).collect();
-        }
-        // Alembic has branches.
-        let (mut found, mut next) = (BTreeSet::new(), vec![at]);
-        while let Some(one) = next.pop() {
-            let parents =
-                foreign[one].depends.iter().filter_map(|(_, key)| foreign.iter().position(|it| it.key == *key));
-            next.extend(parents.filter(|parent| found.insert(*parent)));
-        }
-        found
-    }
-
-    /// Applied before what it stands on: a history that cannot be here.
-    fn refuse_gap(&self, set: &MigrationSet, imported: &[Imported]) -> Result<(), Error> {
-        let is_applied = |id: &MigrationId| imported.iter().any(|one| one.applied && one.id == *id);
-        for one in imported.iter().filter(|one| one.applied) {
-            if let Some(pending) = set.ancestors(&one.id).into_iter().find(|id| !is_applied(id)) {
-                let tool = self.request.from.name();
-                return Err(not_possible(
-                    format!("{} is applied, and {pending}, which comes before it, is not", one.id),
-                    &format!("apply that one with {tool} first"),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// What is applied must build what production is, the tool's own table aside; the others must run.
-    async fn compare(&self, migrations: &[Arc<Migration>], imported: &[Imported]) -> Result<Option<String>, Error> {
-        let is_applied = |one: &Arc<Migration>| imported.iter().any(|other| other.applied && other.id == one.id);
-        let (applied, pending): (Vec<_>, Vec<_>) = migrations.iter().cloned().partition(is_applied);
-        let mut ignore = self.project.fingerprint_ignore.clone();
-        let named = self.table.map(|(schema, name)| format!("{schema}.{name}*"));
-        // Alembic and golang-migrate call the key of their table as the table.
-        ignore.extend(named);
-        let built = self.replay.empty().await?;
-        self.replay.run(&built, &applied, crate::migration::Direction::Apply).await?;
-        let reached = self.replay.reached(&built).await?.schema.ignoring(&ignore);
-        let production = self.replay.production().await?.ignoring(&ignore);
-        let difference = reached.difference(&production);
-        self.replay.run(&built, &pending, crate::migration::Direction::Apply).await?;
-        self.replay.drop(built).await?;
-        if applied.is_empty() || difference.is_empty() {
-            return Ok(None);
-        }
-        let shown = difference.render(SHOWN);
-        let shown = shown.trim_end();
-        match &self.request.accept_drift {
-            Some(why) => {
-                self.operator.warn(&format!("production is not what the applied ones build, accepted: {why}\n{shown}"));
-                Ok(Some(format!("drift accepted: {why}")))
-            }
-            None => Err(Gate::Unproven {
-                message: format!("production is not what the applied ones build (- built, + production):\n{shown}"),
-                hint: "find out who changed it; to go on as it is: --accept-drift WHY".to_owned(),
-            }
-            .into()),
         }
     }
 }
