@@ -105,7 +105,7 @@ impl Migration {
         let mut hashes = String::new();
         for section in [Some(&mut self.up), self.down.as_mut()].into_iter().flatten() {
             let Some(program) = &mut section.program else { continue };
-            for (name, hash) in program.find(&self.path, directories)? {
+            for (name, hash) in program.find(directories)? {
                 hashes.push_str(&format!("\n-- {name} {hash}"));
             }
         }
@@ -122,6 +122,7 @@ impl Migration {
                 (own.and_then(|one| one.program.as_mut()), other.and_then(|one| one.program.as_ref()))
             {
                 own.dir.clone_from(&other.dir);
+                own.files.clone_from(&other.files);
             }
         };
         place(Some(&mut self.up), Some(&other.up));
@@ -161,7 +162,7 @@ fn section(path: &Path, text: &str, marker: &Marker) -> Result<Section, Migratio
             return Err(MigrationError::Marker { path: path.to_owned(), line: statement.line, reason });
         }
         let stands_for_it = Statement { text: format!("exec: {}", program.join(" ")), line: marker.line };
-        let program = Program { words: program.clone(), dir: None, line: marker.line };
+        let program = Program { words: program.clone(), dir: None, files: Vec::new(), line: marker.line };
         return Ok(Section {
             transaction: false,
             batch: None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::error::MigrationError;
 use super::file::{Migration, Section};
 use super::id::MigrationId;
 
@@ -97,6 +98,15 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// The first program of it that is not there.
+    pub fn missing_program(&self) -> Option<MigrationError> {
+        self.steps.iter().find_map(|step| {
+            let program = step.section()?.program.as_ref()?;
+            let (path, line) = (step.migration.path.clone(), program.line);
+            Some(MigrationError::NoProgram { path, line, program: program.missing()?.to_owned() })
+        })
     }
 
     /// SHA-256 of the direction and, in order, each migration's name and checksum.

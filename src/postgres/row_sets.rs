@@ -1,5 +1,6 @@
 //! What the tables of a database hold, in a form that two databases built in different orders can be compared by: rows
-//! counted, and of each column the set of its values. The order of rows and of columns does not count.
+//! counted, and of each column the set of its values; of sequences where they stand. The order of rows and of columns does
+//! not count.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,13 @@ pub async fn read(session: &Session) -> Result<BTreeMap<String, RowSet>, Databas
     for row in &tables {
         let (schema, table, columns): (String, String, Vec<String>) = (row.get(0), row.get(1), row.get(2));
         sets.insert(format!("{schema}.{table}"), read_table(session, (&schema, &table), columns).await?);
+    }
+    let sequences = "SELECT schemaname::text, sequencename::text, coalesce(last_value::text, 'unused')
+                       FROM pg_catalog.pg_sequences WHERE schemaname <> 'safe_migrate'";
+    for row in &session.query(sequences, &[]).await? {
+        let (schema, name, last): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        let columns = BTreeMap::from([("last_value".to_owned(), last)]);
+        sets.insert(format!("{schema}.{name}"), RowSet { rows: 0, columns });
     }
     Ok(sets)
 }

@@ -81,11 +81,17 @@ impl<'a> MigrationPrograms<'a> {
     }
 
     async fn run_one(&self, program: &Program) -> Result<(), ProgramFailure> {
-        let failed = |why: String| ProgramFailure::Failed(why);
+        let not_run = |why: String| ProgramFailure::NotRun(why);
         let Some(dir) = &program.dir else {
-            return Err(failed("nothing: its migration has no file any more, so it cannot be found".to_owned()));
+            return Err(not_run("its migration has no file any more, so it cannot be found".to_owned()));
         };
-        let dir = std::path::absolute(dir).map_err(|error| failed(error.to_string()))?;
+        if let Some(missing) = program.missing() {
+            return Err(not_run(format!("there is no program {missing}")));
+        }
+        if let Some(file) = program.changed_file() {
+            return Err(not_run(format!("{file} changed since the plan was made")));
+        }
+        let dir = std::path::absolute(dir).map_err(|error| not_run(error.to_string()))?;
         let mut words = program.words.clone();
         // A path is one from there; a name is one of PATH.
         if let Some(first) = words.first_mut().filter(|first| first.contains('/')) {
@@ -100,9 +106,9 @@ impl<'a> MigrationPrograms<'a> {
         self.operator.step(&format!("{}running {}", self.said, program.display()));
         match command.run(around, self.interrupt).await {
             Ok(ended) if ended.status.success() => Ok(()),
-            Ok(ended) => Err(failed(ended.why())),
+            Ok(ended) => Err(ProgramFailure::Failed(ended.why())),
             Err(Error::Interrupted) => Err(ProgramFailure::Interrupted),
-            Err(error) => Err(failed(error.to_string())),
+            Err(error) => Err(not_run(error.to_string())),
         }
     }
 }

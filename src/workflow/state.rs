@@ -92,14 +92,16 @@ impl State {
     /// The plan for a selection.
     pub fn plan(&self, selection: &Selection) -> Result<Plan, Error> {
         let applied = &self.applied;
-        match selection {
+        let plan = match selection {
             Selection::Forward { app, target } => {
-                Ok(self.migrations.plan_apply(applied, app.as_deref(), target.as_deref())?)
+                self.migrations.plan_apply(applied, app.as_deref(), target.as_deref())?
             }
-            Selection::Back { app, target } => Ok(self.migrations.plan_rollback(applied, app, target)?),
-            Selection::BackLast => {
-                Ok(self.migrations.plan_rollback_run(applied, self.last_run().unwrap_or_default())?)
-            }
+            Selection::Back { app, target } => self.migrations.plan_rollback(applied, app, target)?,
+            Selection::BackLast => self.migrations.plan_rollback_run(applied, self.last_run().unwrap_or_default())?,
+        };
+        match plan.missing_program() {
+            Some(missing) => Err(missing.into()),
+            None => Ok(plan),
         }
     }
 

@@ -172,13 +172,18 @@ fn listed_value(
     Some((format!("{value} is a value of {name} from the start"), shorter))
 }
 
-/// Added unchecked, then checked: checked at once.
+/// Added unchecked, then checked: checked at once. Only of a table that is made here: rows of another one may be put right
+/// in between, and no proof on empty tables would show that.
 fn validated(
     statements: &[SquashedStatement],
     shapes: &[Shape],
     at: usize,
     (table, name): (&String, &String),
 ) -> Proposal {
+    let is_made = |shape: &Shape| matches!(shape, Shape::Create { kind: "table", name } if name == table);
+    if !shapes[..at].iter().any(is_made) {
+        return None;
+    }
     let end = shapes.iter().skip(at + 1).position(
         |shape| matches!(shape, Shape::Validate { table: of, name: other } if of == table && other == name),
     )? + at

@@ -85,6 +85,18 @@ pub enum ExecuteError {
         /// How it ended.
         why: String,
     },
+    /// The program of a section was not started.
+    #[error("{file}:{line}: the program `{program}` was not run: {why}")]
+    ProgramNotRun {
+        /// File of the migration.
+        file: String,
+        /// Line in it.
+        line: u32,
+        /// Its words.
+        program: String,
+        /// Why not.
+        why: String,
+    },
     /// The key of a batched section cannot serve.
     #[error("{file}:{line}: {key} cannot be the key of batches: {reason}")]
     Key {

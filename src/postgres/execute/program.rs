@@ -15,7 +15,9 @@ use crate::migration::{Program, Statement};
 pub enum ProgramFailure {
     /// The operator asked to stop, and it ended.
     Interrupted,
-    /// It failed, or could not be run.
+    /// It was not started.
+    NotRun(String),
+    /// It failed.
     Failed(String),
 }
 
@@ -72,6 +74,12 @@ impl Outside<'_> {
                 Err(match failure {
                     ProgramFailure::Interrupted => self.stopped_at(index, statement, true),
                     ProgramFailure::Failed(why) => failed(&why),
+                    ProgramFailure::NotRun(why) => ExecuteError::ProgramNotRun {
+                        file: self.file(),
+                        line: statement.line,
+                        program: program.display(),
+                        why,
+                    },
                 })
             }
         }

@@ -9,7 +9,8 @@ use crate::postgres::{DatabaseError, ExecuteError, Ledger, RunLock, RunRecord, S
 
 use super::super::apply::lock;
 use super::super::project::Server;
-use super::super::schema_reading::read_raw;
+use super::super::schema_reading::{SchemaReading, read_raw};
+use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Confirmation, Error, Gate, Interrupt, Operator, Project, json, run_record};
 
 /// What a run that wrote the ledger did.
@@ -38,6 +39,8 @@ pub(super) struct LedgerRun<'a> {
     pub(super) session: Session,
     lock: RunLock,
     applied: usize,
+    /// The schema when the run began: what is proven is proven of this one.
+    before: SchemaReading,
     command: String,
 }
 
@@ -69,7 +72,8 @@ impl<'a> LedgerRun<'a> {
         let ledger = Ledger::read(&session).await?;
         lock::report_dead(&session, &ledger, operator).await?;
         let applied = ledger.applied.len();
-        Ok(Self { project, operator, server, session, lock, applied, command: command.to_owned() })
+        let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
+        Ok(Self { project, operator, server, session, lock, applied, before, command: command.to_owned() })
     }
 
     /// How many migrations the ledger says are applied.
@@ -105,6 +109,16 @@ impl<'a> LedgerRun<'a> {
             return Err(Gate::ChangedMeanwhile { database, what }.into());
         }
         let now = read_raw(&self.server.programs, &self.project.target, &self.project.fingerprint_ignore).await?;
+        if now.record.hash != self.before.record.hash {
+            let shown = |reading: &SchemaReading| reading.schema.withholding(OUTSIDE_LINKS);
+            let difference = shown(&self.before).difference(&shown(&now));
+            let database = self.project.target.database().to_owned();
+            return Err(Gate::ChangedMeanwhile {
+                database,
+                what: format!("its schema (- before, + now):\n{difference}"),
+            }
+            .into());
+        }
         let mut record = run_record::start(self.project, &self.command, self.server.clock);
         record.bypass = bypass;
         record.fingerprint_before = Some(json("the fingerprint", &now.record)?);

@@ -1,5 +1,8 @@
 //! `baseline`: a database without history, adopted; built anew from the files it is the same.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use crate::exec::django_project::DjangoProject;
 use crate::fidelity::cases;
 use crate::fidelity::catalogue::fill;
@@ -188,4 +191,23 @@ fn killed_between_the_files_and_the_ledger_the_next_command_leads_on() {
     assert!(again.stderr.contains("to record those as applied: safe-migrate apply --fake"), "{}", again.stderr);
     scene.run(0, &["apply", "--fake", "--yes"]);
     scene.run(0, &["status", "--check"]);
+}
+
+#[test]
+fn a_schema_that_changes_meanwhile_is_not_recorded() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql("CREATE TABLE dish (id bigint PRIMARY KEY)");
+    let file = scene.project.migrations().join("main/0001_initial.sql");
+    let mut command = scene.project.command_with_faults("adopt.files-written=sleep(5000)", &["baseline", "--yes"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !file.exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    scene.database.sql("ALTER TABLE dish ADD COLUMN name text");
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("changed while this run was being prepared: its schema (- before, + now):"), "{said}");
+    assert!(scene.applied().is_empty());
 }

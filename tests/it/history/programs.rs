@@ -92,6 +92,10 @@ fn a_script_that_changed_after_it_was_applied_stops_every_run() {
     assert!(output.stderr.contains("applied migrations changed on disk"), "{}", output.stderr);
     let repair = scene.run(2, &["repair", "menu", "2"]);
     assert!(repair.stderr.contains("the program that menu/0002_slugs runs was changed"), "{}", repair.stderr);
+    // Gone is changed too, and `status` still says so.
+    std::fs::remove_file(scene.project.directory().join("scripts/fill.sh")).unwrap();
+    let status = scene.run(0, &["status"]);
+    assert!(status.stdout.contains("[!] 0002_slugs"), "{}", status.stdout);
     script(&scene, "fill.sh", FILL);
     scene.run(0, &["apply", "--yes"]);
 }
@@ -159,4 +163,48 @@ fn what_is_wrong_with_a_program_is_said_by_line() {
     );
     let squash = scene.run(2, &["squash", "menu", "0001", "0002"]);
     assert!(squash.stderr.contains("menu/0002_slugs runs a program"), "{}", squash.stderr);
+}
+
+/// What runs in production is what was rehearsed, also when somebody saves the script in between.
+#[test]
+fn a_script_that_changes_after_the_rehearsal_is_not_run() {
+    let scene = scene(Version::V15);
+    // On the copy, the script changes itself.
+    script(&scene, "fill.sh", &format!("{FILL}cat scripts/other.sh > scripts/fill.sh\n"));
+    script(&scene, "other.sh", &FILL.replace("lower(name)", "'oops'"));
+    let output = scene.run(1, &["apply", "--yes"]);
+    assert!(
+        output.stderr.contains("was not run: scripts/fill.sh changed since the plan was made"),
+        "{}",
+        output.stderr
+    );
+    assert!(output.stderr.contains("\nproduction: unchanged"), "{}", output.stderr);
+    assert_eq!(slugs(&scene), "- -");
+}
+
+#[test]
+fn ctrl_c_in_the_rehearsal_ends_the_program() {
+    let scene = scene(Version::V15);
+    script(&scene, "fill.sh", "#!/bin/sh\n: > scripts/running\nsleep 61.37\nsleep 61.37\n");
+    let mut run = Running::start(&scene.project, &["apply", "--yes"]);
+    let started = scene.project.directory().join("scripts/running");
+    run.wait_until("the program", |_| started.exists());
+    run.interrupt();
+    let output = run.end();
+    assert_eq!(output.status, 130, "{}", output.stderr);
+    assert!(output.stderr.contains("production: unchanged"), "{}", output.stderr);
+    assert_eq!(slugs(&scene), "- -");
+    let is_ours =
+        |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("61.37"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let left: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|pid| is_ours(pid)).collect();
+        if left.is_empty() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{left:?} are left");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
 }

@@ -217,8 +217,10 @@ impl Import<'_> {
             ImportFrom::Alembic => self.of_alembic().await?,
         };
         let applied = self.applied(&foreign)?;
-        let places = Places::of(self.project, &foreign, &self.request.app)?;
         let in_place = self.is_in_place();
+        // Where they are already they have an app.
+        let app = if in_place { &self.project.default_app } else { &self.request.app };
+        let places = Places::of(self.project, &foreign, app)?;
         let (mut texts, mut migrations) = (Vec::new(), Vec::new());
         let mut imported = Vec::new();
         for (at, one) in foreign.iter().enumerate() {
