@@ -23,6 +23,8 @@ use super::{DatabaseError, Programs, Session};
 pub struct ArchiveEntry {
     /// Its number in the archive, the first word of its line in `pg_restore --list`.
     pub id: u32,
+    /// Catalog and OID of the object in the database that was dumped; zeros for a property such as `ACL` or `COMMENT`.
+    pub address: (u32, u32),
     /// What it is, such as `TABLE`, `INDEX` or `FK CONSTRAINT`.
     pub kind: String,
     /// Its schema; none for what lies in none.
@@ -124,8 +126,11 @@ impl Reader {
     fn take_header(&mut self, line: &str) {
         if let Some(rest) = line.strip_prefix("-- TOC entry ") {
             self.finish_entry();
-            let id = rest.split(' ').next().and_then(|id| id.parse().ok()).unwrap_or_default();
-            self.current = Some(ArchiveEntry { id, tablespace: self.tablespace.clone(), ..ArchiveEntry::default() });
+            let mut numbers = rest.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+            let mut number = || numbers.next().unwrap_or_default();
+            let (id, address) = (number(), (number(), number()));
+            let tablespace = self.tablespace.clone();
+            self.current = Some(ArchiveEntry { id, address, tablespace, ..ArchiveEntry::default() });
         } else if let Some(entry) = &mut self.current {
             if let Some(ids) = line.strip_prefix("-- Dependencies: ") {
                 entry.needs = ids.split_whitespace().filter_map(|id| id.parse().ok()).collect();
@@ -170,6 +175,7 @@ mod tests {
     fn entries_are_read_with_what_they_depend_on() {
         let entries = read(SCRIPT);
         assert_eq!(entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), [12, 13]);
+        assert_eq!(entries[0].address, (2606, 16440));
         assert_eq!((entries[0].kind.as_str(), entries[0].needs.as_slice()), ("CONSTRAINT", &[5, 7][..]));
         assert_eq!(entries[0].sql, "ALTER TABLE ONLY public.soup\n    ADD CONSTRAINT soup_pkey PRIMARY KEY (id);");
         assert_eq!((entries[0].tablespace.as_str(), entries[1].tablespace.as_str()), ("''", "\"fast\""));

@@ -13,6 +13,7 @@ pub mod contents;
 pub mod copy;
 pub mod database;
 mod database_properties;
+pub mod definitions;
 mod execute;
 mod exported_snapshot;
 pub mod fence;

@@ -69,17 +69,19 @@ fn same_words(left: &str, right: &str) -> bool {
     sorted(left) == sorted(right)
 }
 
+// Privileges that were granted and taken back are those that there are by default.
 const RECORD: &str = "
 WITH own AS (SELECT oid, nspname::text AS name, nspowner, nspacl FROM pg_catalog.pg_namespace
               WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'safe_migrate')),
      relation AS (SELECT c.*, pg_catalog.format('%s.%s', n.name, c.relname) AS path
                     FROM pg_catalog.pg_class c JOIN own n ON n.oid = c.relnamespace
                    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c', 'S'))
-SELECT 'schema ' || name, pg_catalog.concat_ws(' ', nspowner::pg_catalog.regrole, nspacl) FROM own
+SELECT 'schema ' || name, pg_catalog.concat_ws(' ', nspowner::pg_catalog.regrole, (SELECT pg_catalog.string_agg(x::text, ',' ORDER BY x::text) FROM pg_catalog.unnest(coalesce(nspacl, pg_catalog.acldefault('n', nspowner))) x)) FROM own
 UNION ALL
 SELECT CASE relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'S' THEN 'sequence ' WHEN 'c' THEN 'type '
             WHEN 'f' THEN 'foreign table ' ELSE 'table ' END || path,
-       pg_catalog.concat_ws(' ', relkind, relowner::pg_catalog.regrole, relacl, reloptions, relpersistence,
+       pg_catalog.concat_ws(' ', relkind, relowner::pg_catalog.regrole, 
+           (SELECT pg_catalog.string_agg(x::text, ',' ORDER BY x::text) FROM pg_catalog.unnest(coalesce(relacl, pg_catalog.acldefault(CAST(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS pg_catalog.\"char\"), relowner))) x), reloptions, relpersistence,
            relrowsecurity, relforcerowsecurity, relreplident, relispartition,
            pg_catalog.pg_get_expr(relpartbound, oid),
            CASE WHEN relkind = 'p' THEN pg_catalog.pg_get_partkeydef(oid) END,
@@ -92,7 +94,7 @@ SELECT CASE relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHE
 UNION ALL
 SELECT 'column ' || r.path || '.' || a.attname,
        pg_catalog.concat_ws(' ', pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
-           NULLIF(a.attcollation, t.typcollation)::pg_catalog.regcollation, a.attstorage, a.attoptions, a.attacl, a.attislocal,
+           NULLIF(a.attcollation, t.typcollation)::pg_catalog.regcollation, a.attstorage, a.attoptions, NULLIF(a.attacl::text, '{}'), a.attislocal,
            pg_catalog.pg_get_expr(d.adbin, d.adrelid))
   FROM relation r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -124,12 +126,14 @@ SELECT 'policy ' || p.polname || ' of ' || r.path,
 UNION ALL
 SELECT CASE f.prokind WHEN 'p' THEN 'procedure ' WHEN 'a' THEN 'aggregate ' ELSE 'function ' END
          || pg_catalog.format('%s.%s(%s)', own.name, f.proname, pg_catalog.pg_get_function_identity_arguments(f.oid)),
-       pg_catalog.concat_ws(' ', f.proowner::pg_catalog.regrole, f.proacl,
+       pg_catalog.concat_ws(' ', f.proowner::pg_catalog.regrole, 
+           (SELECT pg_catalog.string_agg(x::text, ',' ORDER BY x::text) FROM pg_catalog.unnest(coalesce(f.proacl, pg_catalog.acldefault('f', f.proowner))) x),
            CASE WHEN f.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(f.oid) END)
   FROM pg_catalog.pg_proc f JOIN own ON own.oid = f.pronamespace
 UNION ALL
 SELECT 'type ' || own.name || '.' || t.typname,
-       pg_catalog.concat_ws(' ', t.typtype, t.typowner::pg_catalog.regrole, t.typacl, t.typnotnull, t.typdefault,
+       pg_catalog.concat_ws(' ', t.typtype, t.typowner::pg_catalog.regrole, 
+           (SELECT pg_catalog.string_agg(x::text, ',' ORDER BY x::text) FROM pg_catalog.unnest(coalesce(t.typacl, pg_catalog.acldefault('T', t.typowner))) x), t.typnotnull, t.typdefault,
            CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END,
            (SELECT pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid))
   FROM pg_catalog.pg_type t JOIN own ON own.oid = t.typnamespace

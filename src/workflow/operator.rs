@@ -38,4 +38,9 @@ pub trait Operator: Send + Sync {
     fn confirm_typed(&self, question: &str) -> Confirmation;
     /// Asks a person to type this name, whatever `--yes` says; without a terminal it cannot.
     fn confirm_name(&self, question: &str, name: &str) -> Confirmation;
+    /// Asks a person for a line; none where there is no terminal, at the end of input, or when interrupted.
+    fn ask_text(&self, question: &str) -> Option<String> {
+        let _ = question;
+        None
+    }
 }

@@ -12,7 +12,7 @@ use crate::postgres::{
 use crate::schema::{Extension, FingerprintRecord, Schema};
 
 use super::Error;
-use super::shadow::Shadow;
+use super::shadow::{Scratch, Shadow};
 
 /// A schema with the record of its fingerprint.
 #[derive(Clone, Debug)]
@@ -86,8 +86,21 @@ pub async fn read_normal(
     spec: &ConnectionSpec,
     ignore: &[String],
 ) -> Result<SchemaReading, Error> {
-    let archive = archive::dump_schema_archive(programs, spec).await?;
     let scratch = shadow.scratch_database().await?;
+    make_normal(shadow, programs, spec, &scratch).await?;
+    let reading = read_raw(programs, &scratch.spec, ignore).await;
+    shadow.drop_scratch(scratch).await?;
+    reading
+}
+
+/// Makes the schema of a database in an empty one: there it is in normal form.
+pub async fn make_normal(
+    shadow: &Shadow,
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    scratch: &Scratch,
+) -> Result<(), Error> {
+    let archive = archive::dump_schema_archive(programs, spec).await?;
     let path = shadow.write_file("normal.dump", &archive)?;
     let contents = archive::list(programs, &path).await?;
     let list =
@@ -95,7 +108,5 @@ pub async fn read_normal(
     for section in [Section::PreData, Section::PostData] {
         archive::restore(programs, &scratch.spec, &path, Some(section), Some(&list), Tablespaces::Default, 1).await?;
     }
-    let reading = read_raw(programs, &scratch.spec, ignore).await;
-    shadow.drop_scratch(scratch).await?;
-    reading
+    Ok(())
 }

@@ -35,6 +35,7 @@ mod history;
 mod kept_formats;
 mod lint_measured;
 mod lock_wait;
+mod make;
 mod negative_controls;
 mod on_failure;
 mod outside_steps;

@@ -203,6 +203,10 @@ impl Operator for TerminalOperator {
         }
     }
 
+    fn ask_text(&self, question: &str) -> Option<String> {
+        if self.can_ask() { self.ask(question) } else { None }
+    }
+
     fn confirm_name(&self, question: &str, name: &str) -> Confirmation {
         if !self.manners.can_ask {
             return Confirmation::CannotAsk;

@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::migration::{Direction, Migration, PlanStep};
 use crate::postgres::row_sets::{self, RowSet};
 use crate::postgres::{
-    ArchiveEntry, ConnectionSpec, DatabaseError, RunContext, Tablespaces, archive_entries, catalog, ledger, roles,
-    run_step,
+    ArchiveEntry, ConnectionSpec, DatabaseError, RunContext, Session, Tablespaces, archive, archive_entries, catalog,
+    ledger, roles, run_step,
 };
 use crate::schema::Schema;
 
 use super::programs::{MigrationPrograms, Silent};
 use super::project::Server;
-use super::schema_reading::{SchemaReading, read_normal};
-use super::shadow::{OUTSIDE_LINKS, Scratch, Shadow};
+use super::schema_reading::{SchemaReading, make_normal, read_normal, read_raw};
+use super::shadow::{KeptBuild, OUTSIDE_LINKS, Scratch, Shadow};
 use super::{Error, Interrupt, Operator, Project};
 
 /// The run that ledgers in private databases name.
@@ -49,13 +49,39 @@ pub struct Reached {
 impl<'a> Replay<'a> {
     /// Starts the server: about two seconds.
     pub async fn start(project: &'a Project, server: &'a Server) -> Result<Self, Error> {
-        let session = project.target.connect("safe-migrate").await?;
-        let public_schema = match roles::may_create_in_public(&session, project.target.user()).await? {
-            true => roles::public_schema(&session).await?,
-            false => Vec::new(),
-        };
+        let public_schema = Self::public_schema(project).await?;
         let shadow = Shadow::like_production(project, server).await?;
         Ok(Self { project, server, shadow, role: project.target.user().to_owned(), public_schema })
+    }
+
+    /// The same with what a history built, when an earlier run kept that: `history` is its hash.
+    pub async fn start_with(
+        project: &'a Project,
+        server: &'a Server,
+        kept: Option<&KeptBuild>,
+    ) -> Result<(Self, Option<Built>), Error> {
+        let found = match kept {
+            Some(kept) => kept.start(project, server).await?,
+            None => None,
+        };
+        let Some((shadow, scratch)) = found else { return Ok((Self::start(project, server).await?, None)) };
+        let public_schema = Self::public_schema(project).await?;
+        let role = project.target.user().to_owned();
+        Ok((Self { project, server, shadow, role, public_schema }, Some(Built { scratch })))
+    }
+
+    /// What the schema `public` is like there, when production's role may make objects in it.
+    pub async fn public_schema(project: &Project) -> Result<Vec<String>, Error> {
+        let session = project.target.connect("safe-migrate").await?;
+        Ok(match roles::may_create_in_public(&session, project.target.user()).await? {
+            true => roles::public_schema(&session).await?,
+            false => Vec::new(),
+        })
+    }
+
+    /// Keeps the server with this database for the next time, and ends it.
+    pub async fn keep(self, kept: &KeptBuild, built: Built) -> Result<(), Error> {
+        kept.keep(self.shadow, &built.scratch).await
     }
 
     /// An empty database.
@@ -122,6 +148,49 @@ impl<'a> Replay<'a> {
         let (programs, ignore) = (&self.server.programs, &self.project.fingerprint_ignore);
         let SchemaReading { schema, .. } = read_normal(&self.shadow, programs, spec, ignore).await?;
         Ok(schema.without_kinds(OUTSIDE_LINKS).with_columns_sorted())
+    }
+
+    /// The schema of a private database as it is, the order of columns aside.
+    pub async fn raw(&self, built: &Built) -> Result<Schema, Error> {
+        let (programs, ignore) = (&self.server.programs, &self.project.fingerprint_ignore);
+        let SchemaReading { schema, .. } = read_raw(programs, &built.scratch.spec, ignore).await?;
+        Ok(schema.without_kinds(OUTSIDE_LINKS).with_columns_sorted())
+    }
+
+    /// A database with the schema of another one in normal form, and no rows.
+    pub async fn normalized(&self, built: &Built) -> Result<Built, Error> {
+        let scratch = self.shadow.scratch_like_production().await?;
+        make_normal(&self.shadow, &self.server.programs, &built.scratch.spec, &scratch).await?;
+        ledger::ensure(&scratch.connect_as(&self.role).await?).await?;
+        Ok(Built { scratch })
+    }
+
+    /// A copy with the rows; nobody may be connected to the original.
+    pub async fn copy(&self, built: &Built) -> Result<Built, Error> {
+        Ok(Built { scratch: self.shadow.copy_scratch(&built.scratch).await? })
+    }
+
+    /// The objects of a private database, with what they depend on.
+    pub async fn objects(&self, built: &Built) -> Result<Vec<ArchiveEntry>, Error> {
+        let dump = archive::dump_schema_archive(&self.server.programs, &built.scratch.spec).await?;
+        let mut entries = self.entries(&dump).await?;
+        entries.retain(|entry| !OUTSIDE_LINKS.contains(&entry.kind.as_str()));
+        Ok(entries)
+    }
+
+    /// A session on a private database as its superuser.
+    pub async fn session(&self, built: &Built) -> Result<Session, Error> {
+        Ok(built.scratch.spec.connect("safe-migrate replay").await?)
+    }
+
+    /// A session on a private database as production's role.
+    pub async fn own_session(&self, built: &Built) -> Result<Session, Error> {
+        built.scratch.connect_as(&self.role).await
+    }
+
+    /// Major version of production's server.
+    pub fn major(&self) -> u32 {
+        self.server.identity.major()
     }
 
     /// Runs migrations in an empty database; what it then holds.

@@ -3,6 +3,7 @@
 
 mod cache;
 mod copy;
+mod kept_build;
 mod links;
 mod named;
 mod reuse;
@@ -25,6 +26,7 @@ use super::proof::{Proof, ProofLevel};
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
 pub use cache::ShadowCache;
+pub use kept_build::KeptBuild;
 pub use links::{Bounds, OUTSIDE_LINKS, outside_links, without_outside_links};
 pub use reuse::Kept;
 
@@ -76,6 +78,7 @@ fn settings(of_production: &BTreeMap<String, String>) -> Vec<(String, String)> {
 }
 
 /// What a private server takes over of production: its superuser, its settings, its roles, its database's properties.
+#[derive(Clone, Debug)]
 struct Likeness {
     superuser: String,
     settings: Vec<(String, String)>,
@@ -319,6 +322,17 @@ impl Shadow {
     /// The same with the owner, the settings and the privileges of production's.
     pub async fn scratch_like_production(&self) -> Result<Scratch, Error> {
         let scratch = self.scratch_database().await?;
+        let session = scratch.spec.connect("safe-migrate shadow").await?;
+        database::copy_properties(&session, &scratch.database.name, &self.properties).await?;
+        Ok(scratch)
+    }
+
+    /// Copies a scratch database of a private server; OIDs are kept by the copy.
+    pub async fn copy_scratch(&self, of: &Scratch) -> Result<Scratch, Error> {
+        let number = self.scratch_count.fetch_add(1, Ordering::Relaxed);
+        let name = format!("safe_migrate_scratch_{number}");
+        let database = database::create_copy(&self.maintenance, &name, &of.database).await?;
+        let scratch = Scratch { spec: self.spec_of(&database.name), database };
         let session = scratch.spec.connect("safe-migrate shadow").await?;
         database::copy_properties(&session, &scratch.database.name, &self.properties).await?;
         Ok(scratch)

@@ -148,7 +148,7 @@ impl Shadow {
     }
 }
 
-async fn marked(session: &Session, name: &str) -> Result<MarkedDatabase, Error> {
+pub(super) async fn marked(session: &Session, name: &str) -> Result<MarkedDatabase, Error> {
     match MarkedDatabase::find(session, name, MarkKind::Shadow).await? {
         Some(database) => Ok(database.change_kind(session, MarkKind::Shadow).await?),
         None => Err(database::ReplaceError::from(MarkError::NotMarked { database: name.to_owned() }).into()),
@@ -161,14 +161,14 @@ fn maintenance_database(manifest: &Manifest) -> &'static str {
 }
 
 /// Architecture and release of the operating system, as far as it says.
-fn system() -> String {
+pub(super) fn system() -> String {
     let release = std::fs::read("/etc/os-release").unwrap_or_default();
     let name = rustix::system::uname();
     let name = [name.sysname(), name.machine()].map(|part| part.to_string_lossy().into_owned()).join(" ");
     format!("{name} {}", &hex::encode(Sha256::digest(release))[..16])
 }
 
-fn unusable(error: CacheError) -> Error {
+pub(super) fn unusable(error: CacheError) -> Error {
     Error::File { what: "the entry cannot be copied".to_owned(), source: std::io::Error::other(error) }
 }
 

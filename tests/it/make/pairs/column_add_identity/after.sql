@@ -1,0 +1,1 @@
+CREATE TABLE column_add_identity_x (a int, id bigint GENERATED ALWAYS AS IDENTITY);

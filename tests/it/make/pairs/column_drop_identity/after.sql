@@ -1,0 +1,1 @@
+CREATE TABLE column_drop_identity_x (a int);

@@ -1,0 +1,1 @@
+CREATE TABLE column_generated_expressio_x (a int, b int GENERATED ALWAYS AS (a * 2) STORED);

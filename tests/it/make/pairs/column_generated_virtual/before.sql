@@ -1,0 +1,1 @@
+CREATE TABLE column_generated_virtual_x (a int);

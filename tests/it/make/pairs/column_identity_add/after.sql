@@ -1,0 +1,1 @@
+CREATE TABLE column_identity_add_x (id bigint NOT NULL GENERATED ALWAYS AS IDENTITY);

@@ -1,0 +1,1 @@
+CREATE TABLE column_identity_drop_x (id bigint NOT NULL);

@@ -1,0 +1,1 @@
+CREATE TABLE column_not_null_named_x (a int);

@@ -1,0 +1,2 @@
+CREATE TABLE column_type_with_index_x (a text, b int);
+CREATE INDEX column_type_with_index_i ON column_type_with_index_x (a) WHERE a <> '';

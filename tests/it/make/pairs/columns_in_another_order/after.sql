@@ -1,0 +1,1 @@
+CREATE TABLE columns_in_another_order_x (b int, a int, c int);

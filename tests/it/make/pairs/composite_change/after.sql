@@ -1,0 +1,1 @@
+CREATE TYPE composite_change_p AS (x bigint, z text);

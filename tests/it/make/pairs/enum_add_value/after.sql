@@ -1,0 +1,3 @@
+-- irreversible: cannot take the value
+CREATE TYPE enum_add_value_status AS ENUM ('new', 'cooking', 'done', 'it''s late');
+CREATE TABLE enum_add_value_o (id int PRIMARY KEY, status enum_add_value_status NOT NULL DEFAULT 'new');

@@ -1,0 +1,1 @@
+CREATE TABLE enum_create_o (id int PRIMARY KEY);

@@ -1,0 +1,1 @@
+CREATE TABLE enum_drop_o (id int PRIMARY KEY);

@@ -1,0 +1,3 @@
+-- make: --rename enum_rename_value_status.done=ready
+CREATE TYPE enum_rename_value_status AS ENUM ('new', 'ready');
+CREATE TABLE enum_rename_value_o (id int PRIMARY KEY, status enum_rename_value_status NOT NULL DEFAULT 'new');

@@ -1,0 +1,1 @@
+CREATE TABLE enum_to_text_o (s text NOT NULL DEFAULT 'new');

@@ -1,0 +1,1 @@
+CREATE TABLE exclusion_add_x (r int4range, EXCLUDE USING gist (r WITH &&));

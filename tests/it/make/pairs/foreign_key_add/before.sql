@@ -1,0 +1,2 @@
+CREATE TABLE foreign_key_add_p (id int PRIMARY KEY);
+CREATE TABLE foreign_key_add_c (id int PRIMARY KEY, p int);

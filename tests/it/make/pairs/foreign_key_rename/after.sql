@@ -1,0 +1,2 @@
+CREATE TABLE foreign_key_rename_p (id int PRIMARY KEY);
+CREATE TABLE foreign_key_rename_c (p int, CONSTRAINT foreign_key_rename_k2 FOREIGN KEY (p) REFERENCES foreign_key_rename_p);

@@ -1,0 +1,1 @@
+CREATE TABLE foreign_key_self_c (id int PRIMARY KEY, p int REFERENCES foreign_key_self_c);

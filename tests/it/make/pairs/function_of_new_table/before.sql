@@ -1,0 +1,1 @@
+CREATE TABLE function_of_new_table_a (id int);

@@ -1,0 +1,1 @@
+CREATE TABLE partition_key_e (id int NOT NULL, at date NOT NULL) PARTITION BY RANGE (at);

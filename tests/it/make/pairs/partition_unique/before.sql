@@ -1,0 +1,2 @@
+CREATE TABLE partition_unique_e (id int NOT NULL, at date NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE partition_unique_e1 PARTITION OF partition_unique_e FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');

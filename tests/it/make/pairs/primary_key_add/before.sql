@@ -1,0 +1,1 @@
+CREATE TABLE primary_key_add_x (id int NOT NULL);

@@ -1,0 +1,1 @@
+CREATE TABLE primary_key_add_nullable_x (id int PRIMARY KEY);

@@ -1,0 +1,1 @@
+CREATE TABLE primary_key_change_x (id int PRIMARY KEY, k int NOT NULL);

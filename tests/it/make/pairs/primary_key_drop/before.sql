@@ -1,0 +1,1 @@
+CREATE TABLE primary_key_drop_x (id int PRIMARY KEY);

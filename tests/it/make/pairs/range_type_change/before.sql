@@ -1,0 +1,1 @@
+CREATE TYPE range_type_change_r AS RANGE (subtype = float8);

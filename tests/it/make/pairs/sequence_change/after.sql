@@ -1,0 +1,1 @@
+CREATE SEQUENCE sequence_change_s AS int START 10 INCREMENT 5 CACHE 7;

@@ -1,0 +1,1 @@
+CREATE TABLE sequence_drop_x (a int);

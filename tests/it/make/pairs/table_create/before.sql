@@ -1,0 +1,1 @@
+CREATE TABLE table_create_a (id int PRIMARY KEY);

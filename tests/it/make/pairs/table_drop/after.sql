@@ -1,0 +1,1 @@
+CREATE TABLE table_drop_a (id int PRIMARY KEY);

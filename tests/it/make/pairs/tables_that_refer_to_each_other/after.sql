@@ -1,0 +1,3 @@
+CREATE TABLE tables_that_refer_to_each_other_a (id int PRIMARY KEY, b int);
+CREATE TABLE tables_that_refer_to_each_other_b (id int PRIMARY KEY, a int REFERENCES tables_that_refer_to_each_other_a);
+ALTER TABLE tables_that_refer_to_each_other_a ADD CONSTRAINT tables_that_refer_to_each_other_a_b_fk FOREIGN KEY (b) REFERENCES tables_that_refer_to_each_other_b;
