@@ -1,11 +1,14 @@
 //! What the migrations build is kept in a private server for the next `make` (`[shadow] max_cache`).
 
-use crate::support::{Scene, Version};
+use std::sync::Arc;
+
+use crate::support::{Scene, TestCluster, Version};
 
 const DISH: &str = "CREATE TABLE dish (id bigint PRIMARY KEY, name text NOT NULL);\n";
 
+/// On a server of its own: what is kept depends on the server's roles, and other tests make and drop roles on the shared one.
 fn scene(version: Version) -> (Scene, tempfile::TempDir) {
-    let scene = Scene::empty(version);
+    let scene = Scene::on(&Arc::new(TestCluster::start(version, &[])));
     let directory = tempfile::Builder::new().prefix("test-kept-").tempdir().expect("a directory");
     let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).expect("it has one");
     let dir = format!("max_cache = \"1GB\"\ndir = \"{}\"", directory.path().display());
