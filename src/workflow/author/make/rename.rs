@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::postgres::definitions::{Column, Relation};
+use crate::postgres::definitions::{Column, RELATION, Relation};
 use crate::postgres::quote_literal;
 
 use super::super::super::{Error, Operator};
@@ -187,7 +187,7 @@ fn quoted_schema(table: &Relation) -> &str {
 }
 
 fn key_of(model: &Model, relation: &Relation) -> Key {
-    model.at((1259, relation.oid)).map(|at| model.objects[at].key.clone()).unwrap_or_default()
+    model.at((RELATION, relation.oid)).map(|at| model.objects[at].key.clone()).unwrap_or_default()
 }
 
 fn rename_relation(model: &Model, old: &Relation, new: &Relation) -> Rename {
@@ -301,7 +301,7 @@ fn of_the_same(have: &Model, want: &Model) -> Vec<Rename> {
     let mut found = Vec::new();
     for old in only(have, want) {
         let gone = &have.objects[old];
-        let of_index = have.definitions.attached_indexes.keys().any(|one| gone.address == (1259, *one));
+        let of_index = have.definitions.attached_indexes.keys().any(|one| gone.address == (RELATION, *one));
         let Some(name) = own_name(gone).filter(|_| !of_index) else { continue };
         let fits = |at: &usize| {
             let other = &want.objects[*at];

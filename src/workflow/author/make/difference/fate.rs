@@ -75,13 +75,23 @@ impl Fates {
     /// Spreads from what is dropped, made again or retyped to what uses it.
     fn spread(&mut self, have: &Model, want: &Model) -> Result<(), Vec<Inexpressible>> {
         let gone = |fate: &Fate| matches!(fate, Fate::Drop | Fate::Replace | Fate::NewLabels);
+        self.part_indexes(have);
         let mut queue: Vec<usize> = (0..have.objects.len()).filter(|at| gone(&self.of[*at])).collect();
+        let mut attached: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for at in 0..have.objects.len() {
+            have.parent_index(at).into_iter().for_each(|parent| attached.entry(parent).or_default().push(at));
+        }
         let mut columns: Vec<(usize, i16, bool)> = Vec::new();
         for at in 0..have.objects.len() {
             columns.extend(self.retyped(have, want, at));
         }
         loop {
             while let Some(at) = queue.pop() {
+                for index in attached.get(&at).into_iter().flatten() {
+                    if !self.is_detached(have, *index) && self.replace(have, *index) {
+                        queue.push(*index);
+                    }
+                }
                 let is_replaced = !matches!(self.of[at], Fate::Drop);
                 for user in have.users(at) {
                     if is_table(have.objects[*user].kind()) {
@@ -116,6 +126,36 @@ impl Fates {
                 }
             }
         }
+    }
+
+    /// An index cannot be detached from the index of a partitioned table: what stays attached no more goes with that one, and
+    /// that one is made again.
+    fn part_indexes(&mut self, have: &Model) {
+        for at in 0..have.objects.len() {
+            let leaves = matches!(self.of[at], Fate::Drop | Fate::Replace);
+            if have.objects[at].kind() != "INDEX ATTACH" || !leaves {
+                continue;
+            }
+            for index in have.objects[at].needs.clone() {
+                if let Some(parent) = have.parent_index(index).filter(|one| have.objects[at].needs.contains(one))
+                    && !self.is_detached(have, index)
+                {
+                    self.replace(have, parent);
+                }
+            }
+        }
+    }
+
+    /// Whether an index's table stops being a partition, so that the index stands by itself.
+    fn is_detached(&self, have: &Model, index: usize) -> bool {
+        let Some(table) = have.relation_of(index) else { return true };
+        let leaves = |user: &usize| {
+            let attach = &have.objects[*user];
+            attach.kind() == "TABLE ATTACH"
+                && attach.name() == have.objects[table].name()
+                && matches!(self.of[*user], Fate::Drop | Fate::Replace)
+        };
+        matches!(self.of[table], Fate::Drop) || have.users(table).iter().any(leaves)
     }
 
     /// Marks an object that must be made again; true when that is new.

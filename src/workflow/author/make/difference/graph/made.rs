@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
     pub(super) fn like_parent(&self, at: usize) -> Option<Vec<String>> {
         let own = self.want.relation(at).filter(|one| one.is_partition)?;
         let parent = self.want.definitions.relations.values().find(|one| own.parents.contains(&one.path))?;
-        self.want.at((1259, parent.oid)).filter(|at| self.stays(*at))?;
+        self.want.at((RELATION, parent.oid)).filter(|at| self.stays(*at))?;
         let same = own.columns.len() == parent.columns.len()
             && own.columns.iter().all(|one| {
                 parent.column(&one.quoted).is_some_and(|other| {
@@ -293,8 +293,20 @@ impl<'a> Builder<'a> {
             let steps = if matches!(self.fates.of[was], Fate::NewLabels) { 1 } else { usize::MAX };
             found.extend(self.altered.get(&was).into_iter().flatten().take(steps));
             found.extend(self.table_nodes(was, |one| !one.is_aside && one.stage != Stage::Late));
+            // Columns of a partition are made with those of its parent.
+            found.extend(self.parents(want_at).into_iter().flat_map(|one| self.ready(one)));
         }
         found
+    }
+
+    /// The tables that a wished table is a partition of or inherits from.
+    fn parents(&self, want_at: usize) -> Vec<usize> {
+        if !is_table(self.want.objects[want_at].kind()) {
+            return Vec::new();
+        }
+        let Some(own) = self.want.relation(want_at) else { return Vec::new() };
+        let relations = self.want.definitions.relations.values().filter(|one| own.parents.contains(&one.path));
+        relations.filter_map(|one| self.want.at((RELATION, one.oid))).collect()
     }
 
     pub(super) fn connect_made(&mut self) {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::algo::{has_path_connecting, kosaraju_scc};
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::postgres::definitions::{Part, Relation};
+use crate::postgres::definitions::{Part, RELATION, Relation};
 
 use super::super::model::{Model, Object, is_relation, without_only};
 use super::alter::type_name;

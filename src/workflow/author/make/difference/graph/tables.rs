@@ -45,7 +45,7 @@ impl<'a> Builder<'a> {
     pub(super) fn depth(&self, at: usize) -> usize {
         let Some(relation) = self.have.relation(at) else { return 0 };
         let parents = self.have.definitions.relations.values().filter(|one| relation.parents.contains(&one.path));
-        let deepest = parents.filter_map(|one| self.have.at((1259, one.oid))).map(|one| self.depth(one) + 1);
+        let deepest = parents.filter_map(|one| self.have.at((RELATION, one.oid))).map(|one| self.depth(one) + 1);
         deepest.max().unwrap_or_default()
     }
 
@@ -92,7 +92,8 @@ impl<'a> Builder<'a> {
                 for (other, earlier, its_column, _) in &shape {
                     let same = column.is_some() && column == its_column;
                     let first = match (earlier, stage) {
-                        (Stage::Early, Stage::Early) => false,
+                        // A check would go with its column.
+                        (Stage::Early, Stage::Early) => its_column.is_none() && column.is_some(),
                         (Stage::Early, _) | (Stage::Type, Stage::Add | Stage::Check) | (Stage::Add, Stage::Check) => {
                             true
                         }

@@ -1,0 +1,3 @@
+CREATE TABLE inherited_index_of_dropped_column_p (id int);
+CREATE TABLE inherited_index_of_dropped_column_c () INHERITS (inherited_index_of_dropped_column_p);
+CREATE TABLE inherited_index_of_dropped_column_o (id int);

@@ -1,0 +1,4 @@
+CREATE TABLE partition_index_moves_e (id int NOT NULL, at date NOT NULL, n int) PARTITION BY RANGE (at);
+CREATE TABLE partition_index_moves_e1 PARTITION OF partition_index_moves_e FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE INDEX partition_index_moves_i0 ON partition_index_moves_e (id);
+CREATE INDEX partition_index_moves_i1 ON partition_index_moves_e (n);
