@@ -55,7 +55,7 @@ pub(crate) struct Args {
     /// Words of the new migration's name
     #[arg(long, value_name = "N", conflicts_with_all = ["renumber", "schema", "check"])]
     pub(crate) name: Option<String>,
-    /// This was renamed: a column (TABLE.OLD=NEW), a value of an enum (TYPE.OLD=NEW), a table (OLD=NEW)
+    /// This was renamed: a column (TABLE.OLD=NEW), a value of an enum (TYPE.OLD=NEW), a table or a sequence (OLD=NEW)
     #[arg(long = "rename", value_name = "T.OLD=NEW", conflicts_with = "what")]
     pub(crate) renames: Vec<String>,
     /// Nothing was renamed: what is gone is dropped, what is new is made

@@ -1,6 +1,7 @@
 //! `make`: the migrations that lead from what the migrations build to what `schema.sql` wishes for.
 
 mod bad_input;
+mod between_apps;
 mod cli;
 mod kept;
 mod pairs;

@@ -87,13 +87,14 @@ impl Naming<'_> {
         without_down: &BTreeMap<usize, String>,
         policy: &Policy,
     ) -> Result<Vec<(MadeMigration, Migration)>, Error> {
-        let mut ids: Vec<Option<MigrationId>> = Vec::new();
+        let mut ids: Vec<BTreeSet<MigrationId>> = Vec::new();
         let mut last: BTreeMap<String, MigrationId> = BTreeMap::new();
         let mut taken: BTreeMap<String, u64> = BTreeMap::new();
         let mut drafts: Vec<Draft<'_>> = Vec::new();
         for (at, chunk) in chunks.iter().enumerate() {
             if chunk.operations.iter().all(|one| one.up.is_empty()) {
-                ids.push(None);
+                // What follows it follows what it follows.
+                ids.push(chunk.after.iter().flat_map(|one| &ids[*one]).cloned().collect());
                 continue;
             }
             let id = self.id(chunk, &mut taken)?;
@@ -101,7 +102,7 @@ impl Naming<'_> {
             let irreversible = irreversible(chunk).or_else(|| without_down.get(&at).cloned());
             let is_wished = self.wished.contains_key(&chunk.app);
             last.insert(id.app.clone(), id.clone());
-            ids.push(Some(id.clone()));
+            ids.push(BTreeSet::from([id.clone()]));
             let path = file_of(self.dir, self.set, &id);
             drafts.push(Draft { id, path, chunk, depends, allows: Vec::new(), irreversible, is_wished });
         }
@@ -120,10 +121,10 @@ impl Naming<'_> {
         &self,
         chunk: &Chunk,
         id: &MigrationId,
-        (ids, last): (&[Option<MigrationId>], &BTreeMap<String, MigrationId>),
+        (ids, last): (&[BTreeSet<MigrationId>], &BTreeMap<String, MigrationId>),
     ) -> BTreeSet<MigrationId> {
         let mut depends: BTreeSet<MigrationId> = BTreeSet::new();
-        depends.extend(chunk.after.iter().filter_map(|one| ids[*one].clone()).filter(|one| one.app != id.app));
+        depends.extend(chunk.after.iter().flat_map(|one| &ids[*one]).filter(|one| one.app != id.app).cloned());
         for app in chunk.uses.iter().filter(|app| **app != id.app) {
             if !depends.iter().any(|one| one.app == *app) {
                 depends.extend(self.set.leaves_of(app));

@@ -25,7 +25,7 @@ use crate::schema::{Difference, Schema};
 use super::super::replay::{Built, Replay};
 use super::super::shadow::KeptBuild;
 use super::super::{Error, Gate, Operator, Project};
-use difference::{Inexpressible, Operation, Terms, difference};
+use difference::{Inexpressible, Terms, difference};
 use file::Naming;
 use model::{Key, Model};
 use wished::{Makers, Source, WishedFile};
@@ -199,7 +199,7 @@ impl Maker<'_> {
         apps.extend(self.apps(&want, &want_makers).await?);
         let populated = catalog::populated_views(&self.replay.session(&want).await?).await?;
         let want_model = self.model(&normal_want).await?;
-        let (have_model, renames) = self.renamed(&mut normal_have, &want_model).await?;
+        let (have_model, renames) = self.renamed(&mut normal_have, &want_model, &apps).await?;
         let rows = values::Values::ask(self, (&have_model, &normal_have), (&want_model, &normal_want)).await?;
         let terms = Terms {
             apps: &apps,
@@ -229,6 +229,7 @@ impl Maker<'_> {
         let proof = proof::Proof { replay: self.replay, have: &have.built, want: (&raw_want, &wanted) };
         let migrations: Vec<Arc<Migration>> = made.iter().map(|(_, one)| Arc::new(one.clone())).collect();
         proof.leads_there(&migrations).await?;
+        proof.builds_from_nothing(self.set, &migrations).await?;
         let broken = proof.leads_back(&migrations).await?;
         if broken.is_empty() {
             return Ok(Made::Migrations(made.into_iter().map(|(one, _)| one).collect()));
@@ -328,18 +329,23 @@ impl Maker<'_> {
     }
 
     /// Renames what was renamed, in the private database, until nothing more is the same under another name.
-    async fn renamed(&self, built: &mut Built, want: &Model) -> Result<(Model, Vec<(Key, Operation)>), Error> {
+    async fn renamed(
+        &self,
+        built: &mut Built,
+        want: &Model,
+        apps: &BTreeMap<Key, String>,
+    ) -> Result<(Model, Vec<rename::Rename>), Error> {
         let mut model = self.model(built).await?;
         let mut done = Vec::new();
         let asked = rename::Asked::new(self.request, self.operator);
         loop {
-            let renames = rename::next(&model, want, &asked)?;
+            let renames = rename::next(&model, want, &asked, apps)?;
             if renames.is_empty() {
                 return Ok((model, done));
             }
             let session = self.replay.session(built).await?;
-            for (_, operation) in &renames {
-                for statement in &operation.up {
+            for one in &renames {
+                for statement in &one.operation.up {
                     session.batch_execute(statement).await.map_err(crate::postgres::DatabaseError::from)?;
                 }
             }

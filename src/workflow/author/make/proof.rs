@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::migration::{Direction, Migration};
+use crate::migration::{Direction, Migration, MigrationSet};
 use crate::postgres::prepare_copy_session;
 use crate::postgres::schema_record::SchemaRecord;
 use crate::schema::Schema;
@@ -25,12 +25,36 @@ impl Proof<'_> {
         let trial = self.replay.copy(self.have).await?;
         for one in migrations {
             if let Err(error) = self.replay.run(&trial, [one], Direction::Apply).await {
-                return Err(unproven(
-                    &format!("PostgreSQL refused a step that make found: {}", source_chain(&error)),
-                    &one.text,
-                ));
+                let what = format!("PostgreSQL refused a step that make found: {}", source_chain(&error));
+                return Err(unproven(&what, &one.text));
             }
         }
+        self.is_wished(trial, "make does not know all that this change needs").await
+    }
+
+    /// Fails unless all migrations, in the order that their numbers and `depends:` give, build it from nothing: a new one of one
+    /// app may stand before an old one of another.
+    pub(super) async fn builds_from_nothing(
+        &self,
+        there: &MigrationSet,
+        migrations: &[Arc<Migration>],
+    ) -> Result<(), Error> {
+        let all = there.files().chain(migrations).map(|one| Migration::clone(one)).collect();
+        let set = MigrationSet::new(all)?;
+        let all: Vec<Arc<Migration>> = set.iter().cloned().collect();
+        if all.iter().rev().map(|one| &one.id).zip(migrations.iter().rev()).all(|(one, new)| *one == new.id) {
+            return Ok(());
+        }
+        let trial = self.replay.empty().await?;
+        if let Err(error) = self.replay.run(&trial, &all, Direction::Apply).await {
+            let texts: Vec<&str> = migrations.iter().map(|one| one.text.as_str()).collect();
+            let what = format!("from nothing, all migrations do not run: {}", source_chain(&error));
+            return Err(unproven(&what, &texts.join("\n")));
+        }
+        self.is_wished(trial, "the new migrations lead there from what is, and not from nothing").await
+    }
+
+    async fn is_wished(&self, trial: Built, otherwise: &str) -> Result<(), Error> {
         let raw = self.replay.raw(&trial).await?;
         if same(&raw, self.want.0) {
             return self.replay.drop(trial).await;
@@ -41,7 +65,7 @@ impl Proof<'_> {
         self.replay.drop(normal).await?;
         match reached.difference(self.want.1) {
             none if none.is_empty() => Ok(()),
-            left => Err(unproven("make does not know all that this change needs", &object_by_object(&left))),
+            left => Err(unproven(otherwise, &object_by_object(&left))),
         }
     }
 

@@ -28,7 +28,14 @@ struct Given {
     new: String,
 }
 
-type Rename = (Key, Operation);
+/// One rename.
+pub(super) struct Rename {
+    /// The object as it is wished for, which says in whose app the rename stands.
+    wished: Key,
+    /// The object as it is called before.
+    was: Key,
+    pub(super) operation: Operation,
+}
 
 impl<'a> Asked<'a> {
     pub(super) fn new(request: &'a MakeRequest, operator: &'a dyn Operator) -> Self {
@@ -89,7 +96,12 @@ impl<'a> Asked<'a> {
 }
 
 /// The next renames; after them the database is read again.
-pub(super) fn next(have: &Model, want: &Model, asked: &Asked<'_>) -> Result<Vec<Rename>, Error> {
+pub(super) fn next(
+    have: &Model,
+    want: &Model,
+    asked: &Asked<'_>,
+    apps: &BTreeMap<Key, String>,
+) -> Result<Vec<Rename>, Error> {
     let given = asked.given()?;
     if !given.is_empty() {
         // Tables first: their columns are looked for under the new name then.
@@ -100,23 +112,34 @@ pub(super) fn next(have: &Model, want: &Model, asked: &Asked<'_>) -> Result<Vec<
         }
         return Ok(found);
     }
+    let of_one_app = |old: &Key, new: &Key| apps.get(old) == apps.get(new);
     for (old, new) in relations(have, want) {
+        if !of_one_app(&key_of(have, old), &key_of(want, new)) {
+            continue;
+        }
         let question = format!("Was the table {} renamed to {}?", old.name, new.name);
         if asked.is_rename(&question, &format!("{}={}", old.name, new.name))? {
-            return Ok(vec![rename_relation(have, old, new)]);
+            return Ok(vec![rename_relation((have, old), (want, new))]);
         }
     }
     for (table, old, new) in columns(have, want) {
         let question =
             format!("Was {}.{} renamed to {}.{} (a {})?", table.name, old.name, table.name, new.name, new.data_type);
         if asked.is_rename(&question, &format!("{}.{}={}", table.name, old.name, new.name))? {
-            return Ok(vec![rename_column(have, table, old, new)]);
+            return Ok(vec![Rename::of_part(key_of(have, table), rename_column(table, old, new))]);
         }
     }
     for (object, old, new) in labels(have, want) {
         let question = format!("Was the value {old} of {} renamed to {new}?", object.name());
         if asked.is_rename(&question, &format!("{}.{old}={new}", object.name()))? {
             return Ok(vec![rename_label(object, &old, &new)]);
+        }
+    }
+    for (old, new) in sequences(have, want) {
+        let question = format!("Was the sequence {} renamed to {}?", old.name(), new.name());
+        let Some(rename) = rename_sequence(old, new).filter(|_| of_one_app(&old.key, &new.key)) else { continue };
+        if asked.is_rename(&question, &format!("{}={}", old.name(), new.name()))? {
+            return Ok(vec![rename]);
         }
     }
     Ok(of_the_same(have, want))
@@ -137,6 +160,11 @@ fn by_name(have: &Model, want: &Model, given: &Given, tables: &mut BTreeMap<Stri
             .find(|one| one.name == name || one.path == name || format!("{}.{}", one.schema, one.name) == name)
     };
     let Some(owner) = &given.owner else {
+        let sequence =
+            sequences(have, want).into_iter().find(|(old, new)| old.name() == given.old && new.name() == given.new);
+        if let Some(rename) = sequence.and_then(|(old, new)| rename_sequence(old, new)) {
+            return Ok(rename);
+        }
         let Some(old) = named(relations(have), &given.old) else {
             return refuse(format!("the migrations make no table {}", given.old));
         };
@@ -144,7 +172,7 @@ fn by_name(have: &Model, want: &Model, given: &Given, tables: &mut BTreeMap<Stri
             return refuse(format!("no schema.sql has a table {}", given.new));
         };
         tables.insert(given.new.clone(), given.old.clone());
-        return Ok(rename_relation(have, &old, &new));
+        return Ok(rename_relation((have, &old), (want, &new)));
     };
     let old_owner = tables.get(owner).unwrap_or(owner);
     if let Some(table) = named(relations(have), old_owner) {
@@ -158,7 +186,7 @@ fn by_name(have: &Model, want: &Model, given: &Given, tables: &mut BTreeMap<Stri
         let Some((wanted, new)) = pair else {
             return refuse(format!("{new_owner} has no column {} in schema.sql", given.new));
         };
-        let (key, mut operation) = rename_column(have, &table, column, new);
+        let mut operation = rename_column(&table, column, new);
         if new_owner != table.name {
             // The table has its new name by then.
             let path = format!("{}{}", quoted_schema(&table), wanted.quoted);
@@ -166,7 +194,7 @@ fn by_name(have: &Model, want: &Model, given: &Given, tables: &mut BTreeMap<Stri
                 *one = one.replacen(&table.path, &path, 1);
             }
         }
-        return Ok((key, operation));
+        return Ok(Rename { wished: key_of(want, wanted), was: key_of(have, &table), operation });
     }
     let is_enum = |one: &&Object| {
         one.kind() == "TYPE" && one.name() == owner && have.definitions.enums.contains_key(&one.address.1)
@@ -190,7 +218,14 @@ fn key_of(model: &Model, relation: &Relation) -> Key {
     model.at((RELATION, relation.oid)).map(|at| model.objects[at].key.clone()).unwrap_or_default()
 }
 
-fn rename_relation(model: &Model, old: &Relation, new: &Relation) -> Rename {
+impl Rename {
+    /// Of something that is a part of this object, or of the object under the name that it keeps.
+    fn of_part(key: Key, operation: Operation) -> Rename {
+        Rename { wished: key.clone(), was: key, operation }
+    }
+}
+
+fn rename_relation((have, old): (&Model, &Relation), (want, new): (&Model, &Relation)) -> Rename {
     let word = match old.kind {
         'v' => "VIEW",
         'm' => "MATERIALIZED VIEW",
@@ -204,19 +239,17 @@ fn rename_relation(model: &Model, old: &Relation, new: &Relation) -> Rename {
         format!("Rename {} {} to {}", word.to_lowercase(), old.name, new.name),
         format!("rename_{}_{}", old.name, new.name),
     );
-    (key_of(model, old), operation)
+    Rename { wished: key_of(want, new), was: key_of(have, old), operation }
 }
 
-fn rename_column(model: &Model, table: &Relation, old: &Column, new: &Column) -> Rename {
+fn rename_column(table: &Relation, old: &Column, new: &Column) -> Operation {
     let rename = |from: &str, to: &str| format!("ALTER TABLE {} RENAME COLUMN {from} TO {to}", table.path);
-    let operation =
-        Operation::new(Mode::Together, vec![rename(&old.quoted, &new.quoted)], vec![rename(&new.quoted, &old.quoted)])
-            .titled(
-                '~',
-                format!("Rename column {} on {} to {}", old.name, table.name, new.name),
-                format!("rename_{}_{}_{}", old.name, table.name, new.name),
-            );
-    (key_of(model, table), operation)
+    Operation::new(Mode::Together, vec![rename(&old.quoted, &new.quoted)], vec![rename(&new.quoted, &old.quoted)])
+        .titled(
+            '~',
+            format!("Rename column {} on {} to {}", old.name, table.name, new.name),
+            format!("rename_{}_{}_{}", old.name, table.name, new.name),
+        )
 }
 
 fn rename_label(object: &Object, old: &str, new: &str) -> Rename {
@@ -234,7 +267,7 @@ fn rename_label(object: &Object, old: &str, new: &str) -> Rename {
         format!("Rename value {old} of {} to {new}", object.name()),
         format!("rename_{}_{old}_{new}", object.name()),
     );
-    (object.key.clone(), operation)
+    Rename::of_part(object.key.clone(), operation)
 }
 
 /// Tables that are gone and new ones of the same columns.
@@ -289,39 +322,61 @@ fn labels<'a>(have: &'a Model, want: &'a Model) -> Vec<(&'a Object, String, Stri
     found
 }
 
-/// Indexes, constraints and sequences that are the same under another name.
+/// Places of the objects of these kinds that only one schema has.
+fn only_in(model: &Model, other: &Model, kinds: &[&str]) -> Vec<usize> {
+    let wanted =
+        |at: &usize| kinds.contains(&model.objects[*at].kind()) && other.find(&model.objects[*at].key).is_none();
+    (0..model.objects.len()).filter(wanted).collect()
+}
+
+/// Whether two objects of one schema are made by the same statements but for their names.
+fn are_the_same(one: &Object, other: &Object) -> bool {
+    let Some((name, new_name)) = own_name(one).zip(own_name(other)) else { return false };
+    let mut statements = one.statements.iter().zip(&other.statements);
+    other.kind() == one.kind()
+        && other.key.1 == one.key.1
+        && one.statements.len() == other.statements.len()
+        && statements.all(|(old, new)| renamed(old, name, new_name) == *new)
+}
+
+/// What a sequence belongs to: a column as `OWNED BY` has it, or the column of which it is the identity.
+fn column_of(model: &Model, at: usize) -> Option<&str> {
+    let first = |at: usize| model.objects[at].statements.first();
+    let owned = model.users(at).iter().find(|one| model.objects[**one].kind() == "SEQUENCE OWNED BY");
+    match owned {
+        Some(owned) => Some(first(*owned)?.split_once(" OWNED BY ")?.1),
+        None => Some(first(at)?.strip_prefix("ALTER TABLE ")?.split_once(" ADD GENERATED ")?.0),
+    }
+}
+
+/// Sequences by themselves that are gone, and new ones that count the same way.
+fn sequences<'a>(have: &'a Model, want: &'a Model) -> Vec<(&'a Object, &'a Object)> {
+    let alone = |model: &'a Model, other: &Model| -> Vec<&'a Object> {
+        let all = only_in(model, other, &["SEQUENCE"]);
+        all.into_iter().filter(|at| column_of(model, *at).is_none()).map(|at| &model.objects[at]).collect()
+    };
+    let new = alone(want, have);
+    let pairs = alone(have, want).into_iter().flat_map(|old| new.iter().map(move |new| (old, *new)));
+    pairs.filter(|(old, new)| are_the_same(old, new)).collect()
+}
+
+/// Indexes and constraints of one table and sequences of one column that are the same under another name.
 fn of_the_same(have: &Model, want: &Model) -> Vec<Rename> {
     let kinds = ["INDEX", "CONSTRAINT", "FK CONSTRAINT", "SEQUENCE"];
-    let only = |model: &Model, other: &Model| -> Vec<usize> {
-        let wanted =
-            |at: &usize| kinds.contains(&model.objects[*at].kind()) && other.find(&model.objects[*at].key).is_none();
-        (0..model.objects.len()).filter(wanted).collect()
-    };
-    let mut new = only(want, have);
+    let mut new = only_in(want, have, &kinds);
     let mut found = Vec::new();
-    for old in only(have, want) {
+    for old in only_in(have, want, &kinds) {
         let gone = &have.objects[old];
         let of_index = have.definitions.attached_indexes.keys().any(|one| gone.address == (RELATION, *one));
         let Some(name) = own_name(gone).filter(|_| !of_index) else { continue };
         let fits = |at: &usize| {
-            let other = &want.objects[*at];
-            let same = |new_name: &str| {
-                gone.statements.len() == other.statements.len()
-                    && gone
-                        .statements
-                        .iter()
-                        .zip(&other.statements)
-                        .all(|(one, other)| renamed(one, name, new_name) == *other)
-            };
-            other.kind() == gone.kind() && other.key.1 == gone.key.1 && own_name(other).is_some_and(same)
+            let in_place = || column_of(have, old).is_some_and(|one| column_of(want, *at) == Some(one));
+            are_the_same(gone, &want.objects[*at]) && (gone.kind() != "SEQUENCE" || in_place())
         };
         let Some(at) = new.iter().position(fits) else { continue };
         let other = &want.objects[new.remove(at)];
         let Some(new_name) = own_name(other) else { continue };
-        if let Some((_, operation)) = rename_same(gone, (name, new_name)) {
-            // Its app is known by the name that is wished for: what it is on may have been renamed before.
-            found.push((other.key.clone(), operation));
-        }
+        found.extend(rename_same((gone, name), (other, new_name)));
     }
     found
 }
@@ -353,7 +408,7 @@ fn renamed(statement: &str, old: &str, new: &str) -> String {
     text
 }
 
-fn rename_same(object: &Object, (old, new): (&str, &str)) -> Option<Rename> {
+fn rename_same((object, old): (&Object, &str), (wished, new): (&Object, &str)) -> Option<Rename> {
     let drop = object.drop.clone()?;
     let both = |head: &str| (format!("{head} {old} TO {new}"), format!("{head} {new} TO {old}"));
     let first = object.statements.first()?;
@@ -383,7 +438,11 @@ fn rename_same(object: &Object, (old, new): (&str, &str)) -> Option<Rename> {
         format!("Rename {what} {} to {}", old.trim_matches('"'), new.trim_matches('"')),
         format!("rename_{}", new.trim_matches('"')),
     );
-    Some((object.key.clone(), operation))
+    Some(Rename { wished: wished.key.clone(), was: object.key.clone(), operation })
+}
+
+fn rename_sequence(old: &Object, new: &Object) -> Option<Rename> {
+    rename_same((old, own_name(old)?), (new, own_name(new)?))
 }
 
 /// The renames before all other steps, which find the new names.
@@ -394,9 +453,10 @@ pub(super) fn with_renames(
     default_app: &str,
 ) -> Vec<Step> {
     let mut all: Vec<Step> = Vec::new();
-    for (key, operation) in renames {
-        let app = apps.get(&key).cloned().unwrap_or_else(|| default_app.to_owned());
-        all.push(Step { app, operation, after: BTreeSet::new(), uses: BTreeSet::new(), rank: (0, 0) });
+    for Rename { wished, was, operation } in renames {
+        let app = apps.get(&wished).cloned().unwrap_or_else(|| default_app.to_owned());
+        let uses = apps.get(&was).cloned().into_iter().collect();
+        all.push(Step { app, operation, after: BTreeSet::new(), uses, rank: (0, 0) });
     }
     // Stable: in one app they keep their order.
     all.sort_by(|one, other| one.app.cmp(&other.app));
