@@ -1,15 +1,16 @@
 //! Random schemas: `make` leads from one to another, or says that it cannot.
 //!
 //! The short form takes a few cases; `SAFE_MIGRATE_LONG=1` takes 1,000 and prints the share of refusals. A case is the
-//! number of its seed: `SAFE_MIGRATE_CASE=17` runs one.
+//! number of its seed: `SAFE_MIGRATE_CASE=17` runs one. Half of the cases are one app, whose migrations psql runs then; in the
+//! other half two apps need each other, and `apply` runs their migrations in its own order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::normal_lines;
-use crate::support::Version;
+use crate::support::{Project, Scene, Version};
 
 /// A generator of numbers that are the same for the same seed (SplitMix64).
 struct Numbers(u64);
@@ -59,6 +60,13 @@ const COMPARABLE: [&str; 7] = ["integer", "bigint", "text", "varchar(20)", "nume
 struct Random {
     statements: String,
     required: BTreeSet<(String, String, String)>,
+}
+
+impl Random {
+    /// Its statements, each with its app.
+    fn by_app(&self) -> Vec<(&'static str, &str)> {
+        self.statements.split_inclusive(";\n").map(|one| (app_of(one), one)).collect()
+    }
 }
 
 struct Column {
@@ -290,14 +298,57 @@ fn triggers(numbers: &mut Numbers, tables: &[&Table], text: &mut String) {
     }
 }
 
+/// The app of a statement, when there are two: by the first of these names that it has.
+fn app_of(statement: &str) -> &'static str {
+    const APPS: [(&str, &str); 10] = [
+        ("dish", "ants"),
+        ("visit", "ants"),
+        ("log", "ants"),
+        ("log_1", "ants"),
+        ("log_2", "ants"),
+        ("counted", "ants"),
+        ("guest", "zebras"),
+        ("bill", "zebras"),
+        ("seen", "zebras"),
+        ("seen_again", "zebras"),
+    ];
+    let mut words = statement.split(|one: char| !one.is_ascii_alphanumeric() && one != '_');
+    words.find_map(|word| APPS.iter().find(|(name, _)| *name == word)).map_or("zebras", |(_, app)| app)
+}
+
+/// Writes two apps: statements of one app in a row are one migration, which depends on the one before it.
+fn write_two_apps(project: &Project, before: &Random, after: &Random) {
+    let (before, after) = (before.by_app(), after.by_app());
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut depends = String::new();
+    for row in before.chunk_by(|one, other| one.0 == other.0) {
+        let app = row[0].0;
+        let count = counts.entry(app).or_default();
+        *count += 1;
+        let name = format!("{count:04}_part");
+        let statements: String = row.iter().map(|(_, statement)| *statement).collect();
+        project.write_migration(app, &name, &format!("{depends}-- migrate:up\n{statements}"));
+        depends = format!("-- depends: {app}/{name}\n");
+    }
+    for app in ["ants", "zebras"] {
+        let statements: String = after.iter().filter(|one| one.0 == app).map(|(_, statement)| *statement).collect();
+        project.write(&format!("migrations/{app}/schema.sql"), &statements);
+    }
+}
+
 /// Why a case was refused; none: it was reached.
 fn case(number: usize) -> Option<String> {
     let version = if number.is_multiple_of(2) { Version::V15 } else { Version::V18 };
+    let two_apps = (number / 2).is_multiple_of(2);
     let mut numbers = Numbers(number as u64);
     let (before, after) = (random(&mut numbers, version), random(&mut numbers, version));
     let scene = super::pairs::scene(version);
-    scene.project.write_migration("app", "0001_initial", &format!("-- migrate:up\n{}", before.statements));
-    scene.project.write("migrations/app/schema.sql", &after.statements);
+    if two_apps {
+        write_two_apps(&scene.project, &before, &after);
+    } else {
+        scene.project.write_migration("app", "0001_initial", &format!("-- migrate:up\n{}", before.statements));
+        scene.project.write("migrations/app/schema.sql", &after.statements);
+    }
     let mut arguments: Vec<String> = ["make", "--no-renames"].map(str::to_owned).to_vec();
     for (table, column, value) in &after.required {
         arguments.extend(["--default".to_owned(), format!("{table}.{column}={value}")]);
@@ -310,6 +361,22 @@ fn case(number: usize) -> Option<String> {
         3 if output.stderr.contains("nothing was written") => return Some(format!("{}{}", both(), output.stderr)),
         status => panic!("exit {status}: {}{}", both(), output.stderr),
     }
+    if two_apps {
+        let output = scene.project.run(&["apply", "--yes", "--skip-rehearsal", "make has run them"]);
+        assert_eq!(output.status, 0, "{}{}", both(), output.stderr);
+    } else {
+        run_by_psql(&scene);
+    }
+    let wished = format!("{}_wished", scene.database.name());
+    scene.cluster().sql("postgres", &format!("CREATE DATABASE {wished}"));
+    scene.cluster().sql(&wished, &after.statements);
+    let (built, wanted) = (normal_lines(&scene, scene.database.name()), normal_lines(&scene, &wished));
+    scene.cluster().sql("postgres", &format!("DROP DATABASE {wished}"));
+    assert_eq!(built, wanted, "{}", both());
+    None
+}
+
+fn run_by_psql(scene: &Scene) {
     // PostgreSQL judges, not make: the migrations are run by psql.
     let mut files: Vec<_> = std::fs::read_dir(scene.project.migrations().join("app"))
         .expect("the app")
@@ -325,13 +392,6 @@ fn case(number: usize) -> Option<String> {
         let up = up.replace(":from", "-1").replace(":to", "1");
         scene.database.sql(&up);
     }
-    let wished = format!("{}_wished", scene.database.name());
-    scene.cluster().sql("postgres", &format!("CREATE DATABASE {wished}"));
-    scene.cluster().sql(&wished, &after.statements);
-    let (built, wanted) = (normal_lines(&scene, scene.database.name()), normal_lines(&scene, &wished));
-    scene.cluster().sql("postgres", &format!("DROP DATABASE {wished}"));
-    assert_eq!(built, wanted, "{}", both());
-    None
 }
 
 #[test]
