@@ -196,6 +196,7 @@ impl<'a> Builder<'a> {
         for user in users {
             let kind = self.have.objects[user].kind();
             if kind == "SEQUENCE" {
+                self.connect_identity(user, &nodes);
                 continue;
             }
             let gone: Vec<NodeIndex> = self.dropped.get(&user).into_iter().copied().collect();
@@ -227,6 +228,15 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// An identity goes before anything is done to its column.
+    fn connect_identity(&mut self, sequence: usize, nodes: &[(NodeIndex, Stage, Option<String>)]) {
+        let Some(own) = self.dropped.get(&sequence).copied() else { return };
+        let Some((column, _)) = identity_of(&self.have.objects[sequence]) else { return };
+        for (node, _, _) in nodes.iter().filter(|(_, _, one)| one.as_ref() == Some(&column)) {
+            self.edge(own, *node);
+        }
+    }
+
     /// A drop that happens with another one must come before the drops of what it needs. Where that goes round in a circle
     /// (two tables that refer to each other) it gets a statement of its own.
     pub(super) fn connect_implied(&mut self) {
@@ -234,7 +244,8 @@ impl<'a> Builder<'a> {
             let Some(own) = self.dropped.get(&owner).copied() else { continue };
             for need in self.have.objects[at].needs.clone() {
                 let Some(needed) = self.dropped.get(&need).copied().filter(|one| *one != own) else { continue };
-                if self.have.objects[at].part_of.contains(&need) {
+                let together = self.implied.contains(&(need, owner));
+                if together || self.have.objects[at].part_of.contains(&need) {
                     continue;
                 }
                 if has_path_connecting(&self.graph, needed, own, None) {

@@ -45,24 +45,14 @@ impl<'a> Builder<'a> {
     /// A new sequence of a column that is there must go on behind its values.
     pub(super) fn continued(&self, model: &Model, at: usize) -> Option<String> {
         let object = &model.objects[at];
-        let first = object.statements.first()?;
         let table = model.relation(model.relation_of(at)?)?;
-        let (sequence, column) = match object.kind() {
-            "SEQUENCE OWNED BY" => {
-                let (sequence, column) = first.strip_prefix("ALTER SEQUENCE ")?.split_once(" OWNED BY ")?;
-                (sequence, column.strip_prefix(&table.path)?.strip_prefix('.')?)
-            }
-            _ => {
-                let (_, rest) = first.split_once("SEQUENCE NAME ")?;
-                let (_, column) = first.split_once(" ADD GENERATED ")?.0.split_once(" ALTER COLUMN ")?;
-                (rest.lines().next()?.trim(), column)
-            }
-        };
+        let (sequence, column) = counted_column(model, object)?;
+        let whole = ["bigint", "integer", "smallint"].contains(&table.column(column)?.data_type.as_str());
         let is_there = |model: &Model| {
             let same = model.definitions.relations.values().find(|one| one.path == table.path && one.is_table());
             same.is_some_and(|one| one.column(column).is_some())
         };
-        (is_there(self.have) && is_there(self.want)).then(|| {
+        (whole && is_there(self.have) && is_there(self.want)).then(|| {
             let name = crate::postgres::quote_literal(sequence);
             format!(
                 "SELECT pg_catalog.setval({}, max({column})) FROM {} HAVING max({column}) > 0",
@@ -357,6 +347,7 @@ impl<'a> Builder<'a> {
                 "DEFAULT ACL" | "EVENT TRIGGER" | "PUBLICATION" => self.all(&plain, &own),
                 _ => self.all(&first, &own),
             }
+            self.connect_counted(at, &own);
             if kind == "CONSTRAINT" {
                 // A primary key reads the table for NOT NULL unless that is set.
                 let aside: Vec<NodeIndex> = self
@@ -369,6 +360,18 @@ impl<'a> Builder<'a> {
             }
             self.connect_partition(at, &kind, &own);
             self.connect_names(at, &own);
+        }
+    }
+
+    /// A sequence belongs to its column, and goes on behind its values, when the column is what it shall be.
+    fn connect_counted(&mut self, at: usize, own: &[NodeIndex]) {
+        let Some((_, column)) = counted_column(self.want, &self.want.objects[at]) else { return };
+        let column = column.to_owned();
+        for table in self.want.objects[at].part_of.clone() {
+            let is_column = |one: &TableStep| one.stage != Stage::Late && one.column.as_ref() == Some(&column);
+            let mut before = self.made.get(&table).cloned().unwrap_or_default();
+            before.extend(self.fates.was[table].map(|was| self.table_nodes(was, is_column)).unwrap_or_default());
+            self.all(&before, own);
         }
     }
 

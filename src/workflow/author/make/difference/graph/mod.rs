@@ -139,6 +139,20 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// The sequence, as SQL names it, and the quoted column of `ALTER SEQUENCE s OWNED BY t.c` or of an identity.
+fn counted_column<'o>(model: &Model, object: &'o Object) -> Option<(&'o str, &'o str)> {
+    let first = object.statements.first()?;
+    if object.kind() == "SEQUENCE OWNED BY" {
+        let (sequence, column) = first.strip_prefix("ALTER SEQUENCE ")?.split_once(" OWNED BY ")?;
+        let tables = object.part_of.iter().filter_map(|one| model.relation(*one));
+        let column = tables.into_iter().find_map(|one| column.strip_prefix(&one.path)?.strip_prefix('.'))?;
+        return Some((sequence, column));
+    }
+    let (head, clause) = first.split_once(" ADD GENERATED ").filter(|_| object.kind() == "SEQUENCE")?;
+    let (_, sequence) = clause.split_once("SEQUENCE NAME ")?;
+    Some((sequence.lines().next()?.trim(), head.split_once(" ALTER COLUMN ")?.1))
+}
+
 /// Column and clause of `ALTER TABLE t ALTER COLUMN c ADD GENERATED … AS IDENTITY (…)`.
 fn identity_of(object: &Object) -> Option<(String, String)> {
     let first = object.statements.first().filter(|_| object.kind() == "SEQUENCE")?;

@@ -1,0 +1,1 @@
+CREATE TABLE column_identity_to_text_x (id bigint PRIMARY KEY, no bigint GENERATED ALWAYS AS IDENTITY);

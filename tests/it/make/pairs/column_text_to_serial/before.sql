@@ -1,0 +1,1 @@
+CREATE TABLE column_text_to_serial_x (id bigint PRIMARY KEY, no text NOT NULL);

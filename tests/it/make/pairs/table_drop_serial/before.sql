@@ -1,0 +1,1 @@
+CREATE TABLE table_drop_serial_x (id serial PRIMARY KEY, no bigserial);
