@@ -130,6 +130,7 @@ fn random(numbers: &mut Numbers, version: Version) -> Random {
     if !plain.is_empty() {
         views(numbers, &plain, &mut text);
         triggers(numbers, &plain, &mut text);
+        readers(numbers, &plain, &mut text);
     }
     Random { statements: text, required }
 }
@@ -163,7 +164,7 @@ fn table(
         required.insert((name.to_owned(), "at".to_owned(), "'2026-01-01'".to_owned()));
     }
     let mut columns = Vec::new();
-    for column in ["a", "b", "c", "d", "e"] {
+    for column in ["a", "b", "\"Order\"", "d", "e"] {
         if numbers.once_in(3) {
             continue;
         }
@@ -188,7 +189,8 @@ fn table(
             }
             None if counts => {}
             None if numbers.once_in(3) => {
-                let _ = write!(line, " DEFAULT {literal}");
+                let calls = has_function && data_type == "integer" && numbers.once_in(2);
+                let _ = write!(line, " DEFAULT {}", if calls { "twice(3)" } else { &literal });
                 if numbers.once_in(2) {
                     line.push_str(" NOT NULL");
                 }
@@ -198,7 +200,7 @@ fn table(
             }
             None => {}
         }
-        required.insert((name.to_owned(), column.to_owned(), literal.clone()));
+        required.insert((name.to_owned(), column.trim_matches('"').to_owned(), literal.clone()));
         lines.push(line);
         columns.push(Column { name: column.to_owned(), data_type });
     }
@@ -214,6 +216,9 @@ fn table(
         columns.iter().filter(|one| COMPARABLE.contains(&one.data_type.as_str())).map(|one| one.name.clone()).collect();
     if !partitioned && !comparable.is_empty() && numbers.once_in(3) {
         lines.push(format!("CONSTRAINT {name}_only UNIQUE ({})", numbers.of(&comparable)));
+    }
+    if !partitioned && !comparable.is_empty() && numbers.once_in(6) {
+        lines.push(format!("CONSTRAINT {name}_apart EXCLUDE USING btree ({} WITH =)", numbers.of(&comparable)));
     }
     for other in others.iter().filter(|other| other.key.is_some()) {
         if numbers.once_in(3) && !(partitioned && version == Version::V15) {
@@ -235,6 +240,9 @@ fn table(
     }
     if numbers.once_in(4) {
         let _ = writeln!(text, "COMMENT ON TABLE {name} IS 'number {}';", numbers.below(3));
+    }
+    if numbers.once_in(4) && !columns.is_empty() {
+        let _ = writeln!(text, "COMMENT ON COLUMN {name}.{} IS 'number {}';", columns[0].name, numbers.below(3));
     }
     if numbers.once_in(5) {
         let _ = writeln!(text, "GRANT {} ON {name} TO make_reader;", numbers.of(&["SELECT", "SELECT, INSERT", "ALL"]));
@@ -259,12 +267,16 @@ fn indexes(numbers: &mut Numbers, table: &Table, text: &mut String) {
             "integer" | "bigint" if numbers.once_in(3) => format!(" WHERE {} > 0", column.name),
             _ => String::new(),
         };
-        let order = numbers.of(&["", " DESC"]);
-        let _ = writeln!(
-            text,
-            "CREATE {unique}INDEX {}_i{number} ON {} ({}{order}){condition};",
-            table.name, table.name, column.name
-        );
+        let other = &numbers.of(&comparable).name;
+        let of = match (column.data_type.as_str(), numbers.below(5)) {
+            ("text" | "varchar(20)", 0) if unique.is_empty() => format!("(lower({}))", column.name),
+            (_, 0) if unique.is_empty() => format!("USING hash ({})", column.name),
+            (_, 1) => format!("({}) INCLUDE ({other})", column.name),
+            (_, 2) if !unique.is_empty() => format!("({}) NULLS NOT DISTINCT", column.name),
+            (_, 3) => format!("({} DESC)", column.name),
+            _ => format!("({})", column.name),
+        };
+        let _ = writeln!(text, "CREATE {unique}INDEX {0}_i{number} ON {0} {of}{condition};", table.name);
     }
 }
 
@@ -282,6 +294,15 @@ fn views(numbers: &mut Numbers, tables: &[&Table], text: &mut String) {
             );
         }
     }
+    if numbers.once_in(3) {
+        let (one, other) = (numbers.of(tables), numbers.of(tables));
+        let (column, its) = (&numbers.of(&one.columns).name, &numbers.of(&other.columns).name);
+        let _ = writeln!(
+            text,
+            "CREATE VIEW both_of AS SELECT one.{column} AS first, other.{its} AS second FROM {} AS one CROSS JOIN {} AS other;",
+            one.name, other.name
+        );
+    }
     if numbers.once_in(4) {
         let table = numbers.of(tables);
         let _ = writeln!(
@@ -290,6 +311,25 @@ fn views(numbers: &mut Numbers, tables: &[&Table], text: &mut String) {
             table.columns.iter().find(|one| one.data_type != "jsonb").map_or("1", |one| one.name.as_str()),
             table.name
         );
+    }
+}
+
+/// Functions that read a table: PostgreSQL knows that of the one, and not of the other.
+fn readers(numbers: &mut Numbers, tables: &[&Table], text: &mut String) {
+    let table = numbers.of(tables);
+    let column = &numbers.of(&table.columns).name;
+    let query = format!("SELECT count({column}) FROM {}", table.name);
+    match numbers.below(6) {
+        0 => {
+            let _ = writeln!(text, "CREATE FUNCTION known() RETURNS bigint LANGUAGE sql AS $$ {query} $$;");
+        }
+        1 => {
+            let _ = writeln!(text, "CREATE FUNCTION known() RETURNS bigint LANGUAGE sql RETURN ({query});");
+        }
+        _ => return,
+    }
+    if numbers.once_in(2) {
+        let _ = writeln!(text, "CREATE VIEW known_of_{0} AS SELECT known() AS known FROM {0};", table.name);
     }
 }
 

@@ -3,6 +3,7 @@
 mod altered;
 mod dropped;
 mod made;
+mod mentioned;
 mod order;
 mod tables;
 
@@ -86,6 +87,7 @@ impl<'a> Builder<'a> {
         self.connect_drops();
         self.connect_made();
         self.connect_implied();
+        self.connect_mentioned();
         self.ordered()
     }
 
