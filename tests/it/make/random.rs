@@ -1,7 +1,7 @@
 //! Random schemas: `make` leads from one to another, or says that it cannot.
 //!
 //! The short form takes a few cases; `SAFE_MIGRATE_LONG=1` takes 1,000 and prints the share of refusals. A case is the
-//! number of its seed: `SAFE_MIGRATE_CASE=17` runs one. Half of the cases are one app, whose migrations psql runs then; in the
+//! number of its seed: `SAFE_MIGRATE_CASE=17` runs one, `SAFE_MIGRATE_CASES=600..1000` these. Half of the cases are one app, whose migrations psql runs then; in the
 //! other half two apps need each other, and `apply` runs their migrations in its own order.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,7 +132,19 @@ fn random(numbers: &mut Numbers, version: Version) -> Random {
         triggers(numbers, &plain, &mut text);
         readers(numbers, &plain, &mut text);
     }
+    if numbers.once_in(3) {
+        text = in_schema(&text, "bill", "shop");
+    }
     Random { statements: text, required }
+}
+
+/// The statements with one of their tables in a schema of its own.
+fn in_schema(text: &str, table: &str, schema: &str) -> String {
+    let mut text = text.to_owned();
+    for before in ["TABLE", "ON", "REFERENCES", "FROM", "COLUMN", "JOIN"] {
+        text = text.replace(&format!("{before} {table}"), &format!("{before} {schema}.{table}"));
+    }
+    format!("CREATE SCHEMA {schema};\n{text}")
 }
 
 fn labels(numbers: &mut Numbers) -> Vec<String> {
@@ -350,8 +362,9 @@ fn triggers(numbers: &mut Numbers, tables: &[&Table], text: &mut String) {
 
 /// The app of a statement, when there are two: by the first of these names that it has.
 fn app_of(statement: &str) -> &'static str {
-    const APPS: [(&str, &str); 10] = [
+    const APPS: [(&str, &str); 11] = [
         ("dish", "ants"),
+        ("meal", "ants"),
         ("visit", "ants"),
         ("log", "ants"),
         ("log_1", "ants"),
@@ -364,6 +377,37 @@ fn app_of(statement: &str) -> &'static str {
     ];
     let mut words = statement.split(|one: char| !one.is_ascii_alphanumeric() && one != '_');
     words.find_map(|word| APPS.iter().find(|(name, _)| *name == word)).map_or("zebras", |(_, app)| app)
+}
+
+/// Gives the table `dish` and all columns `a` new names, and says so to `make` where they are there before.
+fn rename(before: &Random, after: &mut Random) -> Vec<String> {
+    let mut words = Vec::new();
+    let columns = |one: &Random| -> BTreeSet<String> {
+        one.required.iter().filter(|(_, column, _)| column == "a").map(|(table, ..)| table.clone()).collect()
+    };
+    if before.statements.contains("TABLE dish (") && after.statements.contains("TABLE dish (") {
+        words.extend(["--rename".to_owned(), "dish=meal".to_owned()]);
+    }
+    for table in columns(before).intersection(&columns(after)) {
+        let table = if table == "dish" { "meal" } else { table };
+        words.extend(["--rename".to_owned(), format!("{table}.a=alpha")]);
+    }
+    let new_name = |word: &str| match word {
+        "dish" => "meal".to_owned(),
+        "a" => "alpha".to_owned(),
+        _ => word.to_owned(),
+    };
+    let mut text = String::new();
+    for part in after.statements.split_inclusive(|one: char| !one.is_ascii_alphanumeric() && one != '_') {
+        let end = part.trim_end_matches(|one: char| !one.is_ascii_alphanumeric() && one != '_').len();
+        text += &new_name(&part[..end]);
+        text += &part[end..];
+    }
+    after.statements = text;
+    let required = after.required.iter();
+    after.required =
+        required.map(|(table, column, value)| (new_name(table), new_name(column), value.clone())).collect();
+    words
 }
 
 /// Writes two apps: statements of one app in a row are one migration, which depends on the one before it.
@@ -391,7 +435,8 @@ fn case(number: usize) -> Option<String> {
     let version = if number.is_multiple_of(2) { Version::V15 } else { Version::V18 };
     let two_apps = (number / 2).is_multiple_of(2);
     let mut numbers = Numbers(number as u64);
-    let (before, after) = (random(&mut numbers, version), random(&mut numbers, version));
+    let (before, mut after) = (random(&mut numbers, version), random(&mut numbers, version));
+    let renames = if number % 5 == 3 { rename(&before, &mut after) } else { Vec::new() };
     let scene = super::pairs::scene(version);
     if two_apps {
         write_two_apps(&scene.project, &before, &after);
@@ -400,6 +445,7 @@ fn case(number: usize) -> Option<String> {
         scene.project.write("migrations/app/schema.sql", &after.statements);
     }
     let mut arguments: Vec<String> = ["make", "--no-renames"].map(str::to_owned).to_vec();
+    arguments.extend(renames.iter().cloned());
     for (table, column, value) in &after.required {
         arguments.extend(["--default".to_owned(), format!("{table}.{column}={value}")]);
     }
@@ -411,6 +457,8 @@ fn case(number: usize) -> Option<String> {
         3 if output.stderr.contains("nothing was written") => return Some(format!("{}{}", both(), output.stderr)),
         status => panic!("exit {status}: {}{}", both(), output.stderr),
     }
+    let renamed = output.stdout.matches("Rename table ").count() + output.stdout.matches("Rename column ").count();
+    assert!(renamed >= renames.len() / 2, "{}{renames:?}\n{}", both(), output.stdout);
     if two_apps {
         let output = scene.project.run(&["apply", "--yes", "--skip-rehearsal", "make has run them"]);
         assert_eq!(output.status, 0, "{}{}", both(), output.stderr);
@@ -451,16 +499,18 @@ fn random_schemas_are_reached_or_refused() {
         return;
     }
     let long = std::env::var_os("SAFE_MIGRATE_LONG").is_some();
-    let count = std::env::var("SAFE_MIGRATE_CASES").ok().and_then(|count| count.parse().ok());
-    let count = count.unwrap_or(if long { 1000 } else { 8 });
-    let (next, refused) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let cases = std::env::var("SAFE_MIGRATE_CASES").unwrap_or_else(|_| if long { "1000" } else { "8" }.to_owned());
+    let number = |text: &str| text.parse::<usize>().expect("SAFE_MIGRATE_CASES is a number, or FROM..TO");
+    let (first, end) =
+        cases.split_once("..").map_or_else(|| (0, number(&cases)), |(from, to)| (number(from), number(to)));
+    let (next, refused) = (AtomicUsize::new(first), Mutex::new(Vec::new()));
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..if long { 4 } else { 2 } {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
+                    if number >= end {
                         return;
                     }
                     match std::panic::catch_unwind(|| case(number)) {
@@ -476,6 +526,7 @@ fn random_schemas_are_reached_or_refused() {
         }
     });
     let (refused, failed) = (refused.into_inner().expect("a list"), failed.into_inner().expect("a list"));
+    let count = end - first;
     println!("{count} random pairs of schemas: {} refused {refused:?}, {} failed", refused.len(), failed.len());
     assert!(failed.is_empty(), "cases {failed:?}");
     assert!(refused.len() * 50 <= count, "{} of {count} refused", refused.len());
