@@ -1,8 +1,9 @@
 //! Random schemas: `make` leads from one to another, or says that it cannot.
 //!
 //! The short form takes a few cases; `SAFE_MIGRATE_LONG=1` takes 1,000 and prints the share of refusals. A case is the
-//! number of its seed: `SAFE_MIGRATE_CASE=17` runs one, `SAFE_MIGRATE_CASES=600..1000` these. Half of the cases are one app, whose migrations psql runs then; in the
-//! other half two apps need each other, and `apply` runs their migrations in its own order.
+//! number of its seed: `SAFE_MIGRATE_CASE=17` runs one, `SAFE_MIGRATE_CASES=600..1000` these. Half of the cases are one app,
+//! whose migrations psql runs then; in the other half two apps need each other, and `apply` runs their migrations in its own
+//! order. In each fifth case tables and columns have new names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
