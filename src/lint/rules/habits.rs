@@ -84,7 +84,8 @@ fn concurrently_in_transaction(place: &Place<'_>) -> Vec<Hit> {
 }
 
 fn enum_value_in_transaction(place: &Place<'_>) -> Vec<Hit> {
-    if !place.transaction {
+    // A value may take its place beside one that is as new.
+    if !place.transaction || place.parsed().first::<ast::AddValue>().is_some() {
         return Vec::new();
     }
     let mut hits = Vec::new();

@@ -72,3 +72,25 @@ fn a_sequence_by_itself_is_asked_for() {
     scene.run(0, &["make", "--rename", "tickets=invoices"]);
     assert_made(&scene, [ANTS, wished]);
 }
+
+#[test]
+fn what_an_older_file_of_another_app_used_is_changed_behind_it() {
+    let wished =
+        ["CREATE TABLE ants_hill (id bigint PRIMARY KEY);\n", "CREATE VIEW zebras_seen AS SELECT id FROM ants_hill;\n"];
+    let scene = scene("CREATE VIEW zebras_seen AS SELECT id FROM ants;", wished);
+    let output = scene.run(0, &["make", "--rename", "ants=ants_hill"]);
+    // The file that made the view reads the table under its first name.
+    let file = scene.project.migrations().join("ants/0002_rename_ants_ants_hill_and_more.sql");
+    let text = std::fs::read_to_string(file).unwrap_or_else(|_| panic!("{}", output.stdout));
+    assert!(text.contains("-- depends: ants/0001_initial, zebras/0001_initial\n"), "{text}");
+    assert_made(&scene, wished);
+}
+
+#[test]
+fn what_goes_over_to_another_app_is_dropped_behind_the_file_that_made_it() {
+    let ants = format!("{ANTS}CREATE VIEW seen AS SELECT id + 1 AS more FROM ants;\n");
+    let wished = [ants.as_str(), ""];
+    let scene = scene("CREATE VIEW seen AS SELECT id FROM ants;", wished);
+    scene.run(0, &["make"]);
+    assert_made(&scene, wished);
+}

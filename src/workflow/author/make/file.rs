@@ -69,6 +69,15 @@ pub(super) fn chunks(steps: Vec<Step>) -> Vec<Chunk> {
     chunks
 }
 
+/// Puts the new migrations behind all that these apps have: the first of each other app depends on their last ones.
+pub(super) fn follow(chunks: &mut [Chunk], apps: &BTreeSet<String>) {
+    let mut seen = BTreeSet::new();
+    let written = chunks.iter_mut().filter(|one| one.operations.iter().any(|one| !one.up.is_empty()));
+    for chunk in written.filter(|one| seen.insert(one.app.clone())) {
+        chunk.uses.extend(apps.iter().cloned());
+    }
+}
+
 /// How the files are named and what they stand on.
 pub(super) struct Naming<'a> {
     pub(super) dir: &'a Path,

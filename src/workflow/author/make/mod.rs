@@ -212,7 +212,7 @@ impl Maker<'_> {
         };
         let steps = difference(&have_model, &want_model, &terms).map_err(|all| inexpressible(&all))?;
         let steps = rename::with_renames(steps, renames, &apps, terms.default_app);
-        let chunks = file::chunks(steps);
+        let mut chunks = file::chunks(steps);
         let files: BTreeMap<String, PathBuf> =
             self.wished.iter().map(|one| (one.app.clone(), one.path.clone())).collect();
         let naming = Naming {
@@ -221,15 +221,23 @@ impl Maker<'_> {
             name: self.request.name.as_deref(),
             wished: &files,
         };
-        let made = naming.migrations(&chunks, &BTreeMap::new(), &self.project.policy)?;
+        let mut made = naming.migrations(&chunks, &BTreeMap::new(), &self.project.policy)?;
         if made.is_empty() {
             return Err(unproven("no step was found for it", &found.to_string()));
         }
         self.operator.step(&format!("running {} in a private database", count(made.len(), "new migration")));
         let proof = proof::Proof { replay: self.replay, have: &have.built, want: (&raw_want, &wanted) };
-        let migrations: Vec<Arc<Migration>> = made.iter().map(|(_, one)| Arc::new(one.clone())).collect();
+        let shared = |made: &[(MadeMigration, Migration)]| -> Vec<Arc<Migration>> {
+            made.iter().map(|(_, one)| Arc::new(one.clone())).collect()
+        };
+        let mut migrations = shared(&made);
         proof.leads_there(&migrations).await?;
-        proof.builds_from_nothing(self.set, &migrations).await?;
+        if let Err((apps, _)) = proof.builds_from_nothing(self.set, &migrations).await? {
+            file::follow(&mut chunks, &apps);
+            made = naming.migrations(&chunks, &BTreeMap::new(), &self.project.policy)?;
+            migrations = shared(&made);
+            proof.builds_from_nothing(self.set, &migrations).await?.map_err(|(_, error)| error)?;
+        }
         let broken = proof.leads_back(&migrations).await?;
         if broken.is_empty() {
             return Ok(Made::Migrations(made.into_iter().map(|(one, _)| one).collect()));

@@ -1,8 +1,9 @@
 //! The new migrations are run before they are written: they must lead to what is wished for, and back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::migration::{Direction, Migration, MigrationSet};
+use crate::migration::{Direction, Migration, MigrationId, MigrationSet};
 use crate::postgres::prepare_copy_session;
 use crate::postgres::schema_record::SchemaRecord;
 use crate::schema::Schema;
@@ -32,26 +33,33 @@ impl Proof<'_> {
         self.is_wished(trial, "make does not know all that this change needs").await
     }
 
-    /// Fails unless all migrations, in the order that their numbers and `depends:` give, build it from nothing: a new one of one
-    /// app may stand before an old one of another.
+    /// Whether all migrations, in the order that their numbers and `depends:` give, build it from nothing: a new one of one app
+    /// may stand before an old one of another. Where they do not, the apps whose old ones should come first, and the reason.
     pub(super) async fn builds_from_nothing(
         &self,
         there: &MigrationSet,
         migrations: &[Arc<Migration>],
-    ) -> Result<(), Error> {
+    ) -> Result<Result<(), (BTreeSet<String>, Error)>, Error> {
         let all = there.files().chain(migrations).map(|one| Migration::clone(one)).collect();
         let set = MigrationSet::new(all)?;
         let all: Vec<Arc<Migration>> = set.iter().cloned().collect();
-        if all.iter().rev().map(|one| &one.id).zip(migrations.iter().rev()).all(|(one, new)| *one == new.id) {
-            return Ok(());
+        let new: BTreeSet<&MigrationId> = migrations.iter().map(|one| &one.id).collect();
+        let behind = all.iter().skip_while(|one| !new.contains(&one.id)).filter(|one| !new.contains(&one.id));
+        let behind: BTreeSet<String> = behind.map(|one| one.id.app.clone()).collect();
+        if behind.is_empty() {
+            return Ok(Ok(()));
         }
         let trial = self.replay.empty().await?;
         if let Err(error) = self.replay.run(&trial, &all, Direction::Apply).await {
             let texts: Vec<&str> = migrations.iter().map(|one| one.text.as_str()).collect();
             let what = format!("from nothing, all migrations do not run: {}", source_chain(&error));
-            return Err(unproven(&what, &texts.join("\n")));
+            return Ok(Err((behind, unproven(&what, &texts.join("\n")))));
         }
-        self.is_wished(trial, "the new migrations lead there from what is, and not from nothing").await
+        let reached = self.is_wished(trial, "the new migrations lead there from what is, and not from nothing").await;
+        match reached {
+            Err(error @ Error::Gate(_)) => Ok(Err((behind, error))),
+            other => other.map(Ok),
+        }
     }
 
     async fn is_wished(&self, trial: Built, otherwise: &str) -> Result<(), Error> {
