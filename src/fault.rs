@@ -3,13 +3,24 @@
 //! A build without the Cargo feature `faults` has none of it: [`point`] does nothing and [`is_off`] is always false.
 //! With the feature, the variable `FAILPOINTS` names them, as the crate `fail` reads it: `apply.confirmed=return` kills
 //! at that place, `apply.confirmed=sleep(3000)` waits there, `2*off->return` passes it twice first; a safeguard is off
-//! with `off.run-lock=return`.
+//! with `off.run-lock=return`; `fault.reached=return(FILE)` writes the name of each place that is passed into a file.
 
 /// A place in the program; the process kills itself here (SIGKILL) when the test says so.
 #[cfg(feature = "faults")]
 pub fn point(name: &str) {
+    note_as_reached(name);
     if fail::eval(name, |_| ()).is_some() {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(feature = "faults")]
+fn note_as_reached(name: &str) {
+    use std::io::Write;
+    if let Some(Some(path)) = fail::eval("fault.reached", |path| path)
+        && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
+    {
+        let _unwritten = writeln!(file, "{name}");
     }
 }
 

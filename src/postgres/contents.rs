@@ -12,6 +12,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio_postgres::Statement;
+
 use super::{DatabaseError, Session, qualified, quote_identifier};
 
 /// All tables of a database by OID.
@@ -100,9 +102,18 @@ pub async fn flush_counters(session: &Session) -> Result<bool, DatabaseError> {
     Ok(row.get(0))
 }
 
+/// The query of the tables, prepared.
+#[derive(Clone, Debug)]
+pub struct TablesQuery(Statement);
+
+/// Prepares the query for a session that reads the tables many times.
+pub async fn prepare(session: &Session) -> Result<TablesQuery, DatabaseError> {
+    Ok(TablesQuery(session.prepare(TABLES).await?))
+}
+
 /// Reads the tables of a database, without the ledger's; no row of them is read.
-pub async fn read(session: &Session, counted: bool) -> Result<Tables, DatabaseError> {
-    let rows = session.query(TABLES, &[]).await?;
+pub async fn read(session: &Session, query: &TablesQuery, counted: bool) -> Result<Tables, DatabaseError> {
+    let rows = session.query(&query.0, &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), table(row, counted))).collect())
 }
 

@@ -5,11 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_postgres::Statement;
+
 use super::{DatabaseError, Session};
 
 /// Definitions by the names of their objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaRecord(BTreeMap<String, String>);
+
+/// The query of a record, prepared.
+#[derive(Clone, Debug)]
+pub struct RecordQuery(Statement);
 
 /// What begins the name of an entry that holds the order of a table's columns.
 const ORDER: &str = "order of columns of ";
@@ -24,9 +30,14 @@ pub struct RecordDifference {
 }
 
 impl SchemaRecord {
-    /// Reads the record; `session` has an empty search path.
-    pub async fn read(session: &Session) -> Result<Self, DatabaseError> {
-        let rows = session.query(RECORD, &[]).await?;
+    /// Prepares the query for a session with an empty search path; to parse and plan it takes as long as to run it.
+    pub async fn prepare(session: &Session) -> Result<RecordQuery, DatabaseError> {
+        Ok(RecordQuery(session.prepare(RECORD).await?))
+    }
+
+    /// Reads the record, on the session that prepared the query.
+    pub async fn read(session: &Session, query: &RecordQuery) -> Result<Self, DatabaseError> {
+        let rows = session.query(&query.0, &[]).await?;
         let mut entries = BTreeMap::<String, String>::new();
         for row in &rows {
             let (name, text): (String, Option<String>) = (row.get(0), row.get(1));

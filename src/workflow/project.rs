@@ -137,6 +137,11 @@ impl Project {
         kept.then(|| ShadowCache::new(&self.shadow_dir, self.shadow_max_cache, self.jobs))
     }
 
+    /// Where templates of empty private servers are kept.
+    pub fn shadow_templates(&self) -> ShadowCache {
+        ShadowCache::for_templates(&self.shadow_dir, self.jobs)
+    }
+
     /// Removes what was kept of a snapshot that is deleted, whatever the configuration says of a cache now. What stays, an
     /// entry in use, goes as any other one does.
     pub fn shadow_cache_forget(&self, snapshot: &str) {

@@ -1,7 +1,8 @@
 //! The layers keep their direction: who may use whom, and which crate may be named where (DESIGN section 4).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
 
 use regex::Regex;
 
@@ -61,9 +62,10 @@ fn offences(layer: &str, file: &str, text: &str) -> Vec<String> {
 
 /// The layers named after `crate::` or `safe_migrate::`, also inside `crate::{a, b::{c, d}}`.
 fn used_layers(code: &str) -> BTreeSet<String> {
-    let path = Regex::new(r"\b(?:crate|safe_migrate)\s*::\s*(\w+|\{)").expect("a pattern");
+    static PATH: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\b(?:crate|safe_migrate)\s*::\s*(\w+|\{)").expect("a pattern"));
     let mut used = BTreeSet::new();
-    for found in path.captures_iter(code) {
+    for found in PATH.captures_iter(code) {
         let first = found.get(1).expect("the pattern has a group");
         if first.as_str() == "{" {
             used.extend(heads_of_group(&code[first.end()..]));
@@ -99,10 +101,15 @@ fn heads_of_group(text: &str) -> Vec<String> {
     heads
 }
 
-fn names_crate(code: &str, krate: &str) -> bool {
-    let rest = if krate.ends_with('_') { r"\w+" } else { r"\b" };
-    let path = format!(r"(?:^|[^\w:]){krate}{rest}\s*::|\buse\s+{krate}{rest}");
-    Regex::new(&path).expect("a pattern").is_match(code)
+fn names_crate(code: &str, krate: &'static str) -> bool {
+    static PATTERNS: Mutex<BTreeMap<&str, Regex>> = Mutex::new(BTreeMap::new());
+    let mut patterns = PATTERNS.lock().unwrap();
+    let pattern = patterns.entry(krate).or_insert_with(|| {
+        let rest = if krate.ends_with('_') { r"\w+" } else { r"\b" };
+        let path = format!(r"(?:^|[^\w:]){krate}{rest}\s*::|\buse\s+{krate}{rest}");
+        Regex::new(&path).expect("a pattern")
+    });
+    pattern.is_match(code)
 }
 
 /// Comments may name any layer: they explain.

@@ -19,7 +19,7 @@ fn rows_done(scene: &Scene) -> u64 {
 
 #[test]
 fn batches_killed_at_random_visit_each_row_once() {
-    let kills = if std::env::var_os("SAFE_MIGRATE_LONG").is_some() { 100 } else { 8 };
+    let kills = crate::support::rounds(8, 100);
     let scene = Scene::empty(Version::V15);
     scene.database.sql(&format!(
         "CREATE TABLE dish (id int PRIMARY KEY, price numeric NOT NULL);

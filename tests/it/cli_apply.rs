@@ -34,6 +34,9 @@ fn apply_on_an_empty_database_applies_all_apps_and_then_has_nothing_to_do() {
 
 #[test]
 fn apply_on_an_empty_database_applies_all_apps_and_then_has_nothing_to_do_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     applies_everything_once(Version::V18);
 }
 

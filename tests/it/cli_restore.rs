@@ -39,6 +39,9 @@ fn a_restored_copy_equals_the_database_at_snapshot_time() {
 
 #[test]
 fn a_restored_copy_equals_the_database_at_snapshot_time_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     a_copy_equals_the_database_at_snapshot_time(Version::V18);
 }
 

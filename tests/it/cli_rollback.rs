@@ -56,6 +56,9 @@ fn rollback_of_an_app_takes_what_depends_on_it_and_apply_brings_it_back() {
 
 #[test]
 fn rollback_of_an_app_takes_what_depends_on_it_and_apply_brings_it_back_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     rolls_back_and_comes_back(Version::V18);
 }
 

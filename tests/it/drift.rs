@@ -57,6 +57,9 @@ fn drift_shows_the_entries_with_both_texts() {
 
 #[test]
 fn drift_shows_the_entries_with_both_texts_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     shows_both_texts(Version::V18);
 }
 

@@ -59,6 +59,9 @@ fn fence_closed_has_no_gap() {
 
 #[test]
 fn fence_closed_has_no_gap_on_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     no_gap(Version::V18);
 }
 

@@ -73,6 +73,9 @@ fn lock_wait_names_who_is_in_the_way() {
 
 #[test]
 fn lock_wait_names_who_is_in_the_way_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     named_with_process_query_and_age(Version::V18);
 }
 
@@ -146,5 +149,8 @@ fn lock_wait_gives_way_to_a_queue() {
 
 #[test]
 fn lock_wait_gives_way_to_a_queue_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     gives_way(Version::V18);
 }

@@ -79,6 +79,9 @@ fn on_failure_rolls_back_what_the_run_applied() {
 
 #[test]
 fn on_failure_rolls_back_what_the_run_applied_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     rolls_back(Version::V18);
 }
 
@@ -242,6 +245,9 @@ fn on_failure_restores_the_snapshot_of_the_run() {
 
 #[test]
 fn on_failure_restores_the_snapshot_of_the_run_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     restores(Version::V18);
 }
 
@@ -272,5 +278,8 @@ fn on_failure_restores_behind_a_closed_fence() {
 
 #[test]
 fn on_failure_restores_behind_a_closed_fence_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     restores_behind_the_fence(Version::V18);
 }

@@ -99,6 +99,9 @@ fn rehearse_cache_an_edited_migration_does_not_restore_again() {
 
 #[test]
 fn rehearse_cache_an_edited_migration_does_not_restore_again_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     an_edited_migration_is_rehearsed_without_restoring_again(Version::V18);
 }
 

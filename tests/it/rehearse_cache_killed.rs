@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use crate::support::{COPIED, Cached, Version};
+use crate::support::{COPIED, Cached, Version, rounds};
 
 #[test]
 fn rehearse_cache_serves_two_at_once() {
@@ -68,13 +68,16 @@ fn a_kill_leaves_a_valid_entry_or_none(version: Version, kills: u32) {
 
 #[test]
 fn rehearse_cache_killed_at_any_instant() {
-    let kills = if std::env::var_os("SAFE_MIGRATE_LONG").is_some() { 40 } else { 5 };
+    let kills = rounds(5, 40);
     a_kill_leaves_a_valid_entry_or_none(Version::V15, kills);
 }
 
 #[test]
 fn rehearse_cache_killed_at_any_instant_18() {
-    let kills = if std::env::var_os("SAFE_MIGRATE_LONG").is_some() { 20 } else { 3 };
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
+    let kills = rounds(3, 20);
     a_kill_leaves_a_valid_entry_or_none(Version::V18, kills);
 }
 

@@ -102,7 +102,7 @@ pub fn ours(cluster: &TestCluster) -> String {
 
 /// A shadow server with production's roles.
 pub fn shadow_server(version: Version) -> TestCluster {
-    let cluster = TestCluster::start(version, &["autovacuum=off"]);
+    let cluster = TestCluster::start_apart(version, &["autovacuum=off"]);
     make_role(&cluster);
     cluster
 }
@@ -266,7 +266,7 @@ fn rehearse_never_on_a_name_that_leads_to_production_later() {
 
     let mut refused = 0;
     let before = production.state();
-    let step = if std::env::var_os("SAFE_MIGRATE_LONG").is_some() { 1 } else { connections / 6 };
+    let step = if crate::support::is_long() { 1 } else { connections / 6 };
     for switch in (1..connections).step_by(step) {
         let begun = forwarder.connections.load(Ordering::SeqCst);
         forwarder.target.store(shadow.port(), Ordering::SeqCst);

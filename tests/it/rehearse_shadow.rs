@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, ShadowDirectory, TestCluster, Version};
+use crate::support::{Scene, ShadowDirectory, TestCluster, Version, rounds};
 
 /// Whether this machine lets a private server be cut off from the network (DESIGN section 10).
 fn can_be_confined() -> bool {
@@ -17,7 +17,7 @@ fn can_be_confined() -> bool {
 /// A subscription, a foreign table with its user mapping and a `dblink` call in production's schema lead to a real
 /// server, over TCP and over its socket; the migration uses all of them, hidden in functions.
 fn what_leads_outside_is_not_reached(version: Version) {
-    let away = Arc::new(TestCluster::start(version, &[]));
+    let away = Arc::new(TestCluster::start_apart(version, &[]));
     let there = away.database();
     let cluster = Arc::new(TestCluster::start(version, &[]));
     let scene = Scene::on(&cluster);
@@ -176,10 +176,6 @@ fn rehearse_writes_nothing_to_production() {
     assert_eq!(counters(), before);
 }
 
-fn rounds(short: u32, long: u32) -> u32 {
-    if std::env::var_os("SAFE_MIGRATE_LONG").is_some() { long } else { short }
-}
-
 /// Kills at even distances over the whole of a rehearsal, so that each phase is met: start, fill, proof, plan, way
 /// back, clean-up.
 fn a_killed_rehearsal_leaves_nothing(version: Version, kills: u32) {
@@ -232,6 +228,9 @@ fn rehearse_killed_in_each_phase_leaves_nothing() {
 
 #[test]
 fn rehearse_killed_in_each_phase_leaves_nothing_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     a_killed_rehearsal_leaves_nothing(Version::V18, rounds(4, 40));
 }
 

@@ -3,11 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, ShadowDirectory, Version};
-
-fn rounds(short: u32, long: u32) -> u32 {
-    if std::env::var_os("SAFE_MIGRATE_LONG").is_some() { long } else { short }
-}
+use crate::support::{Scene, ShadowDirectory, Version, rounds};
 
 /// Rows and a sum over all of them, of each table; psql alone.
 fn state(scene: &Scene) -> String {
@@ -111,6 +107,9 @@ fn restore_killed_at_random_moments() {
 
 #[test]
 fn restore_killed_at_random_moments_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     a_killed_restore_harms_nothing(Version::V18, rounds(2, 20));
 }
 

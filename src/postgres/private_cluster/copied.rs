@@ -40,8 +40,8 @@ fn next_segment(name: &str) -> Option<String> {
 }
 
 impl PrivateCluster {
-    /// Makes the directory of a cluster whose data directory will be a copy of another one; [`PrivateCluster::resume`]
-    /// starts it. The settings are those of the copy.
+    /// Makes the directory of a cluster whose data directory will be a copy of another one. [`PrivateCluster::resume`]
+    /// starts it with the settings of the copy, [`PrivateCluster::start_first`] one whose original was never started.
     pub fn for_copy(options: ClusterOptions) -> Result<Self, ClusterError> {
         Self::prepare(options)
     }
@@ -59,6 +59,11 @@ impl PrivateCluster {
     /// Stops the server cleanly, so that its files are all there is; every session ends.
     pub async fn pause(&mut self) -> Result<StoppedCluster, ClusterError> {
         self.server.stop_cleanly().await;
+        self.stopped().await
+    }
+
+    /// The files of a cluster whose server does not run and was stopped cleanly, or was never started.
+    pub async fn stopped(&self) -> Result<StoppedCluster, ClusterError> {
         let data = self.data_directory();
         let control = self.control_data().await?;
         let value = |label: &str| {

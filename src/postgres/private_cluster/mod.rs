@@ -57,19 +57,31 @@ pub struct ClusterOptions {
 pub struct PrivateCluster {
     server: Server,
     superuser: String,
+    settings: Vec<(String, String)>,
     watchdog: Option<Watchdog>,
     removed: bool,
 }
 
 impl PrivateCluster {
-    /// Makes a cluster and starts its server. Takes about two seconds; nothing is left when it fails.
+    /// Makes a cluster with `initdb` and starts its server. Takes about two seconds; nothing is left when it fails.
     pub async fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
-        let settings = options.settings.clone();
-        let mut cluster = Self::prepare(options)?;
-        cluster.server.init(&cluster.superuser).await?;
-        cluster.server.configure(&settings, true)?;
-        cluster.launch("postgres").await?;
+        let mut cluster = Self::init(options).await?;
+        cluster.start_first().await?;
         Ok(cluster)
+    }
+
+    /// Makes a cluster with `initdb`. Its server was never started, so its files make a template of empty clusters
+    /// ([`PrivateCluster::stopped`]); [`PrivateCluster::start_first`] starts it.
+    pub async fn init(options: ClusterOptions) -> Result<Self, ClusterError> {
+        let cluster = Self::prepare(options)?;
+        cluster.server.init(&cluster.superuser).await?;
+        Ok(cluster)
+    }
+
+    /// Starts the server, with its settings, on files as `initdb` makes them, or on a copy of such files.
+    pub async fn start_first(&mut self) -> Result<(), ClusterError> {
+        self.server.configure(&self.settings, true)?;
+        self.launch("postgres").await
     }
 
     /// Makes its directory, watched; neither data nor a server yet.
@@ -87,7 +99,8 @@ impl PrivateCluster {
         };
         let server = Server::new(options.programs, account, dir, options.confine);
         // From here on dropping it cleans up.
-        Ok(Self { server, superuser: options.superuser, watchdog, removed: false })
+        let ClusterOptions { superuser, settings, .. } = options;
+        Ok(Self { server, superuser, settings, watchdog, removed: false })
     }
 
     /// Starts the server and waits until a connection to this database is accepted.

@@ -7,7 +7,7 @@ use crate::postgres::{
     ClusterError, ClusterOptions, Confinement, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, catalog,
 };
 use crate::report::{format_bytes, format_duration, format_things};
-use crate::workflow::shadow::ShadowCache;
+use crate::workflow::shadow::{ShadowCache, start_empty};
 use crate::workflow::{Operator, Project};
 
 use super::check::{Check, explain};
@@ -108,15 +108,15 @@ async fn start(
     identity: &ServerIdentity,
     programs: &Programs,
 ) -> Result<PrivateCluster, ClusterError> {
-    PrivateCluster::start(ClusterOptions {
+    let options = ClusterOptions {
         programs: programs.clone(),
         superuser: identity.bootstrap_role.clone(),
         parent_dir: project.shadow_dir.clone(),
         run_as: None,
         confine: true,
         settings: identity.settings.clone().into_iter().collect(),
-    })
-    .await
+    };
+    start_empty(project, options).await
 }
 
 /// Whether the target's extensions and locale are there too.

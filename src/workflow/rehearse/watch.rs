@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::postgres::contents::{self, Table, Tables};
+use crate::postgres::contents::{self, Table, Tables, TablesQuery};
 use crate::postgres::row_record::{self, RowRecord};
-use crate::postgres::schema_record::SchemaRecord;
+use crate::postgres::schema_record::{RecordQuery, SchemaRecord};
 use crate::postgres::{ConnectionSpec, Session, prepare_copy_session};
 
 use super::super::Error;
@@ -42,6 +42,7 @@ pub struct Watch {
     /// What each step wrote.
     pub records: Vec<Records>,
     counted: bool,
+    queries: (TablesQuery, RecordQuery),
 }
 
 impl Watch {
@@ -60,7 +61,8 @@ impl Watch {
         for side in [&shadow, &template] {
             prepare_copy_session(side, Some(&money)).await?;
         }
-        let mut watch = Self { template, shadow, moments: Vec::new(), records: Vec::new(), counted };
+        let queries = (contents::prepare(&shadow).await?, SchemaRecord::prepare(&shadow).await?);
+        let mut watch = Self { template, shadow, moments: Vec::new(), records: Vec::new(), counted, queries };
         let start = watch.moment(session).await?;
         watch.moments.push(start);
         Ok(watch)
@@ -69,8 +71,9 @@ impl Watch {
     /// The state now. `session` is the one that migrates: what it wrote is counted there first.
     pub async fn moment(&self, session: &Session) -> Result<Moment, Error> {
         let counted = contents::flush_counters(session).await? && self.counted;
-        let tables = contents::read(&self.shadow, counted).await?;
-        Ok(Moment { tables, schema: SchemaRecord::read(&self.shadow).await? })
+        let (tables, schema) = &self.queries;
+        let tables = contents::read(&self.shadow, tables, counted).await?;
+        Ok(Moment { tables, schema: SchemaRecord::read(&self.shadow, schema).await? })
     }
 
     /// Notes the state after a step, and the rows that it wrote. After the last step a table that only lost a column

@@ -7,8 +7,8 @@ use crate::postgres::{MarkKind, PrivateCluster};
 
 use super::super::project::Server;
 use super::super::{Error, Project};
-use super::cache::{CacheError, FORMAT, Origin, ShadowCache};
-use super::reuse::{marked, system, unusable};
+use super::cache::{CacheError, Origin, ShadowCache};
+use super::reuse::{marked, unusable};
 use super::{Home, Likeness, Scratch, Shadow, cluster_options};
 
 /// How the names of its entries begin.
@@ -32,18 +32,9 @@ impl KeptBuild {
         let place = std::path::absolute(&project.migrations_dir).unwrap_or_else(|_| project.migrations_dir.clone());
         let of = Sha256::digest(format!("{}\0{}", place.display(), project.source));
         let made_of = format!("{history}\0{}\0{:?}\0{}", like.roles, like.properties, project.target.user());
-        let programs = &server.programs;
-        let origin = Origin {
-            format: FORMAT,
-            safe_migrate: env!("CARGO_PKG_VERSION").to_owned(),
-            snapshot: format!("{PREFIX}-{}", hex::encode(&of[..8])),
-            manifest: hex::encode(Sha256::digest(made_of)),
-            postgresql: programs.version().to_string(),
-            programs: programs.dir().canonicalize().unwrap_or_else(|_| programs.dir().to_owned()),
-            system: system(),
-            superuser: like.superuser.clone(),
-            settings: like.settings.clone(),
-        };
+        let name = format!("{PREFIX}-{}", hex::encode(&of[..8]));
+        let content = hex::encode(Sha256::digest(made_of));
+        let origin = Origin::new(&name, &content, &server.programs, &like.superuser, like.settings.clone());
         Ok(Some(Self { cache, origin, like }))
     }
 

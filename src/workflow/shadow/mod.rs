@@ -7,6 +7,7 @@ mod kept_build;
 mod links;
 mod named;
 mod reuse;
+mod template;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use cache::ShadowCache;
 pub use kept_build::KeptBuild;
 pub use links::{Bounds, OUTSIDE_LINKS, outside_links, without_outside_links};
 pub use reuse::Kept;
+pub use template::start_empty;
 
 use named::NamedServer;
 
@@ -200,7 +202,7 @@ impl Shadow {
     async fn start(project: &Project, programs: &Programs, like: Likeness) -> Result<Self, Error> {
         PrivateCluster::sweep_orphans(&project.shadow_dir, None).await?;
         let Likeness { superuser, settings, roles: script, properties } = like;
-        let cluster = PrivateCluster::start(cluster_options(project, programs, (&superuser, settings))).await?;
+        let cluster = start_empty(project, cluster_options(project, programs, (&superuser, settings))).await?;
         let files = files_in(&cluster)?;
         let maintenance = cluster.spec("postgres").connect("safe-migrate shadow").await?;
         let script = roles::script_for_missing(&script, &roles::names(&maintenance).await?);

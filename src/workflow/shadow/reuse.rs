@@ -13,7 +13,7 @@ use crate::report::{format_bytes, format_time};
 use crate::snapshot::{Manifest, SnapshotReader};
 
 use super::super::{Error, Interrupt, Operator, Project, manifest_parts};
-use super::cache::{CacheError, Entry, FORMAT, Origin, ShadowCache};
+use super::cache::{CacheError, Entry, Origin, ShadowCache};
 use super::{Home, Shadow};
 
 /// The cache, and what is looked for in it.
@@ -29,17 +29,9 @@ impl Kept {
         let Some(cache) = project.shadow_cache() else { return Ok(None) };
         let manifest_json = serde_json::to_vec(manifest)
             .map_err(|source| Error::Json { what: "cannot write the manifest".to_owned(), source })?;
-        let origin = Origin {
-            format: FORMAT,
-            safe_migrate: env!("CARGO_PKG_VERSION").to_owned(),
-            snapshot: manifest.id.to_string(),
-            manifest: hex::encode(Sha256::digest(manifest_json)),
-            postgresql: programs.version().to_string(),
-            programs: programs.dir().canonicalize().unwrap_or_else(|_| programs.dir().to_owned()),
-            system: system(),
-            superuser: manifest.bootstrap_role.clone(),
-            settings: super::settings(&manifest.server.settings),
-        };
+        let (superuser, settings) = (&manifest.bootstrap_role, super::settings(&manifest.server.settings));
+        let content = hex::encode(Sha256::digest(manifest_json));
+        let origin = Origin::new(&manifest.id.to_string(), &content, programs, superuser, settings);
         Ok(Some(Self { cache, origin }))
     }
 
@@ -158,14 +150,6 @@ pub(super) async fn marked(session: &Session, name: &str) -> Result<MarkedDataba
 /// Where nobody's database is in the way: production's may be called `postgres`.
 fn maintenance_database(manifest: &Manifest) -> &'static str {
     if manifest.database.name == "postgres" { "template1" } else { "postgres" }
-}
-
-/// Architecture and release of the operating system, as far as it says.
-pub(super) fn system() -> String {
-    let release = std::fs::read("/etc/os-release").unwrap_or_default();
-    let name = rustix::system::uname();
-    let name = [name.sysname(), name.machine()].map(|part| part.to_string_lossy().into_owned()).join(" ");
-    format!("{name} {}", &hex::encode(Sha256::digest(release))[..16])
 }
 
 pub(super) fn unusable(error: CacheError) -> Error {

@@ -1,7 +1,7 @@
 //! The connection is cut at every statement boundary, before and after the server runs the statement.
 
-use super::{APPLY, Ground, ROLLBACK, rounds};
-use crate::support::{Cut, CuttingProxy, Version};
+use super::{APPLY, Ground, ROLLBACK};
+use crate::support::{Cut, CuttingProxy, Version, rounds};
 
 /// All connections to production go through this port.
 fn connect_through(ground: &Ground, from: u16, to: u16) {

@@ -210,8 +210,3 @@ pub fn until(what: &str, child: &mut Child, mut so: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
-
-/// Short by default, long with `SAFE_MIGRATE_LONG=1`.
-pub fn rounds(short: u32, long: u32) -> u32 {
-    if std::env::var_os("SAFE_MIGRATE_LONG").is_some() { long } else { short }
-}

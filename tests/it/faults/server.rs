@@ -42,6 +42,9 @@ fn fault_server_restart_immediate() {
 
 #[test]
 fn fault_server_restart_immediate_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     restarted_in_a_migration(Version::V18, "immediate", false);
 }
 

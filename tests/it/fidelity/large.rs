@@ -1,8 +1,6 @@
 //! Large things: rows, values, TOAST, and many tables.
 
-use crate::support::{Scene, TestCluster, Version};
-
-use super::is_long_run;
+use crate::support::{Scene, TestCluster, Version, rounds};
 
 /// Text that does not compress away: `megabytes` of hashes of `seed`.
 const NOISE: &str = "
@@ -26,33 +24,34 @@ fn come_back(scene: &Scene, tables: &[&str]) {
     }
 }
 
-fn large_rows_and_one_of_200_mb(version: Version) {
+/// One value of so many megabytes, and a fifth of it as bytes.
+fn large_rows_and_one_value(version: Version, megabytes: u32) {
     let scene = Scene::empty(version);
     scene.database.sql(NOISE);
-    scene.database.sql(
+    scene.database.sql(&format!(
         "CREATE TABLE wide_rows (id int, t text, b bytea);
          INSERT INTO wide_rows SELECT i, repeat(noise(i, 10), 10), NULL FROM generate_series(1, 1000) i;
-         CREATE TABLE one_value (t text); INSERT INTO one_value SELECT repeat(noise(1, 1000), 200);
-         CREATE TABLE one_blob (b bytea); INSERT INTO one_blob SELECT decode(repeat(noise(2, 1000), 40), 'hex')",
-    );
-    assert_eq!(scene.database.query("SELECT length(t) > 200000000 FROM one_value"), "t");
+         CREATE TABLE one_value (t text); INSERT INTO one_value SELECT repeat(noise(1, 1000), {megabytes});
+         CREATE TABLE one_blob (b bytea); INSERT INTO one_blob SELECT decode(repeat(noise(2, 1000), {megabytes} / 5), 'hex')",
+    ));
+    assert_eq!(scene.database.query(&format!("SELECT length(t) > {megabytes} * 1000000 FROM one_value")), "t");
     come_back(&scene, &["wide_rows", "one_value", "one_blob"]);
 }
 
 #[test]
-fn large_rows_and_one_value_of_200_mb_round_trip() {
-    large_rows_and_one_of_200_mb(Version::V15);
+fn large_rows_and_one_large_value_round_trip() {
+    large_rows_and_one_value(Version::V15, rounds(20, 200));
 }
 
 #[test]
-fn large_rows_and_one_value_of_200_mb_round_trip_18() {
-    large_rows_and_one_of_200_mb(Version::V18);
+fn large_rows_and_one_large_value_round_trip_18() {
+    large_rows_and_one_value(Version::V18, rounds(20, 200));
 }
 
 /// The long form: a heap of 1 MiB that points at 2 GB of text. What is cut by heap pages must not be held in memory.
 #[test]
 fn a_small_heap_with_2_gb_of_toast_round_trips() {
-    if !is_long_run() {
+    if !crate::support::is_long() {
         return;
     }
     let scene = Scene::empty(Version::V15);
@@ -69,7 +68,7 @@ fn a_small_heap_with_2_gb_of_toast_round_trips() {
 /// rows holds one lock at a time.
 #[test]
 fn twenty_thousand_tables_do_not_run_out_of_lock_memory() {
-    if !is_long_run() {
+    if !crate::support::is_long() {
         return;
     }
     let cluster = std::sync::Arc::new(TestCluster::start(Version::V15, &["max_locks_per_transaction=200"]));

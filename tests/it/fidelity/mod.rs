@@ -15,8 +15,3 @@ mod locks;
 mod notices;
 pub mod oracle;
 mod settings;
-
-/// Whether the cases that need minutes and gigabytes are asked for (`SAFE_MIGRATE_LONG=1`).
-fn is_long_run() -> bool {
-    std::env::var("SAFE_MIGRATE_LONG").is_ok_and(|value| value == "1")
-}

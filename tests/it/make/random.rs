@@ -499,8 +499,8 @@ fn random_schemas_are_reached_or_refused() {
         assert_eq!(case(number), None);
         return;
     }
-    let long = std::env::var_os("SAFE_MIGRATE_LONG").is_some();
-    let cases = std::env::var("SAFE_MIGRATE_CASES").unwrap_or_else(|_| if long { "1000" } else { "8" }.to_owned());
+    let long = crate::support::is_long();
+    let cases = std::env::var("SAFE_MIGRATE_CASES").unwrap_or_else(|_| if long { "1000" } else { "4" }.to_owned());
     let number = |text: &str| text.parse::<usize>().expect("SAFE_MIGRATE_CASES is a number, or FROM..TO");
     let (first, end) =
         cases.split_once("..").map_or_else(|| (0, number(&cases)), |(from, to)| (number(from), number(to)));

