@@ -1,9 +1,8 @@
-//! `pg_dump`, `pg_dumpall` and `pg_restore`: the schema as an archive, as text, and back into a database.
+//! `pg_dump` and `pg_restore`: the schema as an archive, as text, and back into a database.
 
 use std::path::Path;
 use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::{ConnectionError, ConnectionSpec, Programs, Session};
@@ -165,19 +164,6 @@ pub async fn dump_large_objects(
     output(command, "pg_dump of the large objects").await
 }
 
-/// Dumps the roles of the server, without passwords.
-pub async fn dump_roles(programs: &Programs, spec: &ConnectionSpec) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = dumping(programs, spec, "pg_dumpall").await?;
-    // pg_dumpall looks for "postgres" or "template1" unless it is told where to connect.
-    command
-        .args(["--roles-only", "--no-role-passwords", "--no-password"])
-        .arg(format!("--database={}", spec.database()));
-    let script = output(command, "pg_dumpall of the roles").await?;
-    // \restrict carries a random token: without it, equal roles are one chunk.
-    let random = |line: &&[u8]| [&b"\\restrict "[..], b"\\unrestrict "].iter().any(|start| line.starts_with(start));
-    Ok(script.split_inclusive(|byte| *byte == b'\n').filter(|line| !random(line)).flatten().copied().collect())
-}
-
 /// Dumps the schema as text, without the ledger: what a fingerprint is made of. `session` is on the same database.
 ///
 /// As an exported snapshot sees it when one is given: its tables are locked already, and others wait as
@@ -276,7 +262,7 @@ pub async fn restore(
 ) -> Result<(), ArchiveError> {
     let mut command = programs.command("pg_restore");
     spec.for_program(&mut command).await?;
-    command.args(["--exit-on-error", "--no-password"]).arg(format!("--dbname={}", spec.database()));
+    command.args(["--exit-on-error", "--no-password"]).arg(format!("--dbname={}", spec.database_as_conninfo()));
     if let Some(section) = section {
         command.arg(section.argument());
     }
@@ -296,29 +282,6 @@ pub async fn restore(
         None => "pg_restore",
     };
     output(command, doing).await.map(|_| ())
-}
-
-/// Runs a script of SQL through `psql`, stopping at the first error unless `go_on`.
-pub async fn run_script(
-    programs: &Programs,
-    spec: &ConnectionSpec,
-    script: &[u8],
-    go_on: bool,
-) -> Result<(), ArchiveError> {
-    let doing = "psql";
-    let mut command = programs.command("psql");
-    spec.for_program(&mut command).await?;
-    command.args(["--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"]);
-    if !go_on {
-        command.arg("--set=ON_ERROR_STOP=1");
-    }
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|source| ArchiveError::start(doing, source))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(script).await.map_err(|source| ArchiveError::start(doing, source))?;
-    }
-    let output = child.wait_with_output().await.map_err(|source| ArchiveError::start(doing, source))?;
-    if output.status.success() { Ok(()) } else { Err(ArchiveError::failed(doing, &output.stderr)) }
 }
 
 /// The entries of an archive's list that are large objects, their privileges and comments.

@@ -154,6 +154,12 @@ pub async fn limit_connections(session: &Session, name: &str, like: &DatabasePro
 /// Parameters whose value is a list: `SET x TO 'a, b'` would be one element (pg_dump knows the same five:
 /// `variable_is_guc_list_quote`).
 fn setting_value(parameter: &str, value: &str) -> String {
+    let values: Vec<String> = setting_values(parameter, value).iter().map(|one| quote_literal(one)).collect();
+    values.join(", ")
+}
+
+/// The value of a parameter as the catalog holds it; of one that is a list, its elements.
+pub(super) fn setting_values(parameter: &str, value: &str) -> Vec<String> {
     const LISTS: &[&str] = &[
         "local_preload_libraries",
         "search_path",
@@ -163,10 +169,9 @@ fn setting_value(parameter: &str, value: &str) -> String {
         "unix_socket_directories",
     ];
     if LISTS.contains(&parameter.to_ascii_lowercase().as_str()) && !value.is_empty() {
-        let elements: Vec<String> = list_elements(value).iter().map(|element| quote_literal(element)).collect();
-        elements.join(", ")
+        list_elements(value)
     } else {
-        quote_literal(value)
+        vec![value.to_owned()]
     }
 }
 

@@ -57,6 +57,7 @@ pub use connection::{
 pub use identifier::{Identifier, qualified, quote_identifier, quote_literal};
 pub use mark::{Mark, MarkError, MarkKind};
 pub use pooler::is_behind_pooler;
+pub use private_cluster::below;
 pub use private_cluster::{
     ClusterError, ClusterOptions, Confinement, PrivateCluster, StoppedCluster, WorkDirectory, words_that_confine,
 };
@@ -75,6 +76,6 @@ pub use kept::KeptDatabase;
 pub use ledger::{Ledger, LedgerError, RunRecord, SwappedDatabases};
 pub use lock::{LockError, RunLock};
 pub use lock_mode::LockMode;
-pub use server::{ClusterIdentity, ServerIdentity};
+pub use server::{ClusterIdentity, ServerIdentity, shareable_settings};
 pub use session_settings::prepare_copy_session;
 pub use trace::Tracer;

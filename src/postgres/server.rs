@@ -31,6 +31,18 @@ const SHARED_SETTINGS: &[&str] = &[
     "xmloption",
 ];
 
+/// The settings of a server that another one may be started with: those that change results, with values that a server
+/// takes. They may come from a snapshot, and a server's settings name files that it writes and programs that it runs.
+pub fn shareable_settings(settings: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let numbers = |name: &str| ["max_locks_per_transaction", "max_prepared_transactions"].contains(&name);
+    let may = |(name, value): &(&String, &String)| {
+        let known = SHARED_SETTINGS.contains(&name.as_str());
+        // Shared memory is set aside for each; more than this no server has.
+        known && (!numbers(name) || value.parse::<u32>().is_ok_and(|number| number <= 100_000))
+    };
+    settings.iter().filter(may).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// Which cluster a session talks to, as the server behind this very connection says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterIdentity {

@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 use super::{FORMAT_VERSION, Manifest, SnapshotError, SnapshotId};
 use crate::fault;
 
+/// Bytes of a name, of a server as it is built for everybody (`NAMEDATALEN - 1`).
+const LONGEST_NAME: usize = 63;
+
 /// What every version of the format begins with, whatever else changes.
 #[derive(Deserialize)]
 struct Header {
@@ -35,7 +38,16 @@ pub(super) fn unseal(id: &SnapshotId, bytes: &[u8]) -> Result<Manifest, Snapshot
     if manifest.id != *id {
         return Err(damaged(format!("it is the manifest of {}", manifest.id)));
     }
+    let (database, names) = (&manifest.database, [&manifest.database.name, &manifest.bootstrap_role]);
+    if let Some(name) = names.into_iter().chain([&database.owner]).find(|name| !is_a_name(name)) {
+        return Err(damaged(format!("{name:?} is no name of a database or a role")));
+    }
     Ok(manifest)
+}
+
+/// Whether a server can have something of this name: it cuts a longer one, and what is then found is something else.
+fn is_a_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.contains('\0')
 }
 
 /// A newer format may be sealed in another way, so a seal that does not fit proves nothing there; it is told.

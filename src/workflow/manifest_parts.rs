@@ -2,7 +2,22 @@
 
 use crate::postgres::catalog::{Extension, Sequence, Table};
 use crate::postgres::database::DatabaseProperties;
-use crate::snapshot::{DatabaseRecord, DatabaseSetting, ExtensionRecord, Manifest, SequenceRecord, TableData};
+use crate::postgres::roles::{self, ParsedRoles};
+use crate::snapshot::{
+    DatabaseRecord, DatabaseSetting, ExtensionRecord, Manifest, SequenceRecord, SnapshotReader, TableData,
+};
+
+use super::Error;
+
+/// The roles of a snapshot's server. What its script says besides is left out, and never run.
+pub async fn roles(reader: &SnapshotReader) -> Result<ParsedRoles, Error> {
+    let script = reader.get_blob(&reader.manifest().roles).await?;
+    let parsed = roles::parse(&String::from_utf8_lossy(&script));
+    if !parsed.left_out.is_empty() {
+        tracing::warn!(snapshot = %reader.manifest().id, left_out = ?parsed.left_out, "statements that are not about roles are left out");
+    }
+    Ok(parsed)
+}
 
 /// The manifest's record of a database.
 pub fn database_record(properties: &DatabaseProperties) -> DatabaseRecord {

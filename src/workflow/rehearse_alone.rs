@@ -3,14 +3,14 @@
 use time::OffsetDateTime;
 
 use crate::migration::MigrationSet;
-use crate::postgres::roles;
+
 use crate::report::{format_ago, format_time};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
 use super::rehearse::{self, Rehearsal, RehearsalRequest};
 use super::shadow::Kept;
-use super::{Error, Interrupt, Operator, Project, Selection, State};
+use super::{Error, Interrupt, Operator, Project, Selection, State, manifest_parts};
 
 /// Restores a snapshot and rehearses on it what is pending by its own ledger. None: there is nothing to do.
 ///
@@ -55,8 +55,8 @@ pub async fn rehearse_alone(
 /// The migrations run as the role that would run them in production, so the snapshot must know it.
 async fn refuse_missing_role(project: &Project, reader: &SnapshotReader) -> Result<(), Error> {
     let (role, manifest) = (project.target.user(), reader.manifest());
-    let script = String::from_utf8_lossy(&reader.get_blob(&manifest.roles).await?).into_owned();
-    if role == manifest.bootstrap_role || roles::created_by(&script).iter().any(|name| name == role) {
+    let roles = manifest_parts::roles(reader).await?.facts;
+    if role == manifest.bootstrap_role || roles.names().any(|name| name == role) {
         return Ok(());
     }
     Err(Error::RestoreRefused(format!(

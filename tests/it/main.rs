@@ -74,5 +74,6 @@ mod restore_plan;
 mod restore_swap;
 mod restore_swap_lost;
 mod rollback_last;
+mod security;
 mod support;
 mod support_selftest;

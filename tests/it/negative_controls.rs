@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use crate::support::with_templates;
+
 /// The binary with the feature, where `scripts/test` puts it.
 pub fn faulty_binary() -> PathBuf {
     let plain = PathBuf::from(env!("CARGO_BIN_EXE_safe-migrate"));
     let binary = plain.with_file_name("safe-migrate-faults");
-    let made =
-        "cargo build --features faults && cp target/debug/safe-migrate target/debug/safe-migrate-faults && cargo build";
+    let made = "cargo build --example safe-migrate-faults --features faults && cp target/debug/{examples/,}safe-migrate-faults";
     assert!(binary.exists(), "{} is missing; scripts/test makes it, or: {made}", binary.display());
     binary
 }
@@ -20,7 +21,11 @@ pub fn faulty_binary() -> PathBuf {
 fn run(test: &str, failpoints: &str) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--test-threads", "1"]);
-    command.env("SAFE_MIGRATE_TEST_BINARY", faulty_binary()).env("FAILPOINTS", failpoints).output().unwrap()
+    with_templates(&mut command)
+        .env("SAFE_MIGRATE_TEST_BINARY", faulty_binary())
+        .env("FAILPOINTS", failpoints)
+        .output()
+        .unwrap()
 }
 
 #[track_caller]

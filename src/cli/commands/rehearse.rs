@@ -139,5 +139,9 @@ fn psql_command(spec: &ConnectionSpec) -> String {
         Host::Unix(directory) => directory.display().to_string(),
     };
     let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
-    format!("psql -h {} -p {} -U {} -d {}", quoted(&host), spec.port(), quoted(spec.user()), quoted(spec.database()))
+    // A plain name is easier to read; another one would be taken for a connection string.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let is_plain = spec.database().bytes().all(plain);
+    let database = if is_plain { spec.database().to_owned() } else { spec.database_as_conninfo() };
+    format!("psql -h {} -p {} -U {} -d {}", quoted(&host), spec.port(), quoted(spec.user()), quoted(&database))
 }

@@ -121,6 +121,12 @@ impl ConnectionSpec {
         &self.database
     }
 
+    /// The database as a connection string of its own: the programs of PostgreSQL take a name with an equals sign in it for
+    /// a connection string, and a name may come from a snapshot.
+    pub fn database_as_conninfo(&self) -> String {
+        format!("dbname='{}'", self.database().replace('\\', "\\\\").replace('\'', "\\'"))
+    }
+
     /// The role that logs in.
     pub fn user(&self) -> &str {
         &self.user

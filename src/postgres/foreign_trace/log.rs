@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::super::{DatabaseError, Session};
+use super::super::{DatabaseError, Session, below};
 
 /// Begins each entry; no statement of a program begins like this by chance.
 const BEGIN: &str = "<safe-migrate-log ";
@@ -46,7 +46,9 @@ pub(super) async fn configure(session: &Session, database: &str) -> Result<(), D
 
 /// Reads the statements logged behind this offset, without those of our own sessions.
 pub(super) fn read(log: &Path, from: u64) -> std::io::Result<Vec<Logged>> {
-    let mut file = std::fs::File::open(log)?;
+    // The server's user may put another file in its place.
+    let (directory, name) = (log.parent().unwrap_or(log), log.file_name().unwrap_or_default());
+    let mut file = below::open(directory, &name.to_string_lossy())?;
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;

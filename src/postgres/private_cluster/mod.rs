@@ -4,6 +4,7 @@
 //! behind, the next run sweeps away.
 
 mod account;
+pub mod below;
 mod confinement;
 mod copied;
 mod error;

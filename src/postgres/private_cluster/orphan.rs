@@ -1,6 +1,6 @@
 //! Directories of ours whose owner is gone: for those of private clusters the second net, under the watchdog.
 
-use super::{ClusterError, data_directory, process};
+use super::{ClusterError, below, data_directory, process};
 use crate::postgres::system_user;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -87,7 +87,7 @@ fn is_orphan(dir: &Path, prefixes: &[&str], run_as: Option<&str>) -> bool {
     if !metadata.is_dir() || !ours(metadata.uid()) {
         return false;
     }
-    let text = std::fs::read_to_string(dir.join(OWNER_FILE)).unwrap_or_default();
+    let text = below::read(dir, OWNER_FILE).unwrap_or_default();
     let Ok(owner) = serde_json::from_str::<Owner>(&text) else {
         // Killed before it had written its name. Only an empty directory goes, when nobody can be about to write.
         let is_owner = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|one| one.file_name() == OWNER_FILE);
@@ -124,7 +124,7 @@ fn is_old(metadata: &std::fs::Metadata) -> bool {
 
 fn end_postmaster(dir: &Path) {
     let data = data_directory(dir);
-    let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let text = below::read(dir, "data/postmaster.pid").unwrap_or_default();
     if let Some(pid) = text.lines().next().and_then(|line| line.trim().parse().ok()) {
         process::end_server(pid, &data, PATIENCE);
     }

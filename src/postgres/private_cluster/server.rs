@@ -1,11 +1,12 @@
 //! The programs of a private cluster: `initdb`, and `postgres` as a child of ours.
 
+use super::below;
 use super::confinement::{self, Confinement};
 use super::{ClusterError, data_directory, process};
 use crate::postgres::system_user::SystemUser;
 use crate::postgres::{ConnectionSpec, Programs};
 use rustix::process::Signal;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const CLEAN_STOP_TIMEOUT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 const LOG_LINES: usize = 20;
+const LOG: &str = "server.log";
 
 /// Data that is thrown away needs no durability; the load needs room before a checkpoint.
 const DEFAULTS: [(&str, &str); 14] = [
@@ -105,18 +107,15 @@ impl Server {
             text.push_str(&setting_line(&name, &value)?);
         }
         let path = data_directory(&self.dir).join("postgresql.conf");
-        OpenOptions::new()
-            .append(true)
-            .open(&path)
+        below::append(&self.dir, "data/postgresql.conf")
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .map_err(|source| ClusterError::Io { what: "write", path, source })
     }
 
     /// Starts the server and waits until it accepts a connection.
     pub(super) async fn launch(&mut self, spec: &ConnectionSpec) -> Result<(), ClusterError> {
-        let log = self.log_file();
-        let file = OpenOptions::new().create(true).append(true).open(&log);
-        let file = file.map_err(|source| ClusterError::Io { what: "create", path: log, source })?;
+        let file = below::append(&self.dir, LOG);
+        let file = file.map_err(|source| ClusterError::Io { what: "create", path: self.dir.join(LOG), source })?;
         let copy = |file: &File| file.try_clone().map_or_else(|_| Stdio::null(), Stdio::from);
         let mut command = self.server_command();
         command.arg("-D").arg(data_directory(&self.dir)).stdout(copy(&file)).stderr(file);
@@ -223,12 +222,8 @@ impl Server {
         command
     }
 
-    fn log_file(&self) -> PathBuf {
-        self.dir.join("server.log")
-    }
-
     fn log_tail(&self) -> String {
-        tail(&std::fs::read_to_string(self.log_file()).unwrap_or_default())
+        tail(&below::read(&self.dir, LOG).unwrap_or_default())
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// What a directory must hold to be of use.
-const CLIENT_PROGRAMS: [&str; 4] = ["pg_dump", "pg_dumpall", "pg_restore", "psql"];
+const CLIENT_PROGRAMS: [&str; 2] = ["pg_dump", "pg_restore"];
 /// What the private cluster needs on top.
 const SERVER_PROGRAMS: [&str; 2] = ["initdb", "postgres"];
 

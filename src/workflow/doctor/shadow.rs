@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::postgres::database::{self, DatabaseProperties};
 use crate::postgres::{
     ClusterError, ClusterOptions, Confinement, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, catalog,
+    shareable_settings,
 };
 use crate::report::{format_bytes, format_duration, format_things};
 use crate::workflow::shadow::{ShadowCache, start_empty};
@@ -114,7 +115,7 @@ async fn start(
         parent_dir: project.shadow_dir.clone(),
         run_as: None,
         confine: true,
-        settings: identity.settings.clone().into_iter().collect(),
+        settings: shareable_settings(&identity.settings),
     };
     start_empty(project, options).await
 }

@@ -248,10 +248,7 @@ impl<'a> Ground<'a> {
         let (session, manifest) = (&self.server.maintenance, reader.manifest());
         let extensions: Vec<String> = manifest.extensions.iter().map(|one| one.name.clone()).collect();
         let extensions = catalog::missing_extensions(session, &extensions).await?;
-        let script = String::from_utf8_lossy(&reader.get_blob(&manifest.roles).await?).into_owned();
-        let existing = roles::names(session).await?;
-        let roles: Vec<String> =
-            roles::created_by(&script).into_iter().filter(|name| !existing.contains(name)).collect();
+        let roles = manifest_parts::roles(reader).await?.facts.missing(&roles::names(session).await?);
         for (what, names) in [("the files of these extensions", extensions), ("these roles", roles)] {
             if !names.is_empty() {
                 return Err(Error::RestoreRefused(format!(

@@ -197,7 +197,7 @@ impl Job<'_> {
     ) -> Result<(Proof, Option<SwapReport>, Vec<String>), Error> {
         let session = &self.server.maintenance;
         let without_password = match self.request.roles {
-            true => roles::make_missing(self.project, self.server, self.reader).await?,
+            true => roles::make_missing(self.server, self.reader).await?,
             false => Vec::new(),
         };
         let properties = manifest_parts::properties(self.reader.manifest());

@@ -8,7 +8,7 @@ use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
 use crate::store::Store;
 
 use super::super::project::Server;
-use super::super::{Error, Project};
+use super::super::{Error, Project, manifest_parts};
 use super::estimate::{self, Space, TimeEstimate};
 use super::since::{self, Since};
 use super::swap::in_a_name;
@@ -121,10 +121,7 @@ pub async fn plan_restore(
     if replaces.is_some() {
         super::swap::refuse_own_database(session, &live).await?;
     }
-    let existing = roles::names(session).await?;
-    let script = super::roles::script(reader).await?;
-    let missing_roles: Vec<String> =
-        roles::created_by(&script).into_iter().filter(|name| !existing.contains(name)).collect();
+    let missing_roles = manifest_parts::roles(reader).await?.facts.missing(&roles::names(session).await?);
     let entries = without::entries(project, server, reader).await?;
     let left_out = without::find(&entries, &request.without)?;
     let is_left_out = |name: &str| left_out.names.iter().any(|left| left.strip_prefix("EXTENSION ") == Some(name));

@@ -1,30 +1,21 @@
 //! Roles that a snapshot knows and the server lacks: made on demand, without passwords.
 
-use crate::postgres::{archive, roles};
+use crate::postgres::roles;
 use crate::snapshot::SnapshotReader;
 
 use super::super::project::Server;
-use super::super::{Error, Project};
-
-/// The script that made the roles of the snapshot's server.
-pub(super) async fn script(reader: &SnapshotReader) -> Result<String, Error> {
-    Ok(String::from_utf8_lossy(&reader.get_blob(&reader.manifest().roles).await?).into_owned())
-}
+use super::super::{Error, manifest_parts};
 
 /// Makes the missing roles; those of them that can log in have no password now, and are returned.
-pub(super) async fn make_missing(
-    project: &Project,
-    server: &Server,
-    reader: &SnapshotReader,
-) -> Result<Vec<String>, Error> {
-    let script = script(reader).await?;
+///
+/// Roles that are there are never altered: who writes to the store must not give one of them another's rights.
+pub(super) async fn make_missing(server: &Server, reader: &SnapshotReader) -> Result<Vec<String>, Error> {
     let existing = roles::names(&server.maintenance).await?;
-    let mut missing = roles::script_for_missing(&script, &existing);
+    let mut missing = manifest_parts::roles(reader).await?.facts.without(&existing).of_new_members();
     if server.identity.major() >= 16 && reader.manifest().server.version_num < 160_000 {
-        missing = roles::without_grantors(&missing);
+        missing = missing.without_grantors();
     }
-    let maintenance = project.database(&project.maintenance_database);
-    archive::run_script(&server.programs, &maintenance, missing.as_bytes(), false).await?;
-    let made = roles::created_by(&script).into_iter().filter(|name| !existing.contains(name)).collect::<Vec<_>>();
+    roles::make(&server.maintenance, &missing).await?;
+    let made: Vec<String> = missing.names().map(str::to_owned).collect();
     Ok(roles::that_log_in(&server.maintenance, &made).await?)
 }

@@ -31,7 +31,7 @@ impl KeptBuild {
         let like = Likeness::of_production(project, server).await?;
         let place = std::path::absolute(&project.migrations_dir).unwrap_or_else(|_| project.migrations_dir.clone());
         let of = Sha256::digest(format!("{}\0{}", place.display(), project.source));
-        let made_of = format!("{history}\0{}\0{:?}\0{}", like.roles, like.properties, project.target.user());
+        let made_of = format!("{history}\0{:?}\0{:?}\0{}", like.roles, like.properties, project.target.user());
         let name = format!("{PREFIX}-{}", hex::encode(&of[..8]));
         let content = hex::encode(Sha256::digest(made_of));
         let origin = Origin::new(&name, &content, &server.programs, &like.superuser, like.settings.clone());

@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::migration::Plan;
 use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
+use crate::postgres::roles::RoleFacts;
 use crate::postgres::{
     ClusterOptions, ConnectionSpec, Mark, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, WorkDirectory,
-    archive, keep_session, quote_identifier, roles,
+    keep_session, quote_identifier, roles, shareable_settings,
 };
 use crate::snapshot::{Manifest, SnapshotReader};
 
@@ -72,7 +73,7 @@ pub struct Scratch {
 
 /// Production's settings that change results, brought to what a private server can start with.
 fn settings(of_production: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let mut settings: Vec<(String, String)> = of_production.clone().into_iter().collect();
+    let mut settings = shareable_settings(of_production);
     if of_production.get("wal_level").is_some_and(|level| level == "minimal") {
         settings.push(("max_wal_senders".to_owned(), "0".to_owned()));
     }
@@ -84,7 +85,7 @@ fn settings(of_production: &BTreeMap<String, String>) -> Vec<(String, String)> {
 struct Likeness {
     superuser: String,
     settings: Vec<(String, String)>,
-    roles: String,
+    roles: RoleFacts,
     properties: DatabaseProperties,
 }
 
@@ -94,18 +95,17 @@ impl Likeness {
         Ok(Self {
             superuser: manifest.bootstrap_role.clone(),
             settings: settings(&manifest.server.settings),
-            roles: String::from_utf8_lossy(&reader.get_blob(&manifest.roles).await?).into_owned(),
+            roles: manifest_parts::roles(reader).await?.facts,
             properties: manifest_parts::properties(manifest),
         })
     }
 
     async fn of_production(project: &Project, server: &Server) -> Result<Self, Error> {
         let session = project.target.connect("safe-migrate").await?;
-        let roles = archive::dump_roles(&server.programs, &project.target).await?;
         Ok(Self {
             superuser: server.identity.bootstrap_role.clone(),
             settings: settings(&server.identity.settings),
-            roles: String::from_utf8_lossy(&roles).into_owned(),
+            roles: RoleFacts::read(&session).await?,
             properties: DatabaseProperties::read(&session).await?,
         })
     }
@@ -201,12 +201,12 @@ impl Shadow {
 
     async fn start(project: &Project, programs: &Programs, like: Likeness) -> Result<Self, Error> {
         PrivateCluster::sweep_orphans(&project.shadow_dir, None).await?;
-        let Likeness { superuser, settings, roles: script, properties } = like;
+        let Likeness { superuser, settings, roles: facts, properties } = like;
         let cluster = start_empty(project, cluster_options(project, programs, (&superuser, settings))).await?;
         let files = files_in(&cluster)?;
         let maintenance = cluster.spec("postgres").connect("safe-migrate shadow").await?;
-        let script = roles::script_for_missing(&script, &roles::names(&maintenance).await?);
-        archive::run_script(programs, &cluster.spec("postgres"), script.as_bytes(), false).await?;
+        let missing = facts.without(&roles::names(&maintenance).await?);
+        roles::make(&maintenance, &missing).await?;
         if properties.name == "postgres" {
             // initdb made one of that name; the shadow's own takes its place.
             let template = cluster.spec("template1").connect("safe-migrate shadow").await?;

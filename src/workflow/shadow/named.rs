@@ -11,7 +11,7 @@ use crate::postgres::shared_shadow::{self, ShadowName};
 use crate::postgres::{ClusterIdentity, ConnectionSpec, MarkKind, ServerIdentity, Session, is_behind_pooler, roles};
 use crate::snapshot::SnapshotReader;
 
-use super::super::{Error, Project};
+use super::super::{Error, Project, manifest_parts};
 
 /// The server, and what we made there. What is left when it is dropped is removed.
 #[derive(Debug)]
@@ -211,9 +211,7 @@ async fn refuse_roles(
     reader: &SnapshotReader,
     role: Option<&str>,
 ) -> Result<(), Error> {
-    let script = String::from_utf8_lossy(&reader.get_blob(&reader.manifest().roles).await?).into_owned();
-    let there = roles::names(session).await?;
-    let missing: Vec<String> = roles::created_by(&script).into_iter().filter(|role| !there.contains(role)).collect();
+    let missing = manifest_parts::roles(reader).await?.facts.missing(&roles::names(session).await?);
     if !missing.is_empty() {
         return Err(Error::ShadowRefused {
             message: format!(

