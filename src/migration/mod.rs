@@ -43,6 +43,6 @@ pub use optimize::{SquashedStatement, shorten, without_concurrently};
 pub use plan::{BreakingNote, Direction, Plan, PlanHash, PlanStep};
 pub use program::Program;
 pub use set::{Conflict, MigrationSet};
-pub use splitter::{SplitError, Statement, split_statements};
+pub use splitter::{SplitError, Statement, is_one_expression, split_statements};
 pub use squashed::{Squash, SquashUse};
 pub use target::Target;

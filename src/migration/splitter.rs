@@ -100,6 +100,23 @@ impl SplitError {
     }
 }
 
+/// Whether an expression stays one when it is put between parentheses: it closes what it opens and nothing else.
+pub fn is_one_expression(sql: &str) -> bool {
+    let mut open = Vec::new();
+    for lexeme in lexemes(sql, 1).filter(|lexeme| !lexeme.is_trivia()) {
+        match lexeme.text {
+            "(" => open.push(")"),
+            "[" => open.push("]"),
+            ")" | "]" if open.pop() != Some(lexeme.text) => return false,
+            ";" => return false,
+            _ if lexeme.unterminated().is_some() => return false,
+            _ => {}
+        }
+    }
+    // A block comment that is open would swallow what comes behind.
+    open.is_empty() && lexemes(sql, 1).all(|lexeme| lexeme.unterminated().is_none())
+}
+
 /// Cuts `sql`, whose first line is line `first_line` of its file, into statements.
 ///
 /// Empty statements vanish. A statement that is wrong SQL passes: PostgreSQL reports it better, at rehearsal.

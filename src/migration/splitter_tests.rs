@@ -161,3 +161,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_leaves_its_parentheses_is_not_one_expression() {
+    for good in
+        ["id < 5", "(a OR b) AND c[1] = ')'", "name = 'it''s; ('", "a -- (\n OR b", "a /* ( */ OR b", "x = $$)$$"]
+    {
+        assert!(is_one_expression(good), "{good}");
+    }
+    for bad in ["id < 5) or (true", "a; b", "(a", "a]", "(a]", "a = 'x", "a /* b", "a = $$x"] {
+        assert!(!is_one_expression(bad), "{bad}");
+    }
+}

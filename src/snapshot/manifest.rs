@@ -1,6 +1,6 @@
 //! The description of a snapshot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,20 @@ pub struct Totals {
 }
 
 impl Manifest {
+    /// How many raw bytes each chunk can have: segments end within theirs, and a blob's are no larger than the blob.
+    pub(super) fn largest_chunks(&self) -> HashMap<ChunkId, u64> {
+        let segments = self.tables.iter().flat_map(|table| &table.segments);
+        let segments = segments.map(|segment| (segment.chunk, segment.offset.saturating_add(segment.length)));
+        let blobs =
+            self.blobs().into_iter().flat_map(|(_, blob)| blob.chunks.iter().map(|chunk| (*chunk, blob.length)));
+        let mut largest = HashMap::new();
+        for (chunk, bytes) in segments.chain(blobs) {
+            let known = largest.entry(chunk).or_insert(0);
+            *known = bytes.max(*known);
+        }
+        largest
+    }
+
     /// How long taking it held back vacuum, where that was measured.
     pub fn vacuum_held_back(&self) -> Option<Duration> {
         self.vacuum_held_back_ms.map(Duration::from_millis)

@@ -1,13 +1,13 @@
 //! Reading a snapshot: the manifest first, then its chunks, each checked before it is used.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 use super::writer::compute;
 use super::{Blob, ChunkId, Manifest, RowSetHash, Segment, SnapshotError, SnapshotId};
@@ -30,6 +30,8 @@ struct Inner {
     store: Store,
     manifest: Manifest,
     shared: HashSet<ChunkId>,
+    /// Raw bytes of each chunk, as the manifest has them.
+    sizes: HashMap<ChunkId, u64>,
     kept: Mutex<VecDeque<(ChunkId, Bytes)>>,
     runtime: Handle,
 }
@@ -53,8 +55,9 @@ impl SnapshotReader {
             return Err(SnapshotError::Mismatch { part, reason });
         }
         let shared = shared_chunks(&manifest);
+        let sizes = manifest.largest_chunks();
         let (store, kept, runtime) = (store.clone(), Mutex::default(), Handle::current());
-        Ok(Self { inner: Arc::new(Inner { store, manifest, shared, kept, runtime }) })
+        Ok(Self { inner: Arc::new(Inner { store, manifest, shared, sizes, kept, runtime }) })
     }
 
     /// The manifest.
@@ -77,7 +80,8 @@ impl SnapshotReader {
         if let Some(raw) = self.kept(id) {
             return Ok(raw);
         }
-        let raw = read_chunk(&self.inner.store, id).await.map_err(|error| self.name_parts(id, error))?;
+        let largest = self.inner.sizes.get(id).copied().unwrap_or(chunk::LARGEST_RAW);
+        let raw = read_chunk(&self.inner.store, id, largest).await.map_err(|error| self.name_parts(id, error))?;
         if self.inner.shared.contains(id) {
             let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push_front((*id, raw.clone()));
@@ -154,21 +158,27 @@ pub(super) async fn read_manifest(store: &Store, id: &SnapshotId) -> Result<Mani
     }
 }
 
-/// Reads and checks a chunk; a damaged answer is asked for once more, as the way may be at fault and not the store.
-pub(super) async fn read_chunk(store: &Store, id: &ChunkId) -> Result<Bytes, SnapshotError> {
-    match read_chunk_once(store, id).await {
+/// Reads and checks a chunk of at most so many raw bytes; a damaged answer is asked for once more, as the way may be at fault
+/// and not the store.
+pub(super) async fn read_chunk(store: &Store, id: &ChunkId, largest: u64) -> Result<Bytes, SnapshotError> {
+    match read_chunk_once(store, id, largest).await {
         Err(SnapshotError::DamagedChunk { reason, .. }) => {
             tracing::debug!(chunk = %id, reason, "the chunk is read again");
-            read_chunk_once(store, id).await
+            read_chunk_once(store, id, largest).await
         }
         result => result,
     }
 }
 
-async fn read_chunk_once(store: &Store, id: &ChunkId) -> Result<Bytes, SnapshotError> {
-    let (stored, id) = (store.get(&id.key()).await?, *id);
-    let raw = compute(move || chunk::decode(&stored, &id)).await?;
-    raw.map(Bytes::from).map_err(|reason| SnapshotError::DamagedChunk { key: id.key(), parts: Vec::new(), reason })
+async fn read_chunk_once(store: &Store, id: &ChunkId, largest: u64) -> Result<Bytes, SnapshotError> {
+    let damaged = |reason: String| SnapshotError::DamagedChunk { key: id.key(), parts: Vec::new(), reason };
+    let stored = match store.get_at_most(&id.key(), chunk::largest_stored(largest)).await {
+        Err(StoreError::Damaged { .. }) => return Err(damaged("it is larger than the snapshot says".to_owned())),
+        result => result?,
+    };
+    let name = *id;
+    let raw = compute(move || chunk::decode(&stored, &name, largest)).await?;
+    raw.map(Bytes::from).map_err(damaged)
 }
 
 impl Segment {

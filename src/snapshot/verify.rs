@@ -156,6 +156,8 @@ fn foreign_store(store: &Store, manifest: &Manifest) -> Option<Damage> {
 struct Uses {
     segments: Vec<(String, Segment)>,
     blobs: Vec<String>,
+    /// Raw bytes that it has at most.
+    largest: u64,
 }
 
 impl Uses {
@@ -178,6 +180,9 @@ fn uses(manifest: &Manifest) -> BTreeMap<ChunkId, Uses> {
     for (name, blob) in manifest.blobs() {
         blob.chunks.iter().for_each(|chunk| uses.entry(*chunk).or_default().blobs.push(name.to_owned()));
     }
+    for (chunk, largest) in manifest.largest_chunks() {
+        uses.entry(chunk).or_default().largest = largest;
+    }
     uses
 }
 
@@ -196,7 +201,7 @@ async fn check_chunk(store: &Store, level: Level, chunk: ChunkId, uses: Uses) ->
             Ok(None) => Err("it is missing".to_owned()),
             Err(error) => Err(damage_of(error)?),
         },
-        Level::Hash => match read_chunk(store, &chunk).await {
+        Level::Hash => match read_chunk(store, &chunk, uses.largest).await {
             Ok(raw) => Ok(Some(raw)),
             Err(SnapshotError::DamagedChunk { reason, .. }) => Err(reason),
             Err(SnapshotError::Store(error)) => Err(damage_of(error)?),

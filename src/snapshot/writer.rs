@@ -111,7 +111,7 @@ impl SnapshotWriter {
     /// Makes sure that the store has a chunk of these bytes, and answers its id.
     ///
     /// A chunk that the store has is not sent again, and of equal chunks at the same time one is sent. A chunk in
-    /// the store whose size is not the expected one is read first, and written anew when it is damaged.
+    /// the store is compared first, and written anew when it is damaged.
     pub async fn put_chunk(&self, raw: Vec<u8>) -> Result<ChunkId, SnapshotError> {
         let raw = Bytes::from(raw);
         let id = compute({
@@ -149,10 +149,11 @@ impl SnapshotWriter {
         let stored = compute(move || chunk::encode(&raw, level))
             .await?
             .map_err(|reason| SnapshotError::Codec { chunk: id, reason })?;
-        let there = self.whole_in_store(&id, stored.len() as u64).await?;
+        let stored = Bytes::from(stored);
+        let there = self.whole_in_store(&id, &stored, raw_size).await?;
         let sizes = Sizes { raw: raw_size, stored: there.unwrap_or(stored.len() as u64) };
         if there.is_none() {
-            self.shared.store.put(&id.key(), Bytes::from(stored)).await?;
+            self.shared.store.put(&id.key(), stored).await?;
         }
         let mut counters = lock(&self.shared.counters);
         counters.raw_bytes += sizes.raw;
@@ -163,20 +164,24 @@ impl SnapshotWriter {
         Ok(sizes)
     }
 
-    /// The size of the chunk in the store, when it is there and its size gives no cause for doubt.
-    async fn whole_in_store(&self, id: &ChunkId, expected: u64) -> Result<Option<u64>, SnapshotError> {
-        let size = match self.shared.store.size(&id.key()).await {
-            Ok(Some(size)) => size,
+    /// The size of the chunk in the store, when it is there and whole: a snapshot rests on it from now on, and a chunk of the
+    /// right size may have rotted.
+    async fn whole_in_store(&self, id: &ChunkId, stored: &Bytes, raw: u64) -> Result<Option<u64>, SnapshotError> {
+        match self.shared.store.holds(&id.key(), stored).await {
+            Ok(Some(true)) => return Ok(Some(stored.len() as u64)),
+            Ok(Some(false)) => {}
             // S3 answers 403 instead of 404 to those who may not list the bucket.
             Ok(None) | Err(StoreError::PermissionDenied { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
-        };
-        if size == expected {
-            return Ok(Some(size));
         }
         // Another level or version of zstd made it, or it is damaged.
-        let (stored, id) = (self.shared.store.get(&id.key()).await?, *id);
-        Ok(compute(move || chunk::decode(&stored, &id).is_ok()).await?.then_some(size))
+        let found = match self.shared.store.get_at_most(&id.key(), chunk::largest_stored(raw)).await {
+            Ok(found) => found,
+            Err(StoreError::Damaged { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let (size, id) = (found.len() as u64, *id);
+        Ok(compute(move || chunk::decode(&found, &id, raw).is_ok()).await?.then_some(size))
     }
 
     /// Checks that every chunk is in the store, writes the manifest, and reads it back.

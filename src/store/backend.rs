@@ -24,8 +24,29 @@ pub trait ObjectStore: Send + Sync + Debug {
     /// Writes the whole object, over one that is there. A reader sees the old bytes or the new, never a part.
     async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<(), StoreError>;
 
-    /// Reads the whole object, or answers [`StoreError::NotFound`].
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError>;
+    /// Reads the whole object, or answers [`StoreError::NotFound`]. One that is larger than any of its kind is damage.
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
+        self.get_at_most(key, key.largest()).await
+    }
+
+    /// The same with a bound in bytes: what lies in a store may be anybody's, and an answer may have no end. Not more than
+    /// the bound is held in memory.
+    async fn get_at_most(&self, key: &ObjectKey, largest: u64) -> Result<Bytes, StoreError>;
+
+    /// Whether the object is just these bytes, by the cheapest evidence that there is: its size, what the service computed of
+    /// it when it was put, or a look at all of it. `None` when it is not there.
+    async fn holds(&self, key: &ObjectKey, body: &Bytes) -> Result<Option<bool>, StoreError> {
+        match self.size(key).await? {
+            None => Ok(None),
+            Some(size) if size != body.len() as u64 => Ok(Some(false)),
+            Some(size) => match self.get_at_most(key, size).await {
+                Ok(found) => Ok(Some(found == *body)),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(StoreError::Damaged { .. }) => Ok(Some(false)),
+                Err(error) => Err(error),
+            },
+        }
+    }
 
     /// The size in bytes, or `None` when the object is not there.
     async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StoreError>;

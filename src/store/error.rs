@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::ObjectKey;
+
 /// The cause of an error, as the operating system or the S3 client tells it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
@@ -132,6 +134,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// An object has more bytes than it may.
+    pub(super) fn too_large(location: String, key: &ObjectKey, largest: u64) -> Self {
+        let reason = format!("it has more than {largest} bytes, which no such object has");
+        Self::Damaged { location, key: key.to_string(), reason }
+    }
+
     /// Whether trying again cannot help.
     pub fn is_permanent(&self) -> bool {
         match self {

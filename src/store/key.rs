@@ -24,6 +24,17 @@ impl ObjectKey {
         Self(key)
     }
 
+    /// Bytes that no whole object of this kind exceeds: chunks hold at most one row of 1 GiB beyond their size, a manifest
+    /// a line for each 16 MiB of rows, everything else is text for people.
+    pub fn largest(&self) -> u64 {
+        const MIB: u64 = 1 << 20;
+        match self.0.split('/').next() {
+            Some("chunks") => 2100 * MIB,
+            Some("snapshots") => 512 * MIB,
+            _ => 64 * MIB,
+        }
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,8 +1,8 @@
 //! Objects as files of a directory.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -80,11 +80,14 @@ impl ObjectStore for LocalStore {
         .await
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
-        let (path, location, key) = (self.path(key), self.location(), key.to_string());
-        blocking(&self.root, "read", move || match fs::read(&path) {
-            Ok(body) => Ok(Bytes::from(body)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotFound { location, key }),
+    async fn get_at_most(&self, key: &ObjectKey, largest: u64) -> Result<Bytes, StoreError> {
+        let (path, location, key) = (self.path(key), self.location(), key.clone());
+        blocking(&self.root, "read", move || match read_plain(&path, largest) {
+            Ok(Some(body)) => Ok(Bytes::from(body)),
+            Ok(None) => Err(StoreError::too_large(location, &key, largest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::NotFound { location, key: key.to_string() })
+            }
             Err(error) => Err(at(&path, "read", error)),
         })
         .await
@@ -227,6 +230,19 @@ fn walk(root: &Path, directory: &Path, found: &mut Vec<ObjectInfo>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Reads a plain file; none: it has more bytes than it may. A FIFO in its place is an error and not waited for.
+fn read_plain(path: &Path, largest: u64) -> io::Result<Option<Vec<u8>>> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a plain file"));
+    }
+    let mut body = Vec::with_capacity(usize::try_from(metadata.len().min(largest)).unwrap_or_default());
+    let read = file.take(largest.saturating_add(1)).read_to_end(&mut body)?;
+    Ok((read as u64 <= largest).then_some(body))
 }
 
 #[cfg(test)]

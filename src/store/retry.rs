@@ -85,8 +85,12 @@ impl ObjectStore for Retrying {
         self.retry("put", || self.inner.put(key, body.clone())).await
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
-        self.retry("get", || self.inner.get(key)).await
+    async fn get_at_most(&self, key: &ObjectKey, largest: u64) -> Result<Bytes, StoreError> {
+        self.retry("get", || self.inner.get_at_most(key, largest)).await
+    }
+
+    async fn holds(&self, key: &ObjectKey, body: &Bytes) -> Result<Option<bool>, StoreError> {
+        self.retry("holds", || self.inner.holds(key, body)).await
     }
 
     async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StoreError> {

@@ -12,14 +12,19 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{ProvideCredentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption};
-use bytes::Bytes;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ServerSideEncryption};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
 
 use super::s3_error::Answered;
 use super::{ObjectInfo, ObjectKey, ObjectStore, StoreError, StoreSettings};
 
 /// Where the SDK looks for a region ends here; services that have none take it.
 const FALLBACK_REGION: &str = "us-east-1";
+
+/// Memory set aside for an answer that says how long it is; one that lies gets no more before it sends it.
+const FIRST_BUFFER: usize = 32 << 20;
 
 /// No TCP and TLS connection takes longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -122,13 +127,46 @@ impl ObjectStore for S3Store {
         request.send().await.map(|_| ()).map_err(|error| self.answered("write", Some(key)).meaning(error))
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
+    async fn get_at_most(&self, key: &ObjectKey, largest: u64) -> Result<Bytes, StoreError> {
         let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key));
         let answered = self.answered("read", Some(key));
         let object = request.send().await.map_err(|error| answered.meaning(error))?;
-        match object.body.collect().await {
-            Ok(body) => Ok(body.into_bytes()),
-            Err(error) => Err(answered.unreachable(Box::new(error))),
+        let mut body = object.body;
+        let announced = object.content_length.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        let mut bytes = BytesMut::with_capacity(announced.min(FIRST_BUFFER));
+        while let Some(part) = body.next().await {
+            let part = part.map_err(|error| answered.unreachable(Box::new(error)))?;
+            if (bytes.len() + part.len()) as u64 > largest {
+                return Err(StoreError::too_large(self.location(), key, largest));
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes.freeze())
+    }
+
+    async fn holds(&self, key: &ObjectKey, body: &Bytes) -> Result<Option<bool>, StoreError> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key));
+        let head = match request.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(head) => head,
+            Err(error) => {
+                return match self.answered("read", Some(key)).meaning(error) {
+                    StoreError::NotFound { .. } => Ok(None),
+                    error => Err(error),
+                };
+            }
+        };
+        if head.content_length().is_some_and(|length| u64::try_from(length).ok() != Some(body.len() as u64)) {
+            return Ok(Some(false));
+        }
+        if let Some(sum) = head.checksum_sha256() {
+            return Ok(Some(sum == BASE64_STANDARD.encode(Sha256::digest(body))));
+        }
+        // A service that computes no sums: the object itself.
+        match self.get_at_most(key, body.len() as u64).await {
+            Ok(found) => Ok(Some(found == *body)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(StoreError::Damaged { .. }) => Ok(Some(false)),
+            Err(error) => Err(error),
         }
     }
 

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::super::{DatabaseError, Session};
 use super::run::RunRecord;
+use super::{LedgerError, ours};
 
 /// One row of `safe_migrate.lease`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +51,11 @@ pub async fn read(session: &Session) -> Result<Vec<Lease>, DatabaseError> {
 
 /// Takes the lease for a run that holds the lock, in place of those that dead runs left. Nothing where there is no
 /// ledger yet.
-pub async fn take(session: &Session, run: &RunRecord, backend: i32) -> Result<(), DatabaseError> {
+pub async fn take(session: &Session, run: &RunRecord, backend: i32) -> Result<(), LedgerError> {
     if !is_kept(session).await? {
         return Ok(());
     }
+    ours::check(session).await?;
     session
         .execute(
             "WITH dead AS (DELETE FROM safe_migrate.lease WHERE run_id <> $1)

@@ -4,6 +4,7 @@
 
 mod kept_schema;
 pub mod lease;
+pub mod ours;
 mod recovery;
 mod run;
 
@@ -45,6 +46,12 @@ pub enum LedgerError {
     Newer {
         /// Version in the database.
         found: i32,
+    },
+    /// Somebody else made it, or put something into it that would run when a row is written.
+    #[error("the schema safe_migrate of this database is not safe-migrate's own: {}", found.join("; "))]
+    NotOurs {
+        /// What is strange in it.
+        found: Vec<String>,
     },
     /// A migration name in it is not one.
     #[error("the ledger holds a migration named \"{0}\", which is no migration name")]
@@ -182,6 +189,8 @@ const THIRD: &str = "
 pub async fn ensure(session: &Session) -> Result<(), LedgerError> {
     let present: bool =
         session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0);
+    // Also of a schema without our tables: CREATE would fail and not say why.
+    ours::check(session).await?;
     if !present {
         session.batch_execute(&format!("BEGIN;{CREATE}COMMIT")).await?;
     }

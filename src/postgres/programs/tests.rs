@@ -80,9 +80,9 @@ fn other_major_versions_are_named() {
 async fn a_program_sees_neither_connection_variables_nor_credentials() {
     let dir = tempfile::tempdir().unwrap();
     install(dir.path(), "77.1", &CLIENT_PROGRAMS);
-    std::fs::write(dir.path().join("pg_dump"), "#!/bin/sh\n/usr/bin/env\n").unwrap();
+    std::fs::write(dir.path().join("pg_restore"), "#!/bin/sh\n/usr/bin/env\n").unwrap();
     let programs = Programs::find(77, None, &environment(&[dir.path()])).unwrap();
-    let output = programs.command("pg_dump").output().await.unwrap();
+    let output = programs.command("pg_restore").output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("HOME=/h") && !text.contains("hunter2"), "{text}");
 }

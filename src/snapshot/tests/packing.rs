@@ -26,7 +26,8 @@ async fn pack(test: &TestStore, ranges: &[(RangeKey, Vec<Vec<u8>>)]) -> Vec<Pack
 }
 
 async fn raw(test: &TestStore, segment: &Segment) -> (Vec<u8>, usize) {
-    let chunk = super::super::reader::read_chunk(&test.store, &segment.chunk).await.unwrap();
+    let chunk =
+        super::super::reader::read_chunk(&test.store, &segment.chunk, super::super::chunk::LARGEST_RAW).await.unwrap();
     let (start, length) = (usize::try_from(segment.offset).unwrap(), usize::try_from(segment.length).unwrap());
     (chunk[start..start + length].to_vec(), chunk.len())
 }

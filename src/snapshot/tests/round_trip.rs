@@ -100,7 +100,7 @@ async fn a_chunk_of_another_level_is_used_and_a_damaged_one_is_written_anew() {
     let writer = test.writer();
     writer.put_chunk(text).await.unwrap();
     assert_eq!(writer.counters().reused, 0);
-    super::super::reader::read_chunk(&test.store, &id).await.unwrap();
+    super::super::reader::read_chunk(&test.store, &id, super::super::chunk::LARGEST_RAW).await.unwrap();
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn republish(
 ) -> Result<VerifiedSnapshot, SnapshotError> {
     let writer = test.writer();
     for id in good.chunks() {
-        let raw = super::super::reader::read_chunk(&test.store, &id).await?;
+        let raw = super::super::reader::read_chunk(&test.store, &id, super::super::chunk::LARGEST_RAW).await?;
         writer.put_chunk(raw.to_vec()).await?;
     }
     let mut manifest = good.clone();

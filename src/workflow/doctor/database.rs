@@ -64,6 +64,10 @@ async fn ledger(session: &Session) -> [Check; 2] {
         let none = "none yet; the first run that writes makes it";
         return [Check::ok("ledger", none), Check::ok("runs", "none yet")];
     }
+    if let Err(error) = crate::postgres::ledger::ours::check(session).await {
+        let remedy = "find out who made it; then drop it, or give it to the owner of the database (ALTER … OWNER TO)";
+        return [Check::failed("ledger", explain(&error), Some(remedy.to_owned())), unfinished(&ledger)];
+    }
     let found = format!("{} migrations applied", ledger.applied.len());
     [Check::ok("ledger", found), unfinished(&ledger)]
 }

@@ -131,8 +131,12 @@ mod tests {
         async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<(), StoreError> {
             self.inner.put(key, body).await
         }
-        async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
-            if self.refuses_delete { self.inner.get(key).await } else { Ok(Bytes::from_static(b"other")) }
+        async fn get_at_most(&self, key: &ObjectKey, largest: u64) -> Result<Bytes, StoreError> {
+            if self.refuses_delete {
+                self.inner.get_at_most(key, largest).await
+            } else {
+                Ok(Bytes::from_static(b"other"))
+            }
         }
         async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StoreError> {
             self.inner.size(key).await

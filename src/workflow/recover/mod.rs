@@ -28,6 +28,7 @@ mod whole;
 
 use std::time::Duration;
 
+use crate::migration::is_one_expression;
 use crate::postgres::recovery::{self, Relation};
 use crate::postgres::{RunLock, Session, WorkDirectory, catalog, database, keep_session, prepare_copy_session, roles};
 use crate::snapshot::{Manifest, SnapshotReader};
@@ -174,6 +175,12 @@ impl Work<'_> {
     /// The rows of the scratch table that take part.
     async fn source(&self) -> Result<String, Error> {
         let Some(condition) = &self.request.condition else { return Ok(self.table.rows()) };
+        if !is_one_expression(condition) {
+            return Err(Error::NoSuchPart {
+                message: format!("--where \"{condition}\" is not one condition: it closes more than it opens, or less"),
+                hint: Some("write a condition as it stands behind WHERE, such as --where \"id < 5\"".to_owned()),
+            });
+        }
         recovery::condition_view(&self.old, &self.table, condition).await.map_err(|error| Error::NoSuchPart {
             message: format!(
                 "--where \"{condition}\" is no condition on the columns of {}: {error}",

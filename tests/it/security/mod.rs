@@ -2,6 +2,7 @@
 //! control that shows that it works where nothing is done against it. docs/threat-model.md names the tests.
 
 mod forged;
+mod ledger;
 mod role_names;
 mod snapshots;
 

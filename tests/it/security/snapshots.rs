@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Trap, forged};
-use crate::support::{Scene, TestCluster, Version, output_of};
+use crate::support::{Project, Scene, TestCluster, TestStore, Version, output_of};
 
 fn scene(version: Version) -> Scene {
     let scene = Scene::on(&Arc::new(TestCluster::start(version, &[])));
@@ -99,4 +99,61 @@ fn security_settings_of_a_snapshot_configure_no_server() {
 #[test]
 fn security_settings_of_a_snapshot_configure_no_server_18() {
     settings_write_no_file(Version::V18);
+}
+
+/// A chunk whose bytes rotted, or were changed, and whose size did not: the next snapshot does not rest on it.
+fn rotten_chunk_is_written_anew(store: TestStore, flip: impl Fn(&TestStore, &str)) {
+    let database = TestCluster::shared(Version::V15).database();
+    let project = Project::new(&database, &store);
+    let scene = Scene::with(database, store, project);
+    scene.database.sql("CREATE TABLE dish AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 5000) i");
+    scene.take_snapshot();
+    let chunks = scene.store.objects().into_iter().filter(|(key, _)| key.starts_with("chunks/"));
+    let largest = chunks.max_by_key(|(_, bytes)| bytes.len()).unwrap().0;
+    flip(&scene.store, &largest);
+    let id = scene.take_snapshot();
+    scene.run(0, &["snapshot", "verify", &id, "--level", "hash"]);
+    let copy = format!("{}_copy", scene.database.name());
+    scene.run(0, &["restore", &id, "--to", &copy, "--yes"]);
+    let sum = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM dish t";
+    assert_eq!(scene.cluster().query(&copy, sum), scene.database.query(sum));
+}
+
+fn flip_file(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xFF;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn security_rotten_chunk_is_not_reused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestStore::local(&directory.path().join("store"));
+    rotten_chunk_is_written_anew(store, |store, key| flip_file(&store.directory().join(key)));
+}
+
+/// A service that computes no sums at a PUT: the chunk itself is read.
+#[test]
+fn security_rotten_chunk_in_a_bucket_is_not_reused() {
+    rotten_chunk_is_written_anew(TestStore::s3s(), |store, key| flip_file(&store.directory().join(key)));
+}
+
+/// A FIFO in the place of an object holds nobody up, and an object larger than the snapshot says fills no memory.
+#[test]
+fn security_objects_that_never_end_are_damage() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql("CREATE TABLE dish AS SELECT i AS id FROM generate_series(1, 1000) i");
+    let id = scene.take_snapshot();
+    let chunks = scene.store.objects().into_iter().filter(|(key, _)| key.starts_with("chunks/"));
+    let chunk = scene.store.directory().join(chunks.max_by_key(|(_, bytes)| bytes.len()).unwrap().0);
+    let bomb = zstd::encode_all(&vec![0; 256 << 20][..], 19).unwrap();
+    std::fs::write(&chunk, bomb).unwrap();
+    let output = scene.run(6, &["snapshot", "verify", &id, "--level", "hash"]);
+    assert!(output.stdout.contains("larger than the snapshot says"), "{}{}", output.stdout, output.stderr);
+    std::fs::remove_file(&chunk).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &chunk, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .unwrap();
+    let output = scene.run(6, &["snapshot", "verify", &id, "--level", "hash"]);
+    assert!(!output.stdout.is_empty() || !output.stderr.is_empty());
 }
