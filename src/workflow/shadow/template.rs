@@ -13,6 +13,9 @@ use crate::postgres::{ClusterError, ClusterOptions, PrivateCluster, Programs};
 use super::super::Project;
 use super::cache::{CacheError, Entry, Origin, ShadowCache};
 
+/// Why a copy does not run: the files, or the server on them.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Starts a private server with nothing in it.
 pub async fn start_empty(project: &Project, options: ClusterOptions) -> Result<PrivateCluster, ClusterError> {
     let (cache, origin) = (project.shadow_templates(), origin(&options));
@@ -39,16 +42,7 @@ pub async fn start_empty(project: &Project, options: ClusterOptions) -> Result<P
     Ok(cluster)
 }
 
-/// Why a copy does not run: the files, or the server on them.
-#[derive(Debug, thiserror::Error)]
-enum CopyError {
-    #[error(transparent)]
-    Files(#[from] CacheError),
-    #[error(transparent)]
-    Server(#[from] ClusterError),
-}
-
-async fn copy(cache: &ShadowCache, entry: Entry, options: ClusterOptions) -> Result<PrivateCluster, CopyError> {
+async fn copy(cache: &ShadowCache, entry: Entry, options: ClusterOptions) -> Result<PrivateCluster, Cause> {
     let mut cluster = PrivateCluster::for_copy(options)?;
     drop(cache.copy_out(entry, cluster.data_directory(), cluster.owner()).await?);
     cluster.start_first().await?;

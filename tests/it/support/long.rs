@@ -19,7 +19,7 @@ pub fn rounds(short: u32, long: u32) -> u32 {
 pub fn only_in_the_long_form() -> bool {
     let short = !is_long();
     if short {
-        println!("only with SAFE_MIGRATE_LONG=1");
+        eprintln!("only with SAFE_MIGRATE_LONG=1");
     }
     short
 }
