@@ -14,6 +14,9 @@ use crate::fault;
 /// Longer than the `client_connection_check_interval` of a session that migrates, or of one that makes a database.
 const DEAD_RUN_IS_NOTICED: Duration = Duration::from_secs(10);
 
+/// A run that ended a moment ago has its lock until the server has noticed, which takes a loaded server longer.
+const JUST_ENDED: Duration = Duration::from_secs(1);
+
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -66,7 +69,7 @@ impl RunLock {
                 is_told = true;
             }
             let perhaps_dead = begun.elapsed() < DEAD_RUN_IS_NOTICED && is_busy(session, run_key).await?;
-            if begun.elapsed() >= wait && !perhaps_dead {
+            if begun.elapsed() >= wait.max(JUST_ENDED) && !perhaps_dead {
                 return Err(LockError::Held { database: database.to_owned(), holder: holder(session, run_key).await? });
             }
             tokio::time::sleep(Duration::from_millis(250)).await;

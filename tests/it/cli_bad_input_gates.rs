@@ -36,8 +36,8 @@ fn a_syntax_error_is_found_by_the_rehearsal() {
     stopped
     rehearsal [ID]: FAIL
       on snapshot [ID] of test
-      menu/0001_initial                                       [DURATION]
-      menu/0002_name                                          [DURATION]
+      menu/0001_initial  [DURATION]
+      menu/0002_name  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       failed: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
     error: the rehearsal failed: migrations/menu/0003_price.sql:6: ERROR: syntax error at or near "int" (SQLSTATE 42601)
@@ -110,8 +110,8 @@ fn a_script_must_confirm() {
     trying the way back
     rehearsal [ID]: pass
       on snapshot [ID] of test
-      menu/0001_initial                                       [DURATION]
-      menu/0002_name                                          [DURATION]
+      menu/0001_initial  [DURATION]
+      menu/0002_name  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       reversible: down and up again were run, and all is as before
     no row was written since the snapshot; the server's log (WAL of all its databases) grew by [SIZE]
@@ -163,9 +163,9 @@ fn data_loss_needs_the_hash_of_the_plan() {
     trying the way back
     rehearsal [ID]: pass with findings
       on snapshot [ID] of test
-      menu/0002_name                                          [DURATION]
+      menu/0002_name  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
-      menu/0001_initial                                       [DURATION]
+      menu/0001_initial  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       rows of public.dish: 2 before, 0 after
       DATA LOSS: table public.dish is gone with 2 rows

@@ -111,11 +111,11 @@ fn rehearse_back_a_migration_without_a_down_stands_in_the_way_of_those_before_it
     --- stdout
     rehearsal [ID]: pass with findings
       on snapshot [ID] of test
-      kitchen/0001_step                                       [DURATION]
+      kitchen/0001_step  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
-      kitchen/0002_step                                       [DURATION]
+      kitchen/0002_step  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
-      kitchen/0003_step                                       [DURATION]
+      kitchen/0003_step  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
       way back of kitchen/0001_step: not tried: kitchen/0002_step stands in the way
       way back of kitchen/0002_step: not reversible: it has no down section

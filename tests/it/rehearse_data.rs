@@ -173,7 +173,7 @@ fn rehearse_data_shows_values_under_samples_only_and_stores_none() {
     --- stdout
     rehearsal [ID]: pass with findings
       on snapshot [ID] of test
-      kitchen/0001_step                                       [DURATION]
+      kitchen/0001_step  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
         line 3: rewrites public.dish ([SIZE] before, [SIZE] after)
       rows of public.dish: 2 before, 1 after

@@ -8,6 +8,8 @@ use regex::Regex;
 /// In this order: what is recognised by its shape alone comes after what contains it.
 static RULES: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     [
+        // A column of times is set to the right, so a longer one has fewer spaces before it.
+        (r"(?m) {3,}(\d+(\.\d+)? ?(ms|µs|us|ns|s|min|h))$", "  $1"),
         (r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b", "[ID]"),
         (r"\b\d{8}t\d{6}z_[0-9a-f]{6}\b", "[ID]"), // as a part of a database's name
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|[+-]\d\d(:?\d\d)?))?", "[TIME]"),
