@@ -70,7 +70,7 @@ impl ShadowCache {
         Self { dir: shadow_dir.join(format!("safe-migrate-cache-{}", user())), limit, threads }
     }
 
-    /// The same for templates of empty servers, which have about 25 MB each and nothing of anybody's database.
+    /// The same for templates of empty servers, which have about 40 MB each and nothing of anybody's database.
     pub fn for_templates(shadow_dir: &Path, threads: usize) -> Self {
         Self { dir: shadow_dir.join(format!("safe-migrate-templates-{}", user())), limit: TEMPLATES_LIMIT, threads }
     }
