@@ -78,10 +78,12 @@ pub async fn list(store: &Store) -> Result<Vec<SnapshotSummary>, SnapshotError> 
 }
 
 /// What snapshots are ordered by. An id counts whole seconds; within one second the manifest tells, where it can be read.
-fn age(summary: &SnapshotSummary) -> (&str, Option<OffsetDateTime>, &str) {
+/// One that cannot be read counts as the newest of its second: it may be, and must not be passed over.
+fn age(summary: &SnapshotSummary) -> (&str, bool, Option<OffsetDateTime>, &str) {
     let id = summary.id.as_str();
     let second = id.split('-').next().unwrap_or(id);
-    (second, summary.details().map(|details| details.started_at), id)
+    let started_at = summary.details().map(|details| details.started_at);
+    (second, started_at.is_none(), started_at, id)
 }
 
 async fn summary(store: &Store, id: SnapshotId) -> Result<Option<SnapshotSummary>, SnapshotError> {

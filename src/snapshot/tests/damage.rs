@@ -160,6 +160,21 @@ async fn a_half_written_manifest_is_listed_as_damaged_beside_the_others() {
 }
 
 #[tokio::test]
+async fn a_damaged_manifest_stands_before_the_whole_ones_of_its_second() {
+    let test = TestStore::new().await;
+    let whole = test.publish_sample().await.id().clone();
+    let damaged = ["000000", "ffffff"].map(|tail| {
+        let id = SnapshotId::parse(&format!("{}-{tail}", whole.as_str().split('-').next().unwrap())).unwrap();
+        let path = test.root().join(id.manifest_key().as_str());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "{}").unwrap();
+        id
+    });
+    let listed: Vec<SnapshotId> = list(&test.store).await.unwrap().into_iter().map(|summary| summary.id).collect();
+    assert_eq!(listed, [damaged[1].clone(), damaged[0].clone(), whole]);
+}
+
+#[tokio::test]
 async fn a_deleted_snapshot_is_gone_and_its_chunks_stay() {
     let test = TestStore::new().await;
     let snapshot = test.publish_sample().await;
