@@ -3,8 +3,9 @@
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::OnceLock;
 
 use crate::migration::{Migration, Plan, Program};
 use crate::postgres::{ConnectionSpec, Endpoint, ProgramFailure, ProgramRunner, words_that_confine};
@@ -25,13 +26,34 @@ pub struct ProgramEnvironment {
 pub struct MigrationPrograms<'a> {
     environment: &'a ProgramEnvironment,
     endpoint: Endpoint,
-    /// What confines them; none: the system does not let us.
-    confined_by: Option<Vec<OsString>>,
+    confinement: ProgramConfinement,
     /// Of production's server.
     major: Option<u32>,
     said: &'static str,
     operator: &'a dyn Operator,
     interrupt: &'a Interrupt,
+}
+
+/// What cuts programs off from all but their database. To find that out costs the start of several processes, and few
+/// migrations run a program.
+enum ProgramConfinement {
+    /// Nothing, and nothing is to be said of it.
+    NotWanted,
+    /// Nothing: a shadow on a named server is behind a network, and the program would be cut off from it too.
+    ServerElsewhere,
+    /// Namespaces, where the system lets us make them: the words before the program, by the directory of the server.
+    Namespaces { dir: PathBuf, words: OnceLock<Option<Vec<OsString>>> },
+}
+
+impl ProgramConfinement {
+    /// None: the system does not let us.
+    fn words(&self) -> Option<&[OsString]> {
+        match self {
+            Self::NotWanted => Some(&[]),
+            Self::ServerElsewhere => None,
+            Self::Namespaces { dir, words } => words.get_or_init(|| words_that_confine(dir)).as_deref(),
+        }
+    }
 }
 
 impl std::fmt::Debug for MigrationPrograms<'_> {
@@ -51,8 +73,8 @@ impl<'a> MigrationPrograms<'a> {
             return Ok(None);
         }
         let (environment, endpoint) = (&project.program_environment, project.target.endpoint().await?);
-        let confined_by = Some(Vec::new());
-        Ok(Some(Self { environment, endpoint, confined_by, major: Some(major), said: "  ", operator, interrupt }))
+        let confinement = ProgramConfinement::NotWanted;
+        Ok(Some(Self { environment, endpoint, confinement, major: Some(major), said: "  ", operator, interrupt }))
     }
 
     /// With the address of a private database; `dir` is where its server's socket is.
@@ -62,14 +84,16 @@ impl<'a> MigrationPrograms<'a> {
         (dir, operator, interrupt): (&Path, &'a dyn Operator, &'a Interrupt),
     ) -> Result<Self, Error> {
         let (environment, endpoint) = (&project.program_environment, spec.endpoint().await?);
-        // A shadow on a named server is behind a network, and the program would be cut off from it too.
-        let confined_by = if project.shadow_server.is_some() { None } else { words_that_confine(dir) };
-        Ok(Self { environment, endpoint, confined_by, major: None, said: "  shadow | ", operator, interrupt })
+        let confinement = match project.shadow_server {
+            Some(_) => ProgramConfinement::ServerElsewhere,
+            None => ProgramConfinement::Namespaces { dir: dir.to_owned(), words: OnceLock::new() },
+        };
+        Ok(Self { environment, endpoint, confinement, major: None, said: "  shadow | ", operator, interrupt })
     }
 
     /// How a program is run there.
     pub fn surroundings(&self) -> Surroundings<'_> {
-        let confined_by = self.confined_by.as_deref().unwrap_or_default();
+        let confined_by = self.confinement.words().unwrap_or_default();
         Surroundings { endpoint: &self.endpoint, confined_by, tell: None }
     }
 
@@ -77,7 +101,7 @@ impl<'a> MigrationPrograms<'a> {
     pub fn not_confined(&self, plan: &Plan) -> Option<String> {
         let has_program = plan.steps.iter().any(|step| step.migration.runs_a_program());
         let said = "the programs of the plan were not cut off from the network, only told to go to the shadow";
-        (has_program && self.confined_by.is_none()).then(|| said.to_owned())
+        (has_program && self.confinement.words().is_none()).then(|| said.to_owned())
     }
 
     async fn run_one(&self, program: &Program) -> Result<(), ProgramFailure> {
@@ -101,7 +125,7 @@ impl<'a> MigrationPrograms<'a> {
         let command = WrappedCommand { words, dir, templates, passed };
         let command = self.major.map_or_else(|| command.clone(), |major| command.noticed_when_dead(major));
         let tell = |line: &str| self.operator.step(&format!("{}{line}", self.said));
-        let confined_by = self.confined_by.as_deref().unwrap_or_default();
+        let confined_by = self.confinement.words().unwrap_or_default();
         let around = Surroundings { endpoint: &self.endpoint, confined_by, tell: Some(&tell) };
         self.operator.step(&format!("{}running {}", self.said, program.display()));
         match command.run(around, self.interrupt).await {

@@ -65,7 +65,7 @@ fn origin(options: &ClusterOptions) -> Origin {
 fn programs_as_installed(programs: &Programs) -> String {
     let facts = ["initdb", "postgres"].map(|program| {
         let metadata = std::fs::metadata(programs.dir().join(program));
-        metadata.map(|one| (one.len(), one.ino(), one.mtime(), one.mtime_nsec(), one.ctime())).ok()
+        metadata.map(|one| (one.len(), one.ino(), one.mtime(), one.mtime_nsec())).ok()
     });
     hex::encode(Sha256::digest(format!("{facts:?}")))
 }
