@@ -6,7 +6,7 @@ const RICH: &str = include_str!("support/rich.sql");
 
 fn a_copy_equals_the_database_at_snapshot_time(version: Version) {
     let scene = Scene::dusangire(version);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     scene.database.sql(RICH);
     let (cluster, name) = (scene.cluster(), scene.database.name());
     let expected = Contents::of(cluster, name);
@@ -48,7 +48,7 @@ fn a_restored_copy_equals_the_database_at_snapshot_time_18() {
 #[test]
 fn a_dropped_database_comes_back_with_store_database_and_id_alone() {
     let scene = Scene::dusangire(Version::V15);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     scene.database.sql("INSERT INTO menu_category (name, slug) VALUES ('Ibirayi', 'ibirayi')");
     let (id, dump) = (scene.take_snapshot(), scene.database.dump());
     let (cluster, name) = (scene.cluster(), scene.database.name());
@@ -76,7 +76,7 @@ fn a_dropped_database_comes_back_with_store_database_and_id_alone() {
 #[test]
 fn a_restore_beside_is_put_in_place_by_the_command_that_it_prints() {
     let scene = Scene::dusangire(Version::V15);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     let id = scene.take_snapshot();
     scene.database.sql("DROP TABLE orders_orderitem");
     let output = scene.run(0, &["restore", &id, "--yes"]);

@@ -24,7 +24,7 @@ fn order_of(output: &str) -> Vec<String> {
 
 fn rolls_back_and_comes_back(version: Version) {
     let scene = Scene::dusangire(version);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     let (schema, applied) = (scene.schema(), scene.applied());
 
     let planned = scene.run(0, &["plan", "--rollback", "menu", "zero"]);
@@ -65,7 +65,7 @@ fn rollback_of_an_app_takes_what_depends_on_it_and_apply_brings_it_back_18() {
 #[test]
 fn rollback_that_loses_rows_wants_the_plan_to_be_named() {
     let scene = Scene::dusangire(Version::V15);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     scene.database.sql(ROWS);
     let before = scene.database.dump();
     let arguments = ["rollback", "menu", "zero", "--yes"];

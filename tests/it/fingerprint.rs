@@ -26,7 +26,7 @@ ALTER TABLE orders DROP COLUMN note;
 fn a_rewritten_check_is_no_drift(version: Version) {
     let scene = Scene::empty(version);
     scene.project.write_migration("shop", "0001_orders", ORDERS);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     scene.database.sql("INSERT INTO orders VALUES (1, 'new')");
 
     // The rehearsal sees the table after a round trip, production does not; the migration touches that table.
@@ -103,7 +103,7 @@ fn a_change_from_outside_is_drift() {
 fn rows_ownership_of_the_ledger_and_statistics_are_no_drift() {
     let scene = Scene::empty(Version::V15);
     scene.project.write_migration("shop", "0001_orders", ORDERS);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     scene
         .database
         .sql("INSERT INTO orders SELECT i, 'paid' FROM generate_series(1, 100) i; ANALYZE; REINDEX TABLE orders");

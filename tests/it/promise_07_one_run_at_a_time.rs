@@ -68,7 +68,7 @@ fn promise_07_the_first_run_of_all_is_named_by_its_session() {
 fn promise_07_a_dead_holder_is_named_with_what_it_left() {
     let scene = Scene::empty(Version::V15);
     scene.project.write_migration("app", "0001_a", "-- migrate:up\nSELECT 1;\n");
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     scene.project.write_migration(
         "app",
         "0002_b",

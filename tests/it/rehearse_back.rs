@@ -156,7 +156,7 @@ fn rehearse_back_a_rollback_is_rehearsed_with_its_own_way_back() {
             "-- migrate:up\nCREATE TABLE line (id int);\n-- migrate:down\nDROP TABLE line;\n",
         ];
         let scene = kitchen(version, DISH, &steps);
-        scene.run(0, &["apply", "--yes"]);
+        scene.begin_applied();
         scene.database.sql("UPDATE dish SET size = 7 WHERE id < 3");
         let report = report(&scene, 0, &["kitchen", "zero", "--rollback", "--snapshot", "new"]);
         assert_eq!(report["direction"], "rollback");

@@ -189,7 +189,7 @@ fn a_dropped_partitioned_table_comes_back_with_its_partitions_18() {
 #[test]
 fn a_recovery_is_no_drift_for_the_next_apply() {
     let scene = Scene::dusangire(Version::V15);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     let id = scene.take_snapshot();
     scene.database.sql("INSERT INTO menu_category (name, slug) VALUES ('Ibirayi', 'ibirayi')");
     scene.run(0, &["restore", &id, "--table", "menu_category", "--yes"]);

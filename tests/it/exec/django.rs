@@ -92,7 +92,7 @@ fn exec_django_from_nothing_to_a_disaster_and_back() {
 #[test]
 fn exec_django_tells_which_way_back_there_is() {
     let django = DjangoProject::on(&TestCluster::shared(Version::V18));
-    django.exec(0, &[], &["migrate"]);
+    django.begin_migrated();
     django.fill();
     django.migration("menu", "0002_note", "0001_initial", NOTE);
     django.migration("menu", "0003_notes", "0002_note", NOTES);
@@ -156,7 +156,7 @@ fn exec_django_in_the_words_of_every_command() {
 #[test]
 fn exec_django_reports_two_leaves() {
     let django = DjangoProject::on(&TestCluster::shared(Version::V15));
-    django.exec(0, &[], &["migrate"]);
+    django.begin_migrated();
     django.migration("menu", "0002_note", "0001_initial", NOTE);
     django.migration("menu", "0002_unique", "0001_initial", UNIQUE);
     let output = django.exec(3, &[], &["migrate"]);
@@ -186,7 +186,7 @@ fn exec_django_whose_settings_ignore_the_variables_is_refused() {
 fn exec_django_with_another_database_in_its_settings() {
     let django = DjangoProject::on(&TestCluster::shared(Version::V15));
     let archive = django.scene.cluster().database();
-    django.exec(0, &[], &["migrate"]);
+    django.begin_migrated();
     django.fill();
     django.archive_in(&archive);
     // It writes to whatever the alias is.
@@ -214,7 +214,7 @@ fn exec_django_with_another_database_in_its_settings() {
 #[test]
 fn exec_django_fakes_a_migration_whose_schema_is_there() {
     let django = DjangoProject::on(&TestCluster::shared(Version::V15));
-    django.exec(0, &[], &["migrate"]);
+    django.begin_migrated();
     django
         .scene
         .database
@@ -232,7 +232,7 @@ fn exec_django_fakes_a_migration_whose_schema_is_there() {
 #[test]
 fn exec_django_that_loosens_a_column_is_told_what_its_way_back_is_worth() {
     let django = DjangoProject::on(&TestCluster::shared(Version::V15));
-    django.exec(0, &[], &["migrate"]);
+    django.begin_migrated();
     django.fill();
     let looser = "    operations = [migrations.AlterField('category', 'slug', models.CharField(max_length=40)),
         migrations.AlterField('item', 'price', models.DecimalField(max_digits=8, decimal_places=2, default=0))]";

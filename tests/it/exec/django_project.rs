@@ -209,6 +209,13 @@ DATABASES = {{'default': dict(ENGINE='django.db.backends.postgresql', **{databas
         self.scene.run(status, &arguments)
     }
 
+    /// Has Django apply what there is, by itself: what a test begins with.
+    #[track_caller]
+    pub fn begin_migrated(&self) {
+        let output = self.manage(&["migrate"]);
+        assert_eq!(output.status, 0, "{}", output.stderr);
+    }
+
     /// `app.name` of what Django's table says is applied, of the ten apps.
     pub fn applied(&self) -> Vec<String> {
         let apps = APPS.map(|(app, _)| format!("'{app}'")).join(", ");

@@ -30,7 +30,7 @@ def change(apps, editor):
 
 fn project() -> DjangoProject {
     let django = DjangoProject::on(&TestCluster::shared(Version::V15));
-    django.exec(0, &[], &["migrate"]);
+    django.begin_migrated();
     django.fill();
     django
 }

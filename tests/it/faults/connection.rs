@@ -56,7 +56,7 @@ fn at_statement_boundaries(version: Version, arguments: &[&str], moments: u32) -
 
 #[test]
 fn fault_connection_cut_at_statement_boundaries_of_apply() {
-    println!("{}", at_statement_boundaries(Version::V15, &APPLY, rounds(4, 400)));
+    println!("{}", at_statement_boundaries(Version::V15, &APPLY, rounds(3, 400)));
 }
 
 #[test]

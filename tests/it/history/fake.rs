@@ -89,7 +89,7 @@ fn a_first_migration_that_is_half_there_is_refused() {
 #[test]
 fn what_was_undone_by_hand_is_forgotten() {
     let scene = menu(Version::V15);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     let refused = scene.run(3, &["rollback", "menu", "0001", "--fake", "--yes"]);
     assert!(refused.stderr.contains("still has something of menu/0002_price"), "{}", refused.stderr);
     scene.database.sql("DROP TABLE old_price; ALTER TABLE dish DROP COLUMN price");
@@ -102,7 +102,7 @@ fn what_was_undone_by_hand_is_forgotten() {
 #[test]
 fn a_fake_of_nothing_and_of_an_unknown_app() {
     let scene = menu(Version::V15);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     assert_eq!(scene.run(0, &["apply", "--fake", "--yes"]).stdout, "nothing to record\n");
     let unknown = scene.run(2, &["apply", "menus", "--fake", "--yes"]);
     assert!(unknown.stderr.contains("did you mean `menu`?"), "{}", unknown.stderr);

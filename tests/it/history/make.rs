@@ -92,7 +92,7 @@ fn one_of_two_equal_numbers_gets_another() {
     let calories = scene.project.migrations().join("menu/0002_calories.sql");
     let aside = scene.project.directory().join("aside");
     std::fs::rename(&calories, &aside).unwrap();
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     std::fs::rename(&aside, &calories).unwrap();
     scene.project.write_migration(
         "orders",

@@ -15,7 +15,7 @@ fn script(scene: &Scene, name: &str, text: &str) {
 fn scene(version: Version) -> Scene {
     let scene = Scene::empty(version);
     scene.project.write_migration("menu", "0001_initial", "-- migrate:up\nCREATE TABLE dish (id bigint PRIMARY KEY, name text, slug text);\nINSERT INTO dish VALUES (1, 'Ubugari'), (2, 'Isombe');\n-- migrate:down\nDROP TABLE dish;\n");
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     let psql = scene.cluster().bin_dir().join("psql");
     // What it does not know is not there: no variable of the caller's but PATH.
     let common = format!(
@@ -85,7 +85,7 @@ fn a_program_that_fails_on_the_copy_never_meets_production() {
 #[test]
 fn a_script_that_changed_after_it_was_applied_stops_every_run() {
     let scene = scene(Version::V15);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     scene.project.write_migration("menu", "0003_x", "-- migrate:up\nSELECT 1;\n");
     script(&scene, "fill.sh", &format!("{FILL}# changed\n"));
     let output = scene.run(3, &["apply", "--yes"]);
@@ -131,7 +131,7 @@ fn ctrl_c_ends_the_program_in_production() {
     let output = run.end();
     assert_eq!(output.status, 4, "{}", output.stderr);
     script(&scene, "fill.sh", FILL);
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     assert_eq!(slugs(&scene), "ubugari isombe");
 }
 

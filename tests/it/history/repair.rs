@@ -5,7 +5,7 @@ use crate::support::{Scene, Version};
 fn scene() -> Scene {
     let scene = Scene::empty(Version::V15);
     scene.project.write_migration("menu", "0001_initial", "-- migrate:up\nCREATE TABLE dish (id bigint PRIMARY KEY, at timestamptz DEFAULT now());\nINSERT INTO dish VALUES (1), (2);\n");
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     scene
 }
 

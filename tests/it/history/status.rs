@@ -91,7 +91,7 @@ fn the_words_of_django_are_understood() {
 #[test]
 fn rows_of_another_databases_ledger_are_refused_with_both_named() {
     let scene = scene();
-    scene.run(0, &["apply", "--yes"]);
+    scene.begin_applied();
     // The staging database, with the same store, and a migration more.
     let staging = scene.cluster().database();
     let url = staging.url();

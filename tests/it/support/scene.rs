@@ -69,6 +69,12 @@ impl Scene {
         output
     }
 
+    /// Applies what there is, without a snapshot and without a rehearsal: what a test begins with.
+    #[track_caller]
+    pub fn begin_applied(&self) -> Output {
+        self.run(0, &["apply", "--yes", "--skip-snapshot", "a test", "--skip-rehearsal", "a test"])
+    }
+
     /// What [`run`](Scene::run) asks of a run that is over.
     #[track_caller]
     pub fn check(&self, status: i32, arguments: &[&str], output: &Output) {
