@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArguments {
-    /// Read this file instead of the nearest safe-migrate.toml
+    /// Read this file instead of the nearest safe-migrate.toml [env: SAFE_MIGRATE_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The database: a URL, or what else libpq takes [env: SAFE_MIGRATE_DATABASE_URL, then DATABASE_URL]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Variables kept by name; those that begin with `PG` or `SAFE_MIGRATE_` are kept as well.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 16] = [
     "CI",
     "COLORTERM",
     "DATABASE_URL",
@@ -17,9 +17,11 @@ const KEPT: [&str; 14] = [
     "NO_COLOR",
     "PATH",
     "SHELL",
+    "SUDO_UID",
     "TERM",
     "TMPDIR",
     "USER",
+    "XDG_CONFIG_HOME",
     "XDG_RUNTIME_DIR",
 ];
 

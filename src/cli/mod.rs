@@ -38,6 +38,9 @@ pub fn main() -> ExitCode {
     #[cfg(feature = "faults")]
     let _failpoints = crate::fault::setup();
     let words = environment::command_line();
+    if let Some(code) = crate::postgres::provide_walls(&words) {
+        return code;
+    }
     let environment = Environment::read();
     let code = match Arguments::try_parse_from(&words) {
         Ok(arguments) => run(arguments, environment),

@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value, json};
 
 use super::error::CliError;
-use crate::report::redact;
+use crate::report::{redact, shown, shown_behind_a_label, shown_in_one_line};
 
 /// The version of the JSON document.
 const SCHEMA: u32 = 1;
@@ -60,7 +60,7 @@ pub(crate) fn print(command: Option<&str>, result: &Result<Outcome, CliError>, s
             Ok(outcome) => Some(outcome),
             Err(error) => error.findings.as_deref(),
         };
-        outcome.map(|outcome| with_line_end(&outcome.text)).unwrap_or_default()
+        outcome.map(|outcome| with_line_end(&shown(&outcome.text))).unwrap_or_default()
     };
     let written = write_data(data.as_bytes());
     if let Err(error) = result {
@@ -110,7 +110,7 @@ pub(crate) fn render_error(error: &CliError, color: bool) -> String {
     let mut text = String::new();
     let mut line = |label: &str, style: &str, message: &str| {
         let label = if color { format!("\x1b[{style}m{label}:\x1b[0m") } else { format!("{label}:") };
-        text.push_str(&format!("{label} {}\n", redact(message.trim_end())));
+        text.push_str(&format!("{label} {}\n", shown_behind_a_label(&redact(message))));
     };
     line("error", "1;31", &error.message);
     error.causes().iter().for_each(|cause| line("caused by", "31", cause));
@@ -124,7 +124,8 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
-    table.add_rows(rows);
+    // A cell is often a name, and a name may have a line break.
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| shown_in_one_line(&cell))));
     for column in 0..N {
         if let Some(column) = table.column_mut(column) {
             column.set_padding((0, 2));

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
+use super::config::Trust;
 use super::context::Context;
 use super::error::CliError;
 use crate::postgres::{ConnectionSpec, Environment, ExecuteOptions};
 use crate::store::StoreSettings;
-use crate::workflow::{Actor, Error, ProgramEnvironment, Project};
+use crate::workflow::{Actor, Error, Operator, ProgramEnvironment, Project};
 
 /// The variables of libpq that say which database is meant.
 const NAMING_VARIABLES: [&str; 4] = ["PGDATABASE", "PGSERVICE", "PGHOST", "PGHOSTADDR"];
@@ -22,7 +23,10 @@ impl Context {
     /// The same on a database that is named in another way.
     pub(crate) fn project_on(&self, target: ConnectionSpec) -> Result<Project, CliError> {
         let is_local = target.is_local();
+        let is_default = self.config.store.url.is_none();
         let store = self.config.resolve_store(is_local)?;
+        let trust = Trust::of(&self.environment);
+        trust.check_store(&store, is_default)?.iter().for_each(|warning| self.operator.warn(warning));
         let store = StoreSettings {
             url: store.url.unwrap_or_default(),
             endpoint: store.endpoint,

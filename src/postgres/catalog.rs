@@ -247,6 +247,8 @@ pub struct Peculiarities {
     pub unreadable: Vec<String>,
     /// Subscriptions of the database.
     pub subscriptions: Vec<String>,
+    /// User mappings with a password, as far as this role may see it: `role on server`.
+    pub mapped_passwords: Vec<String>,
     /// Prepared transactions of the database.
     pub prepared_transactions: Vec<String>,
     /// Whether there are large objects.
@@ -277,6 +279,13 @@ pub async fn peculiarities(session: &Session, tables: &[Table]) -> Result<Peculi
             &[],
         )
         .await?;
+    let mapped = session
+        .query(
+            "SELECT m.usename::text || ' on ' || m.srvname::text FROM pg_catalog.pg_user_mappings m
+              WHERE EXISTS (SELECT FROM pg_catalog.unnest(m.umoptions) o (option) WHERE o.option ~* '^(ssl)?password=') ORDER BY 1",
+            &[],
+        )
+        .await?;
     let prepared = session
         .query("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY 1", &[])
         .await?;
@@ -292,6 +301,7 @@ pub async fn peculiarities(session: &Session, tables: &[Table]) -> Result<Peculi
             .map(|row| qualified(&row.get::<_, String>(0), &row.get::<_, String>(1)))
             .collect(),
         subscriptions: subscriptions.iter().map(|row| row.get(0)).collect(),
+        mapped_passwords: mapped.iter().map(|row| row.get(0)).collect(),
         prepared_transactions: prepared.iter().map(|row| row.get(0)).collect(),
         large_objects: other.get(0),
         lc_monetary: other.get(1),

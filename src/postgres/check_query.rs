@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::SimpleQueryMessage;
 
-use super::{DatabaseError, Session, quote_literal};
+use super::{DatabaseError, MigratingSession, Session, quote_literal};
 
 /// What a check returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct CheckRows {
 
 /// Runs one query. A cursor takes only what reads, and its rows stay on the server.
 pub async fn run(
-    session: &Session,
+    session: &MigratingSession,
     query: &str,
     (lock_timeout, statement_timeout): (Duration, Option<Duration>),
     samples: usize,
@@ -30,6 +30,7 @@ pub async fn run(
             milliseconds(statement_timeout.unwrap_or_default())
         ))
         .await?;
+    session.set_theirs_locally().await?;
     let result = fetch(session, query, samples).await;
     let ended = session.batch_execute("ROLLBACK").await;
     let rows = result?;

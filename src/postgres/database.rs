@@ -6,7 +6,7 @@ use super::{
     subscription,
 };
 
-pub use super::database_properties::{DatabaseProperties, copy_properties, limit_connections};
+pub use super::database_properties::{DatabaseProperties, copy_properties, limit_connections, settings_of};
 
 /// Why a database was not created, swapped or dropped.
 #[derive(Debug, thiserror::Error)]

@@ -90,6 +90,20 @@ impl DatabaseProperties {
         })
     }
 
+    /// The same without settings that load code into each session or turn a protection off, unless `known` has them too: who
+    /// can write a manifest is not the operator. Also the statements that would set them.
+    #[must_use]
+    pub fn without_code(&self, name: &str, known: &[(Option<String>, String)]) -> (Self, Vec<String>) {
+        let is_kept = |setting: &&(Option<String>, String)| {
+            let parameter = setting.1.split('=').next().unwrap_or_default();
+            known.contains(*setting) || !acts_on_each_session(parameter)
+        };
+        let left = self.settings.iter().filter(|setting| !is_kept(setting));
+        let statements = left.filter_map(|setting| setting_sql(&quote_identifier(name), setting)).collect();
+        let settings = self.settings.iter().filter(is_kept).cloned().collect();
+        (Self { settings, ..self.clone() }, statements)
+    }
+
     /// The statement that makes a database of this locale, which accepts no connections yet.
     pub(super) fn create_sql(&self, name: &str, server_major: u32) -> String {
         let mut sql = format!(
@@ -126,22 +140,61 @@ pub async fn copy_properties(session: &Session, name: &str, like: &DatabasePrope
         sql.push(format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {}", quote_identifier(&like.owner)));
         sql.extend(grants(session, &database, acl).await?);
     }
-    for (role, setting) in &like.settings {
-        let Some((parameter, value)) = setting.split_once('=') else { continue };
-        let value = setting_value(parameter, value);
-        sql.push(match role {
-            None => format!("ALTER DATABASE {database} SET {} TO {value}", quote_identifier(parameter)),
-            Some(role) => format!(
-                "ALTER ROLE {} IN DATABASE {database} SET {} TO {value}",
-                quote_identifier(role),
-                quote_identifier(parameter)
-            ),
-        });
-    }
+    sql.extend(like.settings.iter().filter_map(|setting| setting_sql(&database, setting)));
     for statement in sql {
         session.batch_execute(&statement).await?;
     }
     Ok(())
+}
+
+fn setting_sql(database: &str, (role, setting): &(Option<String>, String)) -> Option<String> {
+    let (parameter, value) = setting.split_once('=')?;
+    let (value, parameter) = (setting_value(parameter, value), quote_identifier(parameter));
+    Some(match role {
+        None => format!("ALTER DATABASE {database} SET {parameter} TO {value}"),
+        Some(role) => {
+            format!("ALTER ROLE {} IN DATABASE {database} SET {parameter} TO {value}", quote_identifier(role))
+        }
+    })
+}
+
+/// Parameters that make each new session load a library or run a text, or that turn off what protects the data.
+fn acts_on_each_session(parameter: &str) -> bool {
+    const ACTING: &[&str] = &[
+        "allow_system_table_mods",
+        "dynamic_library_path",
+        "event_triggers",
+        "extension_control_path",
+        "ignore_checksum_failure",
+        "ignore_system_indexes",
+        "jit_provider",
+        "local_preload_libraries",
+        "role",
+        "session_authorization",
+        "session_preload_libraries",
+        "session_replication_role",
+        "shared_preload_libraries",
+        "zero_damaged_pages",
+    ];
+    let name = parameter.to_ascii_lowercase();
+    // plperl.on_plperl_init, pltcl.start_proc, plv8.start_proc: texts of languages.
+    let of_language = name.split_once('.').is_some_and(|(language, what)| {
+        language.starts_with("pl") && (what.contains("init") || what.contains("start_proc"))
+    });
+    of_language || ACTING.contains(&name.as_str())
+}
+
+/// The settings of a database by its name: `ALTER DATABASE … SET` (role none) and `ALTER ROLE … IN DATABASE … SET`.
+pub async fn settings_of(session: &Session, name: &str) -> Result<Vec<(Option<String>, String)>, DatabaseError> {
+    let rows = session
+        .query(
+            "SELECT r.rolname::text, pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s
+               JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase AND d.datname = $1::name
+               LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole ORDER BY 1 NULLS FIRST, 2",
+            &[&name],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Gives a restored database the connection limit of `like`.

@@ -51,15 +51,16 @@ pub mod written;
 
 pub use capabilities::{Capabilities, Tls};
 pub use connection::{
-    Canceller, ConnectionError, ConnectionSpec, DatabaseError, Endpoint, Environment, Host, Notice, PLACEHOLDERS,
-    Session, describe,
+    Canceller, ConnectionError, ConnectionSpec, DatabaseError, Endpoint, Environment, Host, MigratingSession, Notice,
+    PLACEHOLDERS, Session, describe,
 };
 pub use identifier::{Identifier, qualified, quote_identifier, quote_literal};
 pub use mark::{Mark, MarkError, MarkKind};
 pub use pooler::is_behind_pooler;
 pub use private_cluster::below;
 pub use private_cluster::{
-    ClusterError, ClusterOptions, Confinement, PrivateCluster, StoppedCluster, WorkDirectory, words_that_confine,
+    ClusterError, ClusterOptions, Confinement, PrivateCluster, StoppedCluster, Walls, WorkDirectory, provide_walls,
+    words_that_confine,
 };
 pub use programs::{ProgramError, ProgramVersion, Programs};
 

@@ -15,6 +15,7 @@ mod sarif;
 #[cfg(test)]
 mod schema;
 mod server_words;
+mod shown;
 mod summary;
 mod without_samples;
 
@@ -25,3 +26,4 @@ pub use html::page as html_page;
 pub use markdown::markdown;
 pub use redact::{redact, strip_password};
 pub use sarif::sarif;
+pub use shown::{shown, shown_behind_a_label, shown_in_one_line};

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::effects::{EffectsReport, SizeReport, StepEffectsReport};
 use super::rehearsal_effect::{write_samples, write_values, write_ways_back};
-use super::{Evidence, FindingLevel, FindingReport, format_count, format_duration, format_time};
+use super::{Evidence, FindingLevel, FindingReport, format_count, format_duration, format_time, shown_behind_a_label};
 
 pub use super::rehearsal_effect::{CheckReport, CheckResult, Loss, MigrationWayBack, Reversibility, ValueChange};
 
@@ -235,7 +235,8 @@ impl RehearsalReport {
         if let Some(failure) = &self.failure {
             let _ = writeln!(text, "  failed: {failure}");
         }
-        text
+        // Every line of ours but the first is set in; what others wrote may have line breaks.
+        shown_behind_a_label(&text) + "\n"
     }
 
     fn write_effects(&self, text: &mut String) {

@@ -56,6 +56,13 @@ impl SnapshotId {
         if valid { Ok(Self(text.to_owned())) } else { Err(SnapshotError::InvalidId { text: text.to_owned() }) }
     }
 
+    /// The second in which the snapshot was begun, by the clock of who took it.
+    pub fn begun_at(&self) -> OffsetDateTime {
+        let start = self.0.split('-').next().unwrap_or_default();
+        // Every id was read or made in this form.
+        PrimitiveDateTime::parse(start, START).map_or(OffsetDateTime::UNIX_EPOCH, PrimitiveDateTime::assume_utc)
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -166,6 +166,8 @@ fn write(path: &Path, text: &str, overwrite: bool) -> Result<(), CliError> {
     } else {
         options.create_new(true)
     };
+    // It can name programs to run.
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
     let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => already_there(path),

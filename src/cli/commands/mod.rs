@@ -29,6 +29,7 @@ mod sqlmigrate;
 mod squash;
 mod status;
 mod status_graph;
+mod trust;
 
 use clap::Subcommand;
 
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Import(import::Args),
     Exec(exec::Args),
     History(history::Args),
+    Trust(trust::Args),
     Completions(completions::Args),
 }
 
@@ -90,13 +92,14 @@ impl Command {
             Command::Import(_) => "import",
             Command::Exec(_) => "exec",
             Command::History(_) => "history",
+            Command::Trust(_) => "trust",
             Command::Completions(_) => "completions",
         }
     }
 
     /// Whether the configuration file is read; the others must work where it is missing or broken.
     pub(crate) fn reads_config(&self) -> bool {
-        !matches!(self, Command::Init(_) | Command::Completions(_))
+        !matches!(self, Command::Init(_) | Command::Trust(_) | Command::Completions(_))
     }
 
     /// Whether its purpose is to change production, so that each of its failures says what production is now.
@@ -160,6 +163,7 @@ impl Command {
             Command::Import(args) => import::run(context, args).await,
             Command::Exec(args) => exec::run(context, args).await,
             Command::History(args) => history::run(context, args).await,
+            Command::Trust(args) => trust::run(context, args).await,
             Command::Completions(args) => completions::run(context, args).await,
         }
     }

@@ -89,7 +89,11 @@ fn is_stdout(file: &Path) -> bool {
 }
 
 fn save(file: &Path, text: &str, operator: &dyn Operator) -> Result<(), CliError> {
-    std::fs::write(file, text).map_err(|error| {
+    // Whatever the umask is: what is in it comes from production's rows, and is not for everybody to change.
+    let mut options = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true).truncate(true), 0o644);
+    let written = options.open(file).and_then(|mut open| std::io::Write::write_all(&mut open, text.as_bytes()));
+    written.map_err(|error| {
         let message = format!("the report could not be written to {}", file.display());
         CliError::new(ErrorKind::Failed, "report-not-written", message)
             .caused_by(error.to_string())

@@ -103,7 +103,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let destination = destination(context, args, &mut project)?;
     let store = project.open_store().await?;
     let choice = choice(context, args, &project, &store).await?;
-    let snapshot = choose(&project, &store, &choice).await?;
+    let snapshot = choose(&project, &store, &choice, &context.operator).await?;
     if let Some(request) = args.part.request(&snapshot, args.dry_run)? {
         return restore_part::run(context, &project, &request).await;
     }

@@ -7,6 +7,7 @@ mod quantity;
 mod search;
 mod snapshot;
 mod template;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(crate) use self::quantity::{parse_duration, parse_rate};
 pub(crate) use self::search::FILE_NAME;
 pub(crate) use self::snapshot::{COMPRESSION, SnapshotConfig};
 pub(crate) use self::template::{Settings, render_template};
+pub(crate) use self::trust::Trust;
 use super::arguments::GlobalArguments;
 use super::environment::Environment;
 use super::error::CliError;
@@ -142,12 +144,20 @@ pub(crate) struct ApplyConfig {
 impl Config {
     /// Merges flags, environment, the configuration file and defaults.
     pub(crate) fn load(flags: &GlobalArguments, environment: &Environment, cwd: &Path) -> Result<Config, CliError> {
-        let path = match &flags.config {
+        let mut warning = None;
+        let named = flags.config.as_deref().or(environment.get("SAFE_MIGRATE_CONFIG").map(Path::new));
+        let path = match named {
+            // The operator's own word.
             Some(path) => Some(cwd.join(path)),
             None => search::find(cwd, environment.get("HOME").map(Path::new)),
         };
+        if let Some(found) = path.as_deref().filter(|_| named.is_none()) {
+            warning = Trust::of(environment).check(found)?;
+        }
         let file = path.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
-        Config::merge(flags, environment, cwd, path, file)
+        let mut config = Config::merge(flags, environment, cwd, path, file)?;
+        config.warnings.extend(warning);
+        Ok(config)
     }
 
     /// The configuration of a command that must work without a file, or with a broken one.

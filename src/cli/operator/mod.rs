@@ -10,8 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::interrupt::Interrupt;
-use crate::report::redact;
-use crate::report::{format_bytes, format_duration};
+use crate::report::{format_bytes, format_duration, redact, shown, shown_behind_a_label};
 use crate::workflow::{Confirmation, Operator, Unit};
 
 /// How progress is shown.
@@ -86,7 +85,7 @@ impl TerminalOperator {
     /// Asks for one line; `None` at the end of input or when interrupted. Ask only when [`Self::can_ask`].
     pub(crate) fn ask(&self, prompt: &str) -> Option<String> {
         self.end_task();
-        self.write(&redact(prompt));
+        self.write(&shown(&redact(prompt)));
         let answer = blocking(|| self.read_line());
         if answer.is_none() {
             self.write("\n");
@@ -112,8 +111,8 @@ impl TerminalOperator {
         }
     }
 
-    fn line(&self, text: &str) {
-        let text = format!("{}\n", redact(text));
+    fn line(&self, label: &str, text: &str) {
+        let text = format!("{label}{}\n", shown_behind_a_label(&redact(text)));
         match self.task().as_ref().and_then(|task| task.bar.as_ref()) {
             Some(bar) => bar.suspend(|| self.write(&text)),
             None => self.write(&text),
@@ -142,7 +141,7 @@ impl TerminalOperator {
 impl Operator for TerminalOperator {
     fn step(&self, message: &str) {
         if self.manners.progress != Progress::Hidden {
-            self.line(message);
+            self.line("", message);
         }
     }
 
@@ -151,7 +150,7 @@ impl Operator for TerminalOperator {
         let bar = (self.manners.progress == Progress::Bars).then(|| bar(task, total, unit));
         if self.manners.progress == Progress::Lines {
             let size = total.map(|total| format!(" ({})", amount(total, unit))).unwrap_or_default();
-            self.line(&format!("{task}{size}"));
+            self.line("", &format!("{task}{size}"));
         }
         let now = Instant::now();
         let name = task.to_string();
@@ -171,7 +170,7 @@ impl Operator for TerminalOperator {
             })
         });
         if let Some(line) = line {
-            self.line(&line);
+            self.line("", &line);
         }
     }
 
@@ -181,8 +180,8 @@ impl Operator for TerminalOperator {
     }
 
     fn warn(&self, message: &str) {
-        let label = if self.manners.color { "\x1b[1;33mwarning:\x1b[0m" } else { "warning:" };
-        self.line(&format!("{label} {message}"));
+        let label = if self.manners.color { "\x1b[1;33mwarning:\x1b[0m " } else { "warning: " };
+        self.line(label, message);
     }
 
     fn confirm(&self, question: &str) -> Confirmation {

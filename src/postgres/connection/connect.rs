@@ -1,5 +1,6 @@
 //! Making the connection, and saying by meaning why it could not be made.
 
+use super::search_path::{self, MigratingSession, OURS};
 use super::session::{Opened, Session};
 use super::tls::{self, TlsConnector};
 use super::{ChannelBinding, ConnectionError, ConnectionSpec, Host, SessionAttributes, describe};
@@ -14,10 +15,34 @@ use tokio_postgres::config;
 const ANSWER: Duration = Duration::from_secs(30);
 
 impl ConnectionSpec {
-    /// Connects; the server shows `application_name` in `pg_stat_activity`.
+    /// Connects for statements of our own, with [`OURS`] as the search path; the server shows `application_name` in
+    /// `pg_stat_activity`.
     ///
     /// `connect_timeout` holds for each address of the host, and twice that for the whole, login included.
     pub async fn connect(&self, application_name: &str) -> Result<Session, ConnectionError> {
+        // An option of the start outlives `RESET ALL`, and a pooler does not hand it to the next client.
+        let opened = match self.with_setting("search_path", OURS).open(application_name).await {
+            Err(error) if error.is_refused_option() && self.options.is_none() => self.open(application_name).await?,
+            opened => opened?,
+        };
+        if opened.search_path != OURS {
+            // A pooler refused the option or lost it, and a SET would stay with the server that it lends to others next:
+            // only a transaction keeps what is set for itself.
+            let begin = format!("BEGIN READ ONLY; SET LOCAL search_path = {OURS}");
+            opened.session.batch_execute(&begin).await.map_err(|error| self.explain(&error))?;
+        }
+        Ok(opened.session)
+    }
+
+    /// Connects for statements that others wrote, which need the search path that the server gives this role. Not through
+    /// a pooler: what is set stays with the session.
+    pub async fn connect_to_migrate(&self, application_name: &str) -> Result<MigratingSession, ConnectionError> {
+        let session = self.open(application_name).await?.session;
+        session.batch_execute(search_path::SET_OURS).await.map_err(|error| self.explain(&error))?;
+        Ok(MigratingSession::new(session))
+    }
+
+    async fn open(&self, application_name: &str) -> Result<Opened, ConnectionError> {
         let deadline = self.limit().map(|limit| Instant::now() + limit);
         let session = self.log_in_until(application_name, deadline).await?;
         let opened = match deadline {
@@ -28,7 +53,7 @@ impl ConnectionSpec {
         };
         let opened = opened.map_err(|error| self.explain(&error))?;
         self.check_attributes(&opened)?;
-        Ok(opened.session)
+        Ok(opened)
     }
 
     /// Logs in and asks nothing: the session knows what the server reported, and no more.

@@ -12,6 +12,7 @@ mod passfile;
 mod password;
 mod program_environment;
 mod resolve;
+mod search_path;
 mod service_file;
 mod session;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use database_error::{DatabaseError, describe};
 pub use endpoint::{Endpoint, PLACEHOLDERS};
 pub use environment::Environment;
 pub use error::ConnectionError;
+pub use search_path::{MigratingSession, SET_OURS, SET_OURS_LOCALLY};
 pub use session::{Canceller, Notice, Session};
 
 use passfile::Passfile;

@@ -35,7 +35,8 @@ const REPORTED: [&str; 12] = [
 ];
 
 const FACTS: &str = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num'), \
-     pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
+     pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
+     pg_catalog.current_setting('search_path')";
 
 /// A notice or warning that the server sent beside the results.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub(super) struct Opened {
     pub(super) session: Session,
     pub(super) in_recovery: bool,
     pub(super) read_only: bool,
+    pub(super) search_path: String,
 }
 
 impl Session {
@@ -105,8 +107,8 @@ impl Session {
         let fact = |column| facts.iter().find_map(|message| text(message, column)).unwrap_or_default();
         session.backend_pid = fact(0).parse().unwrap_or_default();
         session.server_version_num = fact(1).parse().unwrap_or_default();
-        let (in_recovery, read_only) = (fact(2) == "t", fact(3) == "on");
-        Ok(Opened { session, in_recovery, read_only })
+        let (in_recovery, read_only, search_path) = (fact(2) == "t", fact(3) == "on", fact(4).to_owned());
+        Ok(Opened { session, in_recovery, read_only, search_path })
     }
 
     /// The process id of the server process behind this session.

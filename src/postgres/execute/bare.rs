@@ -1,7 +1,7 @@
 //! Statements that the server refuses in a transaction: what became of one that was begun, and what it left.
 
 use super::super::concurrent_index::{drop_abandoned, index_on, indexes_of, invalid_indexes, is_valid, left_by};
-use super::super::{DatabaseError, Session};
+use super::super::{DatabaseError, MigratingSession};
 use super::journal::Place;
 use super::{ExecuteOptions, Kind, backoff};
 use crate::migration::Statement;
@@ -18,7 +18,7 @@ pub(super) enum Became {
 }
 
 /// What is noted before a bare statement, to tell later what it made.
-pub(super) async fn note(session: &Session, kind: &Kind, place: &mut Place) -> Result<(), DatabaseError> {
+pub(super) async fn note(session: &MigratingSession, kind: &Kind, place: &mut Place) -> Result<(), DatabaseError> {
     place.invalid = invalid_indexes(session).await?;
     if let Kind::CreateIndex { table, .. } = kind {
         place.indexes = indexes_of(session, table).await?;
@@ -28,7 +28,7 @@ pub(super) async fn note(session: &Session, kind: &Kind, place: &mut Place) -> R
 
 /// Looks what became of a statement that was begun by a run that died, and clears away what a half of it left.
 pub(super) async fn became(
-    session: &Session,
+    session: &MigratingSession,
     kind: &Kind,
     place: &Place,
     options: &ExecuteOptions,
@@ -66,7 +66,7 @@ pub(super) async fn became(
 /// Clears away what a statement left that the server refused in the middle. True: it has taken effect all the same, because
 /// the rest of it was done here.
 pub(super) async fn clear(
-    session: &Session,
+    session: &MigratingSession,
     kind: &Kind,
     place: &Place,
     options: &ExecuteOptions,
@@ -96,7 +96,11 @@ pub(super) async fn clear(
 }
 
 /// What is still there of a statement that failed, in words; empty: nothing.
-pub(super) async fn leftovers(session: &Session, kind: &Kind, place: &Place) -> Result<Vec<String>, DatabaseError> {
+pub(super) async fn leftovers(
+    session: &MigratingSession,
+    kind: &Kind,
+    place: &Place,
+) -> Result<Vec<String>, DatabaseError> {
     let mut left: Vec<String> = left_by(session, kind, &place.invalid).await?;
     left.iter_mut().for_each(|index| *index = format!("index {index} is invalid now"));
     if let Kind::Detach { parent, child } = kind
@@ -110,20 +114,23 @@ pub(super) async fn leftovers(session: &Session, kind: &Kind, place: &Place) -> 
 }
 
 /// Whether a partition is half detached; none: it is no partition of that table (any more).
-async fn is_pending(session: &Session, parent: &str, child: &str) -> Result<Option<bool>, DatabaseError> {
-    let sql = "SELECT inhdetachpending FROM pg_catalog.pg_inherits
-                WHERE inhrelid = pg_catalog.to_regclass($1) AND inhparent = pg_catalog.to_regclass($2)";
+async fn is_pending(session: &MigratingSession, parent: &str, child: &str) -> Result<Option<bool>, DatabaseError> {
+    let (child, parent) = (session.relation(child).await?, session.relation(parent).await?);
+    let sql = "SELECT inhdetachpending FROM pg_catalog.pg_inherits WHERE inhrelid = $1 AND inhparent = $2";
     Ok(session.query_opt(sql, &[&child, &parent]).await?.map(|row| row.get(0)))
 }
 
 /// Whether a partition is detached, after the rest of it is done where it was half done. Names come from the statement
 /// itself, as they are written there.
-async fn detached(session: &Session, parent: &str, child: &str) -> Result<bool, DatabaseError> {
+async fn detached(session: &MigratingSession, parent: &str, child: &str) -> Result<bool, DatabaseError> {
     match is_pending(session, parent, child).await? {
         None => Ok(true),
         Some(false) => Ok(false),
         Some(true) => {
-            session.batch_execute(&format!("ALTER TABLE {parent} DETACH PARTITION {child} FINALIZE")).await?;
+            session.set_theirs().await?;
+            let ended = session.batch_execute(&format!("ALTER TABLE {parent} DETACH PARTITION {child} FINALIZE")).await;
+            session.set_ours().await?;
+            ended?;
             Ok(true)
         }
     }

@@ -1,6 +1,6 @@
 //! The key of a batched section: that it can serve, and which values come next.
 
-use super::super::{DatabaseError, Session, qualified, quote_identifier, quote_literal};
+use super::super::{DatabaseError, MigratingSession, Session, qualified, quote_identifier, quote_literal};
 use crate::migration::BatchKey;
 
 /// A column whose values batches go along.
@@ -34,11 +34,12 @@ const TYPES: &[(&str, &str, &str)] = &[
 
 impl Key {
     /// Looks the column up; the inner error says why it cannot be a key.
-    pub(super) async fn find(session: &Session, key: &BatchKey) -> Result<Result<Key, String>, DatabaseError> {
+    pub(super) async fn find(session: &MigratingSession, key: &BatchKey) -> Result<Result<Key, String>, DatabaseError> {
         let table = match &key.schema {
             Some(schema) => qualified(schema, &key.table),
             None => quote_identifier(&key.table),
         };
+        let relation = session.relation(&table).await?;
         let row = session
             .query_opt(
                 "SELECT c.relkind::text, a.attname IS NOT NULL, coalesce(a.attnotnull, false), t.typname,
@@ -53,8 +54,8 @@ impl Key {
                    LEFT JOIN pg_catalog.pg_attribute a
                           ON a.attrelid = c.oid AND a.attname = $2 AND a.attnum > 0 AND NOT a.attisdropped
                    LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-                  WHERE c.oid = pg_catalog.to_regclass($1)",
-                &[&table, &key.column],
+                  WHERE c.oid = $1",
+                &[&relation, &key.column],
             )
             .await?;
         let Some(row) = row else { return Ok(Err(format!("there is no table {table}"))) };

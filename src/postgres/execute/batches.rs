@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::super::connection::SET_OURS_LOCALLY;
 use super::super::ledger::StepState;
 use super::batch_key::Key;
 use super::commit::{commit, running_transaction};
@@ -200,6 +201,8 @@ impl Outside<'_> {
             return Ok(None);
         };
         let one = statement.for_batch(&key.literal(after), &key.literal(&to));
+        // The journal's row sets ours again.
+        self.session.set_theirs_locally().await?;
         let rows = send(self.session, &self.step.migration, &one, RunContext { tracer: None, ..self.context }).await?;
         let mut next = standing.clone();
         next.place.after = Some(to);
@@ -210,6 +213,9 @@ impl Outside<'_> {
             self.journal().add(index, StepState::Started, &next.place, Some(next.rows)).await?;
         }
         let xact = running_transaction(self.session).await?;
+        if apart {
+            self.session.batch_execute(SET_OURS_LOCALLY).await.map_err(DatabaseError::from)?;
+        }
         crate::fault::point("batch.before-commit");
         commit(self.session, self.context, (&self.step.migration, statement.line), &xact).await?;
         crate::fault::point("batch.committed");

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::connection::SET_OURS_LOCALLY;
 use super::super::ledger::{StepRecord, StepState};
 use super::super::{DatabaseError, Session};
 use super::ExecuteError;
@@ -48,7 +49,8 @@ pub(super) struct Journal<'a> {
 }
 
 impl Journal<'_> {
-    /// Writes a row in the transaction that runs. The role that the migration has set comes back at its end.
+    /// Writes a row in the transaction that runs. The role and the search path that the migration has set come back at its
+    /// end.
     pub(super) async fn add(
         &self,
         index: usize,
@@ -56,7 +58,8 @@ impl Journal<'_> {
         place: &Place,
         rows: Option<i64>,
     ) -> Result<(), DatabaseError> {
-        self.session.batch_execute("SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE").await?;
+        let ours = format!("SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; {SET_OURS_LOCALLY}");
+        self.session.batch_execute(&ours).await?;
         StepRecord {
             run_id: self.run_id.to_owned(),
             app: self.step.migration.id.app.clone(),

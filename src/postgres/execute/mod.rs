@@ -18,8 +18,9 @@ mod watcher;
 
 use std::time::{Duration, Instant};
 
+use super::connection::SET_OURS_LOCALLY;
 use super::ledger::{self, StepRecord};
-use super::{ConnectionSpec, DatabaseError, Session, Tracer, quote_literal};
+use super::{ConnectionSpec, DatabaseError, MigratingSession, Session, Tracer, quote_literal};
 use crate::migration::{Direction, Migration, PlanStep, Section, Statement};
 
 use commit::{commit, running_transaction};
@@ -101,7 +102,7 @@ pub struct RunContext<'a> {
 
 /// Runs one step of a plan. `before_retry` is told of each lock that was in the way.
 pub async fn run_step(
-    session: &Session,
+    session: &MigratingSession,
     step: &PlanStep,
     context: RunContext<'_>,
     before_retry: &(dyn Fn(&ExecuteError, u32) + Sync),
@@ -130,10 +131,12 @@ fn section(step: &PlanStep) -> Option<&Section> {
 }
 
 /// What a migration may have set does not leak into the next one. `DISCARD ALL` would release the advisory lock.
-async fn reset(session: &Session) -> Result<(), DatabaseError> {
+async fn reset(session: &MigratingSession) -> Result<(), DatabaseError> {
     session
         .batch_execute("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; DISCARD SEQUENCES")
         .await?;
+    session.set_ours().await?;
+    session.reset_theirs();
     keep_session(session).await
 }
 
@@ -161,7 +164,7 @@ pub async fn commit_locally(session: &Session) -> Result<(), DatabaseError> {
 }
 
 async fn run_in_transaction(
-    session: &Session,
+    session: &MigratingSession,
     step: &PlanStep,
     section: &Section,
     context: RunContext<'_>,
@@ -187,7 +190,7 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 async fn transaction(
-    session: &Session,
+    session: &MigratingSession,
     step: &PlanStep,
     section: &Section,
     context: RunContext<'_>,
@@ -234,17 +237,19 @@ fn limits(set: &str, migration: &Migration, options: &ExecuteOptions) -> String 
 }
 
 async fn statements_and_ledger(
-    session: &Session,
+    session: &MigratingSession,
     step: &PlanStep,
     section: &Section,
     context: RunContext<'_>,
 ) -> Result<(Vec<StatementTrace>, String), ExecuteError> {
     let mut trace = Vec::with_capacity(section.statements.len());
+    session.set_theirs_locally().await?;
     for statement in &section.statements {
         trace.push(run_statement(session, &step.migration, statement, context).await?);
     }
-    // A migration may have changed its role or its search_path; the ledger is ours.
-    session.batch_execute("RESET SESSION AUTHORIZATION; RESET ROLE").await.map_err(DatabaseError::from)?;
+    // A migration may have changed its role and its search_path; the ledger is ours.
+    let ours = format!("RESET SESSION AUTHORIZATION; RESET ROLE; {SET_OURS_LOCALLY}");
+    session.batch_execute(&ours).await.map_err(DatabaseError::from)?;
     if !crate::fault::is_off("off.ledger-in-transaction") {
         record(session, step, context.run_id).await?;
     }
@@ -268,8 +273,9 @@ async fn record(session: &Session, step: &PlanStep, run_id: &str) -> Result<(), 
     Ok(())
 }
 
+/// Runs a statement in the transaction of its migration, with their search path.
 async fn run_statement(
-    session: &Session,
+    session: &MigratingSession,
     migration: &Migration,
     statement: &Statement,
     context: RunContext<'_>,

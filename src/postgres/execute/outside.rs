@@ -5,17 +5,17 @@
 //! those that must not be in a transaction, 2D000 for a procedure that commits): those are journaled before and after.
 
 use super::super::ledger::{self, StepState};
-use super::super::{DatabaseError, Session};
+use super::super::{DatabaseError, MigratingSession};
 use super::bare::{Became, became, clear, is_setting, leftovers, note};
 use super::batches::Standing;
 use super::commit::{commit, running_transaction};
 use super::journal::{Journal, Place, stopped};
-use super::{ExecuteError, Kind, RunContext, StatementTrace, Unclear, backoff, limits, record, run_statement, send};
+use super::{ExecuteError, Kind, RunContext, StatementTrace, Unclear, backoff, limits, record, send};
 use crate::migration::{PlanStep, Section, Statement};
 
 /// One section outside a transaction, and what it runs with.
 pub(super) struct Outside<'a> {
-    pub(super) session: &'a Session,
+    pub(super) session: &'a MigratingSession,
     pub(super) step: &'a PlanStep,
     pub(super) section: &'a Section,
     pub(super) context: RunContext<'a>,
@@ -99,9 +99,10 @@ impl Outside<'_> {
     async fn settings_again(&self, before: usize) -> Result<(), ExecuteError> {
         for (index, statement) in self.section.statements.iter().enumerate().take(before) {
             if is_setting(statement) {
-                let set =
-                    send(self.session, &self.step.migration, statement, RunContext { tracer: None, ..self.context })
-                        .await;
+                self.session.set_theirs().await?;
+                let context = RunContext { tracer: None, ..self.context };
+                let set = send(self.session, &self.step.migration, statement, context).await;
+                self.session.set_ours().await?;
                 set.map_err(|error| self.failed(index, statement, error, false, None))?;
             }
         }
@@ -129,6 +130,7 @@ impl Outside<'_> {
                     Ok(trace) => return Ok(trace),
                     Err(error) => {
                         self.roll_back().await;
+                        self.ours_again().await;
                         if must_be_bare(&error) {
                             bare = true;
                         } else if !self.is_tried_again(&error, &mut attempt).await {
@@ -161,6 +163,7 @@ impl Outside<'_> {
         if let Some(tracer) = tracer {
             tracer.before(self.session).await?;
         }
+        self.session.set_theirs().await?;
         self.session.batch_execute("BEGIN").await.map_err(DatabaseError::from)?;
         let start = std::time::Instant::now();
         let rows = send(self.session, &self.step.migration, statement, self.context).await?;
@@ -169,6 +172,7 @@ impl Outside<'_> {
         let xact = running_transaction(self.session).await?;
         crate::fault::point("step.ran");
         commit(self.session, self.context, (&self.step.migration, statement.line), &xact).await?;
+        self.ours_again().await;
         if let Some(tracer) = tracer {
             tracer.after(self.session, statement).await?;
         }
@@ -188,7 +192,7 @@ impl Outside<'_> {
         self.journal().write(index, StepState::Started, &place, None).await.map_err(early)?;
         crate::fault::point("step.started");
         let started = std::time::Instant::now();
-        let trace = match run_statement(self.session, &self.step.migration, statement, self.context).await {
+        let trace = match self.alone(statement).await {
             Ok(trace) => trace,
             Err(error) => match self.after_a_failure(index, kind, &place).await {
                 Ok(true) => StatementTrace {
@@ -208,6 +212,32 @@ impl Outside<'_> {
             (ExecuteError::Database(error), Some("it took effect, and the next run will find that out".to_owned()))
         })?;
         Ok(trace)
+    }
+
+    /// The statement by itself, with their search path.
+    async fn alone(&self, statement: &Statement) -> Result<StatementTrace, ExecuteError> {
+        let tracer = self.context.tracer;
+        if let Some(tracer) = tracer {
+            tracer.before(self.session).await?;
+        }
+        self.session.set_theirs().await?;
+        let start = std::time::Instant::now();
+        let sent = send(self.session, &self.step.migration, statement, self.context).await;
+        let duration = start.elapsed();
+        self.ours_again().await;
+        let rows = sent?;
+        if let Some(tracer) = tracer {
+            tracer.after(self.session, statement).await?;
+        }
+        Ok(StatementTrace { line: statement.line, text: statement.text.clone(), duration, rows, batches: None })
+    }
+
+    /// Our search path after a statement of theirs, whatever became of that. Not of a session that is lost: what is asked of
+    /// it next says so.
+    async fn ours_again(&self) {
+        if let Err(error) = self.session.set_ours().await {
+            tracing::debug!(%error, "the session has their search path");
+        }
     }
 
     /// Clears away what a refused statement left; true when it took effect all the same. The error says what is left.

@@ -1,6 +1,7 @@
 //! Migrations in one transaction: the fence's. Each has a savepoint, and one COMMIT ends them all.
 
-use super::super::{DatabaseError, Session};
+use super::super::connection::SET_OURS;
+use super::super::{DatabaseError, MigratingSession, Session};
 use super::commit::{commit, running_transaction};
 use super::{
     ExecuteError, RunContext, StatementTrace, backoff, keep_session, limits, reset, section, statements_and_ledger,
@@ -19,7 +20,7 @@ pub(in super::super) fn keep_transaction_sql(session: &Session) -> String {
 /// Runs one transactional step within the open transaction of `session`; a failure leaves that transaction as it was
 /// before the step. `before_retry` is told of each lock that was in the way.
 pub async fn run_step_together(
-    session: &Session,
+    session: &MigratingSession,
     step: &PlanStep,
     context: RunContext<'_>,
     before_retry: &(dyn Fn(&ExecuteError, u32) + Sync),
@@ -41,7 +42,7 @@ pub async fn run_step_together(
 }
 
 async fn savepoint(
-    session: &Session,
+    session: &MigratingSession,
     step: &PlanStep,
     section: &Section,
     context: RunContext<'_>,
@@ -82,18 +83,23 @@ async fn check_deferred(session: &Session, migration: &Migration) -> Result<(), 
 }
 
 /// As [`reset`] between two migrations, without leaving the transaction.
-async fn reset_within(session: &Session) -> Result<(), DatabaseError> {
+async fn reset_within(session: &MigratingSession) -> Result<(), DatabaseError> {
     let keep = keep_transaction_sql(session);
     session
         .batch_execute(&format!(
-            "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {keep}; DISCARD TEMP; DISCARD SEQUENCES"
+            "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {SET_OURS}; {keep}; DISCARD TEMP; DISCARD SEQUENCES"
         ))
         .await?;
+    session.reset_theirs();
     keep_session(session).await
 }
 
 /// The one COMMIT; `last` names it in errors. When the connection is lost there, the server is asked what became of it.
-pub async fn commit_together(session: &Session, context: RunContext<'_>, last: &Migration) -> Result<(), ExecuteError> {
+pub async fn commit_together(
+    session: &MigratingSession,
+    context: RunContext<'_>,
+    last: &Migration,
+) -> Result<(), ExecuteError> {
     let xact = running_transaction(session).await?;
     let line = last.up.statements.last().map_or(1, |statement| statement.line);
     commit(session, context, (last, line), &xact).await?;

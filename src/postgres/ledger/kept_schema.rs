@@ -23,10 +23,10 @@ pub async fn kept_schema(session: &Session, run_id: &str) -> Result<Option<Strin
         return Ok(None);
     }
     let row = session.query_opt("SELECT text FROM safe_migrate.schema WHERE run_id = $1", &[&run_id]).await?;
-    Ok(row.map(|row| row.get(0)))
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 /// Earlier versions of the ledger have none.
 async fn has_place(session: &Session) -> Result<bool, DatabaseError> {
-    Ok(session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.schema') IS NOT NULL", &[]).await?.get(0))
+    Ok(session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.schema') IS NOT NULL", &[]).await?.try_get(0)?)
 }

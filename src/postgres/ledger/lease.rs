@@ -37,16 +37,17 @@ pub async fn read(session: &Session) -> Result<Vec<Lease>, DatabaseError> {
     }
     let sql = "SELECT run_id, command, actor, host, taken_at FROM safe_migrate.lease ORDER BY taken_at";
     let rows = session.query(sql, &[]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| Lease {
-            run_id: row.get(0),
-            command: row.get(1),
-            actor: row.get(2),
-            host: row.get(3),
-            taken_at: row.get(4),
+    rows.iter()
+        .map(|row| {
+            Ok(Lease {
+                run_id: row.try_get(0)?,
+                command: row.try_get(1)?,
+                actor: row.try_get(2)?,
+                host: row.try_get(3)?,
+                taken_at: row.try_get(4)?,
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// Takes the lease for a run that holds the lock, in place of those that dead runs left. Nothing where there is no
@@ -86,5 +87,5 @@ pub(super) async fn forget_all(session: &Session) -> Result<(), DatabaseError> {
 }
 
 async fn is_kept(session: &Session) -> Result<bool, DatabaseError> {
-    Ok(session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.lease') IS NOT NULL", &[]).await?.get(0))
+    Ok(session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.lease') IS NOT NULL", &[]).await?.try_get(0)?)
 }

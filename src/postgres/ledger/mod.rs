@@ -83,12 +83,14 @@ pub struct Ledger {
 impl Ledger {
     /// Reads the ledger; a database without one has an empty one.
     pub async fn read(session: &Session) -> Result<Self, LedgerError> {
-        let present: bool =
-            session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0);
+        let present: bool = session
+            .query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[])
+            .await?
+            .try_get(0)?;
         if !present {
             return Ok(Self::default());
         }
-        let found: i32 = session.query_one("SELECT max(version) FROM safe_migrate.version", &[]).await?.get(0);
+        let found: i32 = session.query_one("SELECT max(version) FROM safe_migrate.version", &[]).await?.try_get(0)?;
         if found > VERSION {
             return Err(LedgerError::Newer { found });
         }
@@ -150,15 +152,15 @@ async fn applied(session: &Session) -> Result<Vec<AppliedMigration>, LedgerError
         .await?;
     rows.iter()
         .map(|row| {
-            let name = format!("{}/{}", row.get::<_, String>(0), row.get::<_, String>(1));
+            let name = format!("{}/{}", row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
             let id: MigrationId = name.parse().map_err(|_| LedgerError::Name(name.clone()))?;
             Ok(AppliedMigration {
                 id,
-                checksum: row.get(2),
-                text: row.get(3),
-                applied_at: row.get::<_, OffsetDateTime>(4),
-                run_id: row.get(5),
-                how: row.get(6),
+                checksum: row.try_get(2)?,
+                text: row.try_get(3)?,
+                applied_at: row.try_get::<_, OffsetDateTime>(4)?,
+                run_id: row.try_get(5)?,
+                how: row.try_get(6)?,
             })
         })
         .collect()
@@ -187,14 +189,16 @@ const THIRD: &str = "
 /// Makes the ledger when there is none, and brings an older one to this program's version, each version in a
 /// transaction of its own.
 pub async fn ensure(session: &Session) -> Result<(), LedgerError> {
-    let present: bool =
-        session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0);
+    let present: bool = session
+        .query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[])
+        .await?
+        .try_get(0)?;
     // Also of a schema without our tables: CREATE would fail and not say why.
     ours::check(session).await?;
     if !present {
         session.batch_execute(&format!("BEGIN;{CREATE}COMMIT")).await?;
     }
-    let found: i32 = session.query_one("SELECT max(version) FROM safe_migrate.version", &[]).await?.get(0);
+    let found: i32 = session.query_one("SELECT max(version) FROM safe_migrate.version", &[]).await?.try_get(0)?;
     if found > VERSION {
         return Err(LedgerError::Newer { found });
     }
@@ -299,9 +303,9 @@ pub async fn applied_now(session: &Session) -> Result<Vec<(MigrationId, String, 
     let rows = session.query("SELECT app, name, checksum, run_id FROM safe_migrate.migration", &[]).await?;
     let mut applied = Vec::with_capacity(rows.len());
     for row in &rows {
-        let name = format!("{}/{}", row.get::<_, String>(0), row.get::<_, String>(1));
+        let name = format!("{}/{}", row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
         let id: MigrationId = name.parse().map_err(|_| LedgerError::Name(name.clone()))?;
-        applied.push((id, row.get(2), row.get(3)));
+        applied.push((id, row.try_get(2)?, row.try_get(3)?));
     }
     applied.sort();
     Ok(applied)
@@ -340,5 +344,5 @@ pub async fn record(session: &Session, run: &RunRecord) -> Result<(), DatabaseEr
 }
 
 async fn is_present(session: &Session) -> Result<bool, DatabaseError> {
-    Ok(session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.get(0))
+    Ok(session.query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[]).await?.try_get(0)?)
 }

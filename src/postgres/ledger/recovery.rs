@@ -57,7 +57,7 @@ impl RecoveryRecord {
 /// Reads the recoveries, oldest first; a ledger of the first version has none.
 pub async fn recoveries(session: &Session) -> Result<Vec<RecoveryRecord>, LedgerError> {
     let there = "SELECT pg_catalog.to_regclass('safe_migrate.recovery') IS NOT NULL";
-    if !session.query_one(there, &[]).await?.get::<_, bool>(0) {
+    if !session.query_one(there, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(Vec::new());
     }
     let rows = session
@@ -67,17 +67,18 @@ pub async fn recoveries(session: &Session) -> Result<Vec<RecoveryRecord>, Ledger
             &[],
         )
         .await?;
-    Ok(rows
-        .iter()
-        .map(|row| RecoveryRecord {
-            run_id: row.get(0),
-            kind: row.get(1),
-            schema: row.get(2),
-            table: row.get(3),
-            column: row.get(4),
-            saved: row.get(5),
-            details: row.get(6),
-            undone_by: row.get(7),
+    rows.iter()
+        .map(|row| {
+            Ok(RecoveryRecord {
+                run_id: row.try_get(0)?,
+                kind: row.try_get(1)?,
+                schema: row.try_get(2)?,
+                table: row.try_get(3)?,
+                column: row.try_get(4)?,
+                saved: row.try_get(5)?,
+                details: row.try_get(6)?,
+                undone_by: row.try_get(7)?,
+            })
         })
-        .collect())
+        .collect()
 }

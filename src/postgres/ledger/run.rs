@@ -187,28 +187,29 @@ pub(super) async fn read_all(session: &Session, version: i32) -> Result<Vec<RunR
                FROM safe_migrate.run ORDER BY {order}"
     );
     let rows = session.query(&sql, &[]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| RunRecord {
-            id: row.get(0),
-            command: row.get(1),
-            actor: row.get(2),
-            host: row.get(3),
-            version: row.get(4),
-            started_at: row.get(5),
-            finished_at: row.get(6),
-            outcome: row.get(7),
-            plan_hash: row.get(8),
-            snapshot_id: row.get(9),
-            rehearsal_id: row.get(10),
-            fingerprint_before: row.get(11),
-            fingerprint_after: row.get(12),
-            bypass: row.get(13),
-            error: row.get(14),
-            swap: None,
-            clock: ServerClock::default(),
+    rows.iter()
+        .map(|row| {
+            Ok(RunRecord {
+                id: row.try_get(0)?,
+                command: row.try_get(1)?,
+                actor: row.try_get(2)?,
+                host: row.try_get(3)?,
+                version: row.try_get(4)?,
+                started_at: row.try_get(5)?,
+                finished_at: row.try_get(6)?,
+                outcome: row.try_get(7)?,
+                plan_hash: row.try_get(8)?,
+                snapshot_id: row.try_get(9)?,
+                rehearsal_id: row.try_get(10)?,
+                fingerprint_before: row.try_get(11)?,
+                fingerprint_after: row.try_get(12)?,
+                bypass: row.try_get(13)?,
+                error: row.try_get(14)?,
+                swap: None,
+                clock: ServerClock::default(),
+            })
         })
-        .collect())
+        .collect()
 }
 
 pub(super) async fn read_steps(session: &Session) -> Result<Vec<StepRecord>, LedgerError> {
@@ -221,22 +222,23 @@ pub(super) async fn read_steps(session: &Session) -> Result<Vec<StepRecord>, Led
             &[],
         )
         .await?;
-    Ok(rows
-        .iter()
-        .map(|row| StepRecord {
-            run_id: row.get(0),
-            app: row.get(1),
-            name: row.get(2),
-            direction: row.get(3),
-            statement: row.get(4),
-            state: match row.get::<_, String>(5).as_str() {
-                "done" => StepState::Done,
-                "failed" => StepState::Failed,
-                "recorded" => StepState::Recorded,
-                _ => StepState::Started,
-            },
-            place: row.get(6),
-            rows_done: row.get(7),
+    rows.iter()
+        .map(|row| {
+            Ok(StepRecord {
+                run_id: row.try_get(0)?,
+                app: row.try_get(1)?,
+                name: row.try_get(2)?,
+                direction: row.try_get(3)?,
+                statement: row.try_get(4)?,
+                state: match row.try_get::<_, String>(5)?.as_str() {
+                    "done" => StepState::Done,
+                    "failed" => StepState::Failed,
+                    "recorded" => StepState::Recorded,
+                    _ => StepState::Started,
+                },
+                place: row.try_get(6)?,
+                rows_done: row.try_get(7)?,
+            })
         })
-        .collect())
+        .collect()
 }

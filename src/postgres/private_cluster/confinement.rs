@@ -4,6 +4,7 @@
 //! within a function where no look at its text would find it. No setting of PostgreSQL stops that; namespaces of the
 //! kernel do, and `unshare` gives them to root and, where the system lets it, to everybody.
 
+use super::walls;
 use crate::postgres::Programs;
 use crate::postgres::system_user::SystemUser;
 use std::ffi::OsString;
@@ -13,13 +14,37 @@ use std::process::{Command, Stdio};
 /// Whether a private server can reach out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Confinement {
-    /// It has its own network without any interface, sees no socket of another PostgreSQL server and runs no shell.
-    Confined,
+    /// It connects to no other server, writes into no directory but its own and starts no program but PostgreSQL's.
+    Confined(Walls),
     /// It can do what its user can.
     Open {
         /// Why it is not confined.
         why: String,
     },
+}
+
+/// What confines a private server; each was tried, and each is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walls {
+    /// seccomp and Landlock; none: why not.
+    pub own: Option<String>,
+    /// Namespaces; none: why not.
+    pub namespaces: Option<String>,
+}
+
+impl Walls {
+    /// In words: what stands, and what does not.
+    pub fn words(&self) -> String {
+        let names = [("seccomp and Landlock", &self.own), ("namespaces", &self.namespaces)];
+        let stand: Vec<&str> = names.iter().filter(|(_, why)| why.is_none()).map(|(name, _)| *name).collect();
+        let mut words = format!("behind {}", stand.join(", and "));
+        for (name, why) in names {
+            if let Some(why) = why {
+                words.push_str(&format!("; without {name} ({why})"));
+            }
+        }
+        words
+    }
 }
 
 /// Runs inside the new namespaces, before the server. The first line is the most important one: nothing may be mounted
@@ -52,40 +77,84 @@ const FIRST_WITHOUT_LOOPBACK: u32 = 15;
 
 /// Finds out by doing it.
 pub(super) fn detect(programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Confinement {
-    let open = |why: String| Confinement::Open { why };
     if programs.version().major < FIRST_WITHOUT_LOOPBACK {
-        return open(format!("PostgreSQL {} needs the network for its statistics", programs.version().major));
+        let why = format!("PostgreSQL {} needs the network for its statistics", programs.version().major);
+        return Confinement::Open { why };
     }
-    let Some(mut command) = wrap(programs, account, dir) else {
-        return open("only Linux has the namespaces for that".to_owned());
+    let tried = |own: bool, namespaces: bool| try_out(Wrapping { own, namespaces }, programs, account, dir);
+    let (own, namespaces) = match tried(true, true) {
+        Ok(()) => (None, None),
+        Err(_) => (tried(true, false).err(), tried(false, true).err()),
     };
-    command.arg("true").stdin(Stdio::null()).current_dir("/");
+    match (own, namespaces) {
+        (Some(own), Some(namespaces)) => Confinement::Open { why: format!("{own}; {namespaces}") },
+        // Each by itself, and not together: then the one that is tried to its end by more of us.
+        (None, None) if tried(true, true).is_err() => {
+            Confinement::Confined(Walls { own: None, namespaces: Some("not together with Landlock".to_owned()) })
+        }
+        (own, namespaces) => Confinement::Confined(Walls { own, namespaces }),
+    }
+}
+
+/// What to put around a server.
+#[derive(Clone, Copy)]
+struct Wrapping {
+    own: bool,
+    namespaces: bool,
+}
+
+/// Starts a program of PostgreSQL like that, which only says its version.
+fn try_out(wrapping: Wrapping, programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Result<(), String> {
+    let mut command = wrap_in(wrapping, programs, account, dir)?;
+    command.arg(programs.dir().join("postgres")).arg("--version").stdin(Stdio::null()).current_dir("/");
     match command.output() {
-        Ok(output) if output.status.success() => Confinement::Confined,
+        Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let words = String::from_utf8_lossy(&output.stderr).trim().lines().next().unwrap_or_default().to_owned();
-            open(if words.is_empty() { "namespaces cannot be made here".to_owned() } else { words })
+            Err(if words.is_empty() { "namespaces cannot be made here".to_owned() } else { words })
         }
-        Err(error) => open(format!("unshare cannot be run: {error}")),
+        Err(error) => Err(format!("{} cannot be run: {error}", command.get_program().display())),
     }
 }
 
 /// The command that confines what is added to it as its arguments. It keeps its process number through all of it.
-pub(super) fn wrap(programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Option<Command> {
-    let words = in_namespaces(&format!("{HIDE}{NO_SHELL}{GO}"), account.is_none(), dir)?;
-    let mut command = Command::new("unshare");
-    command.env_clear().envs(programs.environment().iter().cloned());
-    command.args(&words[1..]).arg("setpriv");
-    match account {
-        Some(account) => {
-            command.args(["--reuid", &account.uid.to_string(), "--regid", &account.gid.to_string(), "--clear-groups"]);
-        }
-        None => {
-            command.arg("--ambient-caps=-all");
-        }
+pub(super) fn wrap(walls: &Walls, programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Option<Command> {
+    let wrapping = Wrapping { own: walls.own.is_none(), namespaces: walls.namespaces.is_none() };
+    wrap_in(wrapping, programs, account, dir).ok()
+}
+
+fn wrap_in(
+    wrapping: Wrapping,
+    programs: &Programs,
+    account: Option<&SystemUser>,
+    dir: &Path,
+) -> Result<Command, String> {
+    let mut words: Vec<OsString> = Vec::new();
+    if wrapping.namespaces {
+        let script = format!("{HIDE}{NO_SHELL}{GO}");
+        words.extend(in_namespaces(&script, account.is_none(), dir).ok_or("only Linux has the namespaces for that")?);
     }
-    command.args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]);
-    Some(command)
+    if wrapping.own {
+        // As ourselves still: what mounts has been mounted, and the server's user need not be able to read our program.
+        words.extend(walls::words(dir, programs.dir()).ok_or("this program cannot put up walls of its own")?);
+    }
+    let account = account.map(|account| {
+        let ids = ["--reuid".to_owned(), account.uid.to_string(), "--regid".to_owned(), account.gid.to_string()];
+        ids.into_iter().chain(["--clear-groups".to_owned()])
+    });
+    if account.is_some() || wrapping.namespaces {
+        words.push("setpriv".into());
+        match account {
+            Some(ids) => words.extend(ids.map(OsString::from)),
+            None => words.push("--ambient-caps=-all".into()),
+        }
+        let rest = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"];
+        words.extend(rest.map(OsString::from));
+    }
+    let (program, arguments) = words.split_first().ok_or("nothing confines it")?;
+    let mut command = Command::new(program);
+    command.env_clear().envs(programs.environment().iter().cloned()).args(arguments);
+    Ok(command)
 }
 
 /// The words that go before a program of the operator's own, so that it reaches the server in this directory and no

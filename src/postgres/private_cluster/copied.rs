@@ -121,7 +121,7 @@ mod tests {
     async fn a_copy_of_a_stopped_cluster_has_its_rows_and_both_run() {
         let mut original = start_cluster().await;
         let session = original.spec("postgres").connect("test").await.unwrap();
-        session.batch_execute("CREATE TABLE kept AS SELECT * FROM generate_series(1, 1000) i").await.unwrap();
+        session.batch_execute("CREATE TABLE public.kept AS SELECT * FROM generate_series(1, 1000) i").await.unwrap();
         session.close().await;
         let stopped = original.pause().await.unwrap();
         let mut copy = PrivateCluster::for_copy(options(&std::env::temp_dir())).unwrap();
@@ -137,7 +137,7 @@ mod tests {
         copy.resume("template1").await.unwrap();
         for cluster in [original, copy] {
             let session = cluster.spec("postgres").connect("test").await.unwrap();
-            let rows: i64 = session.query_one("SELECT count(*) FROM kept", &[]).await.unwrap().get(0);
+            let rows: i64 = session.query_one("SELECT count(*) FROM public.kept", &[]).await.unwrap().get(0);
             assert_eq!(rows, 1000);
             session.close().await;
             cluster.stop().await.unwrap();

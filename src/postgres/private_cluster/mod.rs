@@ -13,12 +13,14 @@ mod process;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
+mod walls;
 mod watchdog;
 mod work_directory;
 
-pub use confinement::{Confinement, words_that_confine};
+pub use confinement::{Confinement, Walls, words_that_confine};
 pub use copied::StoppedCluster;
 pub use error::ClusterError;
+pub use walls::provide as provide_walls;
 pub use work_directory::WorkDirectory;
 
 use super::system_user::SystemUser;

@@ -22,7 +22,7 @@ const LOG_LINES: usize = 20;
 const LOG: &str = "server.log";
 
 /// Data that is thrown away needs no durability; the load needs room before a checkpoint.
-const DEFAULTS: [(&str, &str); 14] = [
+const DEFAULTS: [(&str, &str); 15] = [
     ("listen_addresses", ""),
     ("port", "5432"),
     ("fsync", "off"),
@@ -34,6 +34,8 @@ const DEFAULTS: [(&str, &str); 14] = [
     ("checkpoint_timeout", "1h"),
     ("autovacuum", "off"),
     ("shared_buffers", "128MB"),
+    // /dev/shm is everybody's; production's servers have theirs there.
+    ("dynamic_shared_memory_type", "mmap"),
     ("max_locks_per_transaction", "1024"),
     ("logging_collector", "off"),
     ("log_destination", "stderr"),
@@ -195,8 +197,8 @@ impl Server {
 
     /// The server itself: confined where that is possible, and with nothing of ours for libpq to use in any case.
     fn server_command(&self) -> Command {
-        let wrapped = match self.confinement {
-            Confinement::Confined => confinement::wrap(&self.programs, self.account.as_ref(), &self.dir),
+        let wrapped = match &self.confinement {
+            Confinement::Confined(walls) => confinement::wrap(walls, &self.programs, self.account.as_ref(), &self.dir),
             Confinement::Open { .. } => None,
         };
         let mut command = match wrapped {

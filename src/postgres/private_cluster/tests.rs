@@ -58,14 +58,14 @@ async fn starts_restarts_with_settings_and_leaves_nothing() {
     assert_eq!(std::fs::metadata(cluster.dir()).unwrap().permissions().mode() & 0o777, 0o700);
     let session = cluster.spec("postgres").connect("test").await.unwrap();
     assert_eq!(session.server_version_num() / 10_000, 15);
-    session.batch_execute("CREATE TABLE kept (id int)").await.unwrap();
+    session.batch_execute("CREATE TABLE public.kept (id int)").await.unwrap();
     let own: i32 = session.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
     assert_eq!(session.backend_pid(), own);
     session.close().await;
 
     cluster.restart_with(&[("wal_level".to_owned(), "logical".to_owned())]).await.unwrap();
     let session = cluster.spec("postgres").connect("test").await.unwrap();
-    let row = session.query_one("SELECT current_setting('wal_level'), count(*) FROM kept", &[]).await.unwrap();
+    let row = session.query_one("SELECT current_setting('wal_level'), count(*) FROM public.kept", &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, i64>(1)), ("logical", 0));
     session.close().await;
 

@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use tokio_postgres::SimpleQueryMessage;
 
-use super::{DatabaseError, Session};
+use super::{DatabaseError, MigratingSession, Session};
 use crate::migration::{Section, Statement};
 use relation::{Counters, Reading, WAL_POSITION, number, read_all, read_locked, read_published};
 use sampler::sample_while;
@@ -119,15 +119,18 @@ impl Tracer {
         Ok(result)
     }
 
-    /// After a statement that went through.
-    pub(super) async fn after(&self, session: &Session, statement: &Statement) -> Result<(), DatabaseError> {
+    /// After a statement that went through. Within a transaction the search path is theirs before and after, outside ours.
+    pub(super) async fn after(&self, session: &MigratingSession, statement: &Statement) -> Result<(), DatabaseError> {
         let begun = Instant::now();
         let in_transaction = self.state().step.in_transaction;
         if self.state().step.stays_silent() {
             return Ok(());
         }
         let reading = if in_transaction {
-            self.with_workers(read_locked(session).await?).await?
+            session.set_ours_locally().await?;
+            let locked = read_locked(session).await?;
+            session.set_theirs_locally().await?;
+            self.with_workers(locked).await?
         } else {
             flush_counters(session).await?;
             read_all(&self.observer).await?

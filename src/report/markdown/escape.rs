@@ -1,5 +1,7 @@
 //! Text of the database within Markdown, where it must not become markup.
 
+use super::super::shown;
+
 /// Text on one line, with every sign of markup escaped. A zero-width space behind `@` and `#` keeps them from linking.
 pub(super) fn prose(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -38,7 +40,7 @@ pub(super) fn cell(text: &str) -> String {
 /// A block of code that no line within it can end.
 pub(super) fn block(language: &str, text: &str) -> String {
     let fence = "`".repeat(longest_run(text).max(2) + 1);
-    format!("{fence}{language}\n{}\n{fence}\n", text.trim_end())
+    format!("{fence}{language}\n{}\n{fence}\n", shown(text.trim_end()))
 }
 
 fn longest_run(text: &str) -> usize {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::fault;
 use crate::migration::{Check, Direction, Plan, load_checks};
 use crate::postgres::written::Counters;
-use crate::postgres::{RunLock, RunRecord, Session, commit_locally, keep_session};
+use crate::postgres::{MigratingSession, RunLock, RunRecord, Session, commit_locally, keep_session};
 use crate::report::format_things;
 use crate::report::rehearsal::{Phase, RehearsalReport};
 use crate::snapshot::{Level, Reason, SnapshotId, VerifiedSnapshot};
@@ -135,7 +135,7 @@ pub struct ApplyReport {
 struct Prepared {
     server: Server,
     /// The session that migrates; it holds the lock of the target.
-    session: Session,
+    session: MigratingSession,
     /// Another one on the target, which keeps the lease and watches over the one that migrates.
     aside: Session,
     lock: RunLock,
@@ -220,7 +220,7 @@ async fn prepare(
     let lock = lock::take(project, &server, (&request.command, request.wait), operator).await?;
     let migrating = project.target.with_tcp_user_timeout(UNANSWERED);
     let (session, aside) =
-        tokio::try_join!(migrating.connect("safe-migrate"), project.target.connect("safe-migrate watch"))?;
+        tokio::try_join!(migrating.connect_to_migrate("safe-migrate"), project.target.connect("safe-migrate watch"))?;
     tokio::try_join!(keep_session(&session), keep_session(&aside))?;
     // It writes the lease only, which dies with us and never waits for a standby.
     commit_locally(&aside).await?;

@@ -47,7 +47,7 @@ impl Run<'_> {
         if self.prepared.checks.is_empty() {
             return Ok(Vec::new());
         }
-        let session = self.project.target.connect("safe-migrate checks").await?;
+        let session = self.project.target.connect_to_migrate("safe-migrate checks").await?;
         let after = checks::run(&session, &self.prepared.checks, &self.project.execute, false).await;
         let before = |check: &Check| {
             let rehearsed = rehearsal.and_then(|one| one.report.checks.iter().find(|report| report.file == check.name));

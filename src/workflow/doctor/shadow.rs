@@ -93,7 +93,7 @@ async fn private_server(
         Err(error) => [EXTENSIONS, LOCALE].map(|name| Check::failed(name, explain(&error), None)),
     };
     let reach = match cluster.confinement() {
-        Confinement::Confined => "cut off from the network and from other servers".to_owned(),
+        Confinement::Confined(walls) => format!("cut off from the network and from other servers {}", walls.words()),
         Confinement::Open { why } => format!("NOT cut off from the network: {why}"),
     };
     let shadow = match cluster.stop().await {

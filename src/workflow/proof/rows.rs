@@ -99,9 +99,11 @@ pub async fn prove_rows(
 ) -> Result<ProvenRows, Error> {
     let session = spec.connect("safe-migrate proof").await?;
     prepare_copy_session(&session, None).await?;
-    let groups = read_backs(manifest);
+    let mut groups = read_backs(manifest);
+    let tables = catalog::tables(&session).await?;
+    let mut differences = conditions_of_here(&mut groups, &tables);
     let parts = match level {
-        ProofLevel::Rows => parts(&groups, &catalog::tables(&session).await?),
+        ProofLevel::Rows => parts(&groups, &tables),
         ProofLevel::Counts => (0..groups.len()).map(|group| (group, copy::Range::Whole)).collect(),
     };
     session.close().await;
@@ -135,8 +137,26 @@ pub async fn prove_rows(
         format_things(tables as u64, "table"),
         if level == ProofLevel::Rows { "read back" } else { "counted" }
     ));
-    let differences = work.groups.iter().zip(&found).filter_map(|(group, found)| difference(group, found)).collect();
+    differences.extend(work.groups.iter().zip(&found).filter_map(|(group, found)| difference(group, found)));
     Ok(ProvenRows { level, tables, differences })
+}
+
+/// The condition of an extension's configuration table is what the extension says here, never the text of the manifest:
+/// that is SQL, and who can write to the store is not the operator. One line for each that differs.
+fn conditions_of_here(groups: &mut [ReadBack], tables: &[Table]) -> Vec<String> {
+    let mut differences = Vec::new();
+    for group in groups {
+        let table = tables.iter().find(|table| (&table.schema, &table.name) == (&group.schema, &group.name));
+        let here = table.and_then(|table| table.filter.clone());
+        if group.filter.is_some() && group.filter != here {
+            differences.push(format!(
+                "table {}.{}: the extension chooses its rows by another condition here than in the snapshot",
+                group.schema, group.name
+            ));
+        }
+        group.filter = group.filter.take().and(here);
+    }
+    differences
 }
 
 fn difference(group: &ReadBack, found: &RowSetHash) -> Option<String> {

@@ -1,14 +1,19 @@
 //! Checks: queries that must return no row, before and after.
 
 use crate::migration::{Check, Direction};
-use crate::postgres::{ExecuteOptions, Session, check_query};
+use crate::postgres::{ExecuteOptions, MigratingSession, check_query};
 use crate::report::rehearsal::{CheckReport, CheckResult};
 
 /// Rows of a check that are shown under `--samples`.
 const SHOWN: usize = 3;
 
 /// Runs every check; one that cannot be run says why.
-pub async fn run(session: &Session, checks: &[Check], options: &ExecuteOptions, samples: bool) -> Vec<CheckResult> {
+pub async fn run(
+    session: &MigratingSession,
+    checks: &[Check],
+    options: &ExecuteOptions,
+    samples: bool,
+) -> Vec<CheckResult> {
     let mut results = Vec::with_capacity(checks.len());
     for check in checks {
         results.push(one(session, check, options, if samples { SHOWN } else { 0 }).await);
@@ -16,7 +21,7 @@ pub async fn run(session: &Session, checks: &[Check], options: &ExecuteOptions, 
     results
 }
 
-async fn one(session: &Session, check: &Check, options: &ExecuteOptions, samples: usize) -> CheckResult {
+async fn one(session: &MigratingSession, check: &Check, options: &ExecuteOptions, samples: usize) -> CheckResult {
     let mut result = CheckResult { rows: Some(0), ..CheckResult::default() };
     for query in &check.queries {
         let limits = (options.lock_timeout, options.statement_timeout);

@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 
 use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::ledger::StepRecord;
-use crate::postgres::{ExecuteError, Programs, RunContext, Session, StatementTrace, Tracer, ledger, run_step};
+use crate::postgres::{ExecuteError, MigratingSession, Programs, RunContext, StatementTrace, Tracer, ledger, run_step};
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
 use crate::report::{FindingLevel, FindingReport};
 use crate::schema::FingerprintRecord;
@@ -232,7 +232,7 @@ fn may_be_counted(plan: &Plan) -> bool {
 async fn there(
     pass: &Pass<'_>,
     plan: &Plan,
-    session: &Session,
+    session: &MigratingSession,
     watch: &mut Watch,
     report: &mut RehearsalReport,
     operator: &dyn Operator,
@@ -290,7 +290,7 @@ impl Pass<'_> {
     /// Runs one step exactly as production would, after checking once more that this is the shadow.
     async fn step(
         &self,
-        session: &Session,
+        session: &MigratingSession,
         step: &PlanStep,
         tracer: Option<&Tracer>,
     ) -> Result<Vec<StatementTrace>, Error> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::migration::{Direction, Plan, PlanStep};
-use crate::postgres::Session;
+use crate::postgres::MigratingSession;
 use crate::report::rehearsal::{MigrationWayBack, Reversibility, WayBack};
 use crate::schema::{ChangedEntry, Difference};
 
@@ -24,7 +24,7 @@ pub struct Trial<'a> {
     /// What the way there left.
     pub watch: &'a Watch,
     /// The session that migrates.
-    pub session: &'a Session,
+    pub session: &'a MigratingSession,
     /// The plan.
     pub plan: &'a Plan,
     /// Schema before and after the plan.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::migration::{Direction, Migration, PlanStep};
 use crate::postgres::row_sets::{self, RowSet};
 use crate::postgres::{
-    ArchiveEntry, ConnectionSpec, DatabaseError, RunContext, Session, Tablespaces, archive, archive_entries, catalog,
-    ledger, roles, run_step,
+    ArchiveEntry, ConnectionSpec, DatabaseError, MigratingSession, RunContext, Session, Tablespaces, archive,
+    archive_entries, catalog, ledger, roles, run_step,
 };
 use crate::schema::Schema;
 
@@ -161,7 +161,8 @@ impl<'a> Replay<'a> {
     pub async fn normalized(&self, built: &Built) -> Result<Built, Error> {
         let scratch = self.shadow.scratch_like_production().await?;
         make_normal(&self.shadow, &self.server.programs, &built.scratch.spec, &scratch).await?;
-        ledger::ensure(&scratch.connect_as(&self.role).await?).await?;
+        let own = scratch.connect_as(&self.role).await?;
+        ledger::ensure(&own).await?;
         Ok(Built { scratch })
     }
 
@@ -184,7 +185,7 @@ impl<'a> Replay<'a> {
     }
 
     /// A session on a private database as production's role.
-    pub async fn own_session(&self, built: &Built) -> Result<Session, Error> {
+    pub async fn own_session(&self, built: &Built) -> Result<MigratingSession, Error> {
         built.scratch.connect_as(&self.role).await
     }
 

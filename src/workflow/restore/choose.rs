@@ -1,9 +1,14 @@
 //! Which snapshot to restore: the newest one is often the one taken after the damage.
 
+use time::{Duration, OffsetDateTime};
+
 use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::Store;
 
-use super::super::{Error, Project, run_record};
+use super::super::{Error, Operator, Project, run_record};
+
+/// How far the clock of another machine may be ahead.
+const CLOCKS_DIFFER: Duration = Duration::minutes(5);
 
 /// How the operator names a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +33,15 @@ pub async fn candidates(project: &Project, store: &Store) -> Result<Vec<Snapshot
 }
 
 /// Finds the snapshot that the operator means. `latest` never crosses sources.
-pub async fn choose(project: &Project, store: &Store, choice: &Choice) -> Result<SnapshotId, Error> {
+pub async fn choose(
+    project: &Project,
+    store: &Store,
+    choice: &Choice,
+    operator: &dyn Operator,
+) -> Result<SnapshotId, Error> {
     match choice {
         Choice::Id(id) => Ok(id.clone()),
-        Choice::Latest => latest(project, store).await,
+        Choice::Latest => latest(project, store, operator).await,
         Choice::Before(run) => before(project, store, |record| record.id == *run, &format!("run {run}")).await,
         Choice::BeforeLastApply => {
             let changes = |record: &crate::postgres::RunRecord| {
@@ -44,8 +54,17 @@ pub async fn choose(project: &Project, store: &Store, choice: &Choice) -> Result
 
 /// The newest of this source. A newer one with a damaged manifest may be of this source too: passing over it in silence
 /// would restore an older state than the operator means.
-async fn latest(project: &Project, store: &Store) -> Result<SnapshotId, Error> {
+async fn latest(project: &Project, store: &Store, operator: &dyn Operator) -> Result<SnapshotId, Error> {
+    let latest_possible = OffsetDateTime::now_utc() + CLOCKS_DIFFER;
     for summary in snapshot::list(store).await? {
+        if summary.id.begun_at() > latest_possible {
+            // Whoever can write to the store could be the newest for ever by a date.
+            operator.warn(&format!(
+                "snapshot {} is dated in the future and does not count as the newest; name it by its id if it is right",
+                summary.id
+            ));
+            continue;
+        }
         match summary.state {
             SnapshotState::Complete(details) if details.source == project.source => return Ok(summary.id),
             SnapshotState::Complete(_) => {}

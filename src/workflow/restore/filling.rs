@@ -51,9 +51,19 @@ impl Job<'_> {
             self.operator.warn(warning);
         }
         self.close_ledger(run, restored).await?;
+        let live = database::settings_of(&self.server.maintenance, &self.plan.belongs_to).await?;
+        let (properties, left) = properties.without_code(&self.plan.fills, &live);
+        for statement in left {
+            self.operator.warn(&format!(
+                "not set, because it acts on every session and only the snapshot says so; when you want it: {statement}"
+            ));
+        }
+        let properties = &properties;
         let session = self.spec().connect("safe-migrate restore").await?;
         database::copy_properties(&session, &self.plan.fills, properties).await?;
         session.close().await;
+        // With its settings it must still take a session.
+        self.spec().connect("safe-migrate restore").await?.close().await;
         database::limit_connections(&self.server.maintenance, &self.plan.fills, properties).await?;
         interrupt.check()?;
         Ok(proof)

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::postgres::{ConnectionSpec, Session, database, keep_session};
+use crate::postgres::{ConnectionSpec, MigratingSession, Session, database, keep_session};
 
 use super::super::Error;
 use super::{Home, Scratch, Shadow};
@@ -27,13 +27,17 @@ impl Shadow {
     }
 
     /// Connects to a copy as production's role, as [`Shadow::connect_as`] does to the shadow. Also the connection.
-    pub async fn connect_to_copy(&self, copy: &Scratch, role: &str) -> Result<(Session, ConnectionSpec), Error> {
+    pub async fn connect_to_copy(
+        &self,
+        copy: &Scratch,
+        role: &str,
+    ) -> Result<(MigratingSession, ConnectionSpec), Error> {
         let name = &copy.database.name;
         let spec = match &self.home {
             Home::Private(cluster, _) => cluster.spec(name).with_user(role),
             Home::Named(server, _) => server.spec_as(name, role),
         };
-        let session = spec.connect("safe-migrate rehearsal").await?;
+        let session = spec.connect_to_migrate("safe-migrate rehearsal").await?;
         self.check_copy(copy, &session).await?;
         if matches!(self.home, Home::Named(..)) {
             keep_session(&session).await?;

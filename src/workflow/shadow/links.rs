@@ -57,7 +57,7 @@ impl Bounds {
     /// Why other servers can be reached; none: they cannot.
     fn open(&self) -> Option<String> {
         match self {
-            Self::Private(Confinement::Confined) => None,
+            Self::Private(Confinement::Confined(_)) => None,
             Self::Private(Confinement::Open { why }) => {
                 Some(format!("this machine does not let the private server be cut off from the network ({why})"))
             }

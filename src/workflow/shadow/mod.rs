@@ -17,8 +17,8 @@ use crate::migration::Plan;
 use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
 use crate::postgres::roles::RoleFacts;
 use crate::postgres::{
-    ClusterOptions, ConnectionSpec, Mark, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, WorkDirectory,
-    keep_session, quote_identifier, roles, shareable_settings,
+    ClusterOptions, ConnectionSpec, Mark, MarkKind, MigratingSession, PrivateCluster, Programs, ServerIdentity,
+    Session, WorkDirectory, keep_session, quote_identifier, roles, shareable_settings,
 };
 use crate::snapshot::{Manifest, SnapshotReader};
 
@@ -56,8 +56,8 @@ enum Home {
 
 impl Scratch {
     /// Connects to it as this role, after checking its mark: statements are run that must never reach production.
-    pub async fn connect_as(&self, role: &str) -> Result<Session, Error> {
-        let session = self.spec.clone().with_user(role).connect("safe-migrate replay").await?;
+    pub async fn connect_as(&self, role: &str) -> Result<MigratingSession, Error> {
+        let session = self.spec.clone().with_user(role).connect_to_migrate("safe-migrate replay").await?;
         self.database.check(&session).await?;
         Ok(session)
     }
@@ -253,8 +253,8 @@ impl Shadow {
 
     /// Connects as production's role to the shadow, after checking its mark: from here on statements are run that
     /// must never reach production.
-    pub async fn connect_as(&self, role: &str) -> Result<Session, Error> {
-        let session = self.spec_as(role).connect("safe-migrate rehearsal").await?;
+    pub async fn connect_as(&self, role: &str) -> Result<MigratingSession, Error> {
+        let session = self.spec_as(role).connect_to_migrate("safe-migrate rehearsal").await?;
         self.check(&session).await?;
         if matches!(self.home, Home::Named(..)) {
             // On a server of others a statement of ours ends when we die.

@@ -69,6 +69,7 @@ fn warnings(tables: &[Table], peculiarities: &Peculiarities, invalid_indexes: &[
         &peculiarities.subscriptions,
         "subscriptions hold a connection string, which is now in the snapshot; restored disabled",
     );
+    say(&peculiarities.mapped_passwords, "user mappings hold a password, which is now in the snapshot in clear text");
     say(&peculiarities.prepared_transactions, "prepared transactions are not in the snapshot");
     warnings
 }

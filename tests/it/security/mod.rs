@@ -3,8 +3,12 @@
 
 mod forged;
 mod ledger;
+mod planted;
 mod role_names;
+mod search_path;
+mod shown;
 mod snapshots;
+mod walls;
 
 use std::path::{Path, PathBuf};
 

@@ -157,3 +157,69 @@ fn security_objects_that_never_end_are_damage() {
     let output = scene.run(6, &["snapshot", "verify", &id, "--level", "hash"]);
     assert!(!output.stdout.is_empty() || !output.stderr.is_empty());
 }
+
+/// The condition of an extension's table is SQL that would run as whoever restores.
+#[test]
+fn security_condition_of_a_snapshot_is_not_run() {
+    let (trap, scene) = (Trap::new(), scene(Version::V15));
+    scene.database.sql("SELECT lo_from_bytea(424242, 'x')");
+    let condition = format!("lo_export(424242, '{}') = 1", trap.file().display());
+    let id = scene.take_snapshot();
+    forged::manifest(&scene, &id, |value| value["tables"][0]["filter"] = condition.as_str().into());
+    let copy = format!("{}_copy", scene.database.name());
+    let output = scene.project.run(&["restore", &id, "--to", &copy, "--yes"]);
+    trap.is_empty();
+    assert_ne!(output.status, 0, "{}", output.stdout);
+    assert!(output.stderr.contains("by another condition here"), "{}", output.stderr);
+    assert!(!scene.databases().contains(&copy));
+    scene.database.sql(&format!("SELECT {condition}"));
+    trap.was_sprung();
+}
+
+/// A library that every session would load, or that locks everybody out because there is none.
+#[test]
+fn security_settings_of_a_database_load_no_code() {
+    let scene = scene(Version::V15);
+    let id = scene.take_snapshot();
+    let settings = ["session_preload_libraries=\"/tmp/planted\"", "session_replication_role=replica", "work_mem=8MB"];
+    let forge = |value: &mut serde_json::Value| {
+        value["database"]["settings"] =
+            settings.iter().map(|setting| serde_json::json!({ "role": null, "setting": setting })).collect();
+    };
+    forged::manifest(&scene, &id, forge);
+    let copy = format!("{}_copy", scene.database.name());
+    let output = scene.run(0, &["restore", &id, "--to", &copy, "--yes"]);
+    let set = scene.cluster().query("postgres", &format!("SELECT setconfig::text FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = '{copy}'"));
+    assert_eq!(set, "{work_mem=8MB}");
+    assert_eq!(scene.cluster().query(&copy, "SELECT count(*) FROM dish"), "1");
+    assert!(output.stderr.contains("SET \"session_preload_libraries\" TO '/tmp/planted'"), "{}", output.stderr);
+
+    // What the live database has itself is the operator's own.
+    let name = scene.database.name().to_owned();
+    scene.cluster().sql("postgres", &format!("ALTER DATABASE {name} SET session_replication_role = replica"));
+    let output = scene.run(0, &["restore", &id, "--in-place", "--yes"]);
+    assert!(!output.stderr.contains("SET \"session_replication_role"), "{}", output.stderr);
+    assert!(output.stderr.contains("SET \"session_preload_libraries\""), "{}", output.stderr);
+    assert_eq!(scene.database.query("SHOW session_replication_role"), "replica");
+    // The control: with it, nobody gets in.
+    scene.cluster().sql("postgres", &format!("ALTER DATABASE {copy} SET session_preload_libraries = '/tmp/planted'"));
+    assert!(scene.cluster().try_sql(&copy, "SELECT 1").is_err());
+}
+
+/// Whoever can write to the store is not the newest for ever by a date.
+#[test]
+fn security_snapshot_from_the_future_is_not_the_latest() {
+    let scene = scene(Version::V15);
+    let id = scene.take_snapshot();
+    let future = "20990101T000000Z-abcdef";
+    let snapshots = scene.store.directory().join("snapshots");
+    std::fs::create_dir(snapshots.join(future)).unwrap();
+    std::fs::copy(snapshots.join(&id).join("manifest.json"), snapshots.join(future).join("manifest.json")).unwrap();
+    forged::manifest(&scene, future, |value| value["id"] = future.into());
+    let listed = scene.run(0, &["snapshot", "list"]).stdout;
+    assert!(listed.lines().nth(1).unwrap().starts_with(future), "the control: it is a whole snapshot: {listed}");
+    let copy = format!("{}_copy", scene.database.name());
+    let output = scene.run(0, &["restore", "latest", "--to", &copy, "--yes"]);
+    assert!(output.stderr.contains(&format!("{future} is dated in the future")), "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("from snapshot {id}")), "{}", output.stderr);
+}

@@ -38,7 +38,7 @@ pub use no_gap::{SEES, seen_and_kept, writers, written};
 pub use oracle::{Contents, dump_and_restore};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use programs::{clean_command, output_of, run_with_input, tool};
-pub use project::{Output, Project};
+pub use project::{Output, Project, binary};
 pub use rehearsed::Rehearsed;
 pub use running::Running;
 pub use scene::Scene;

@@ -30,7 +30,7 @@ pub struct Output {
 }
 
 /// The binary under test: the one that cargo built for the tests, or the one that a negative control names.
-fn binary() -> OsString {
+pub fn binary() -> OsString {
     std::env::var_os("SAFE_MIGRATE_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_safe-migrate").into())
 }
 

@@ -78,6 +78,6 @@ pub(super) async fn named(context: &Context, project: &Project, text: &str) -> R
         }
         result => result.map_err(Error::from)?,
     };
-    let id = choose(project, &store, &choice).await?;
+    let id = choose(project, &store, &choice, &context.operator).await?;
     Ok((store, id))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::migration::{Statement, split_statements};
 use crate::postgres::definitions::Address;
-use crate::postgres::{DatabaseError, Session};
+use crate::postgres::{DatabaseError, MigratingSession, Session};
 
 use super::super::super::Error;
 
@@ -129,8 +129,9 @@ impl Makers {
 }
 
 /// Loads all statements. One that needs something which is not there yet is tried again after the others.
-pub(super) async fn load(own: &Session, superuser: &Session, sources: &[Source]) -> Result<Makers, Error> {
+pub(super) async fn load(own: &MigratingSession, superuser: &Session, sources: &[Source]) -> Result<Makers, Error> {
     let mut makers = Makers::default();
+    own.set_theirs().await?;
     let mut left: Vec<(&Source, &Statement)> =
         sources.iter().flat_map(|source| source.statements.iter().map(move |one| (source, one))).collect();
     while !left.is_empty() {
