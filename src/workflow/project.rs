@@ -38,6 +38,8 @@ pub struct Project {
     pub shadow_server: Option<ConnectionSpec>,
     /// Whether a shadow that cannot be cut off from the network is used all the same.
     pub shadow_network: bool,
+    /// What a shadow may do that nothing cuts off: names of extensions, and of rights.
+    pub shadow_unconfined: Vec<String>,
     /// Parallel workers.
     pub jobs: usize,
     /// zstd level of chunks.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, ShadowDirectory, TestCluster, Version, rounds};
+use crate::support::{Project, Scene, ShadowDirectory, TestCluster, Version, rounds};
 
 /// Whether this machine lets a private server be cut off from the network (DESIGN section 10).
 fn can_be_confined() -> bool {
@@ -234,10 +234,11 @@ fn rehearse_killed_in_each_phase_leaves_nothing_18() {
     a_killed_rehearsal_leaves_nothing(Version::V18, rounds(4, 40));
 }
 
-/// Where `unshare` is missing, a database that uses `dblink` is not rehearsed unless the operator says so.
+/// Where neither namespaces nor walls of its own hold the private server, it goes by what the role may do and by what is
+/// installed: no text of a migration proves anything.
 #[test]
-fn rehearse_without_namespaces_is_refused_or_says_so() {
-    let scene = Scene::empty(Version::V15);
+fn rehearse_without_any_wall_goes_by_rights_and_extensions() {
+    let mut scene = Scene::empty(Version::V15);
     scene.database.sql("CREATE TABLE dish (id int)");
     let plain = scene.take_snapshot();
     scene.database.sql("CREATE EXTENSION dblink");
@@ -246,27 +247,67 @@ fn rehearse_without_namespaces_is_refused_or_says_so() {
     for program in ["sh", "head", "sleep", "rm", "tr", "ps"] {
         std::os::unix::fs::symlink(Path::new("/bin").join(program), programs.path().join(program)).unwrap();
     }
-    let path = programs.path().to_str().unwrap();
-    let rehearse = |id: &str| scene.project.run_with(&["rehearse", "--snapshot", id], &[("PATH", path)]);
+    scene.project.set("PATH", programs.path().to_str().unwrap());
+    let rehearse = |scene: &Scene, id: &str| {
+        Project::output_of(
+            &mut scene.project.command_with_faults("off.own-walls=return", &["rehearse", "--snapshot", id]),
+        )
+    };
+    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
+    let configure = |scene: &Scene, lines: &str| {
+        scene.project.configure(&text.replace("[shadow]\n", &format!("[shadow]\n{lines}\n")));
+    };
 
     scene.project.write_migration("kitchen", "0001_x", "-- migrate:up\nALTER TABLE dish ADD a int;\n");
-    let output = rehearse(&plain);
-    assert_eq!(output.status, 0, "{}{}", output.stdout, output.stderr);
-    let output = rehearse(&with_dblink);
+    let output = rehearse(&scene, &plain);
     assert_eq!(output.status, 3, "{}{}", output.stdout, output.stderr);
-    for words in ["the database uses dblink", "unshare cannot be run", "allow_network = true in [shadow]"] {
+    for words in ["role \"admin\" is a superuser", "unshare cannot be run", "unconfined = [\"superuser\"] in [shadow]"]
+    {
+        assert!(output.stderr.contains(words), "{words}: {}", output.stderr);
+    }
+    configure(&scene, "unconfined = [\"superuser\"]");
+    let output = rehearse(&scene, &plain);
+    assert_eq!(output.status, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("[shadow] unconfined accepts: superuser"), "{}", output.stdout);
+    let output = rehearse(&scene, &with_dblink);
+    assert_eq!(output.status, 3, "{}{}", output.stdout, output.stderr);
+    for words in ["the database uses dblink", "allow_network = true in [shadow]"] {
         assert!(output.stderr.contains(words), "{words}: {}", output.stderr);
     }
     let hidden = "-- migrate:up\nDO $$BEGIN PERFORM dblink_connect('dbname=x'); END$$;\n";
     scene.project.write_migration("kitchen", "0001_x", hidden);
-    let output = rehearse(&plain);
+    let output = rehearse(&scene, &plain);
     assert_eq!(output.status, 3, "{}{}", output.stdout, output.stderr);
     assert!(output.stderr.contains("0001_x.sql:2: DBLINK_CONNECT"), "{}", output.stderr);
 
     scene.project.write_migration("kitchen", "0001_x", "-- migrate:up\nALTER TABLE dish ADD a int;\n");
-    let text = std::fs::read_to_string(scene.project.directory().join("safe-migrate.toml")).unwrap();
-    scene.project.configure(&text.replace("[shadow]\n", "[shadow]\nallow_network = true\n"));
-    let output = rehearse(&with_dblink);
+    configure(&scene, "unconfined = [\"superuser\"]\nallow_network = true");
+    let output = rehearse(&scene, &with_dblink);
     assert_eq!(output.status, 0, "{}{}", output.stdout, output.stderr);
     assert!(output.stdout.contains("allow_network lets it reach out by: dblink"), "{}", output.stdout);
+    configure(&scene, "unconfined = [\"superuser\", \"dblink\"]");
+    let output = rehearse(&scene, &with_dblink);
+    assert_eq!(output.status, 0, "{}{}", output.stdout, output.stderr);
+}
+
+/// An ordinary role, which owns what it migrates, needs no switch on such a machine.
+#[test]
+fn rehearse_without_any_wall_by_an_ordinary_role() {
+    let cluster = TestCluster::shared(Version::V15);
+    let role = cluster.role("cook", "of-the-cook", "");
+    let mut scene = Scene::on(&cluster);
+    let (name, database) = (role.name().to_owned(), scene.database.name().to_owned());
+    scene.database.sql(&format!(
+        "ALTER DATABASE {database} OWNER TO {name}; ALTER SCHEMA public OWNER TO {name}; SET ROLE {name}; CREATE TABLE dish (id int)"
+    ));
+    scene.project.write_migration("kitchen", "0001_x", "-- migrate:up\nALTER TABLE dish ADD a int;\n");
+    scene.project.set("SAFE_MIGRATE_DATABASE_URL", &role.url(&scene.database));
+    scene.run(0, &["snapshot", "create"]);
+    let programs = tempfile::tempdir().unwrap();
+    for program in ["sh", "head", "sleep", "rm", "tr", "ps"] {
+        std::os::unix::fs::symlink(Path::new("/bin").join(program), programs.path().join(program)).unwrap();
+    }
+    scene.project.set("PATH", programs.path().to_str().unwrap());
+    let output = Project::output_of(&mut scene.project.command_with_faults("off.own-walls=return", &["rehearse"]));
+    assert_eq!(output.status, 0, "{}{}", output.stdout, output.stderr);
 }

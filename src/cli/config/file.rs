@@ -71,6 +71,7 @@ pub(super) struct ShadowSection {
     #[serde(deserialize_with = "secret")]
     pub(super) url: Option<SecretString>,
     pub(super) allow_network: Option<bool>,
+    pub(super) unconfined: Vec<String>,
     pub(super) bin_dir: Option<PathBuf>,
     pub(super) dir: Option<PathBuf>,
     #[serde(deserialize_with = "quantity::size")]

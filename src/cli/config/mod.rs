@@ -114,6 +114,8 @@ pub(crate) struct ShadowConfig {
     pub(crate) url: Option<SecretString>,
     /// Whether a shadow that cannot be cut off from the network is used all the same.
     pub(crate) allow_network: bool,
+    /// Extensions, and rights of the role that migrates, that such a shadow may have.
+    pub(crate) unconfined: Vec<String>,
     /// Where the PostgreSQL programs lie.
     pub(crate) bin_dir: Option<PathBuf>,
     /// Where private servers are made; `None`: the system's temporary directory.
@@ -300,6 +302,7 @@ fn shadow(directory: &Path, section: ShadowSection) -> ShadowConfig {
     ShadowConfig {
         url: section.url,
         allow_network: section.allow_network.unwrap_or(false),
+        unconfined: section.unconfined,
         bin_dir: section.bin_dir.map(|path| directory.join(path)),
         dir: section.dir.map(|path| directory.join(path)),
         max_cache: section.max_cache.unwrap_or(10_000_000_000),

@@ -72,6 +72,8 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 #url = "postgres://safe_migrate@shadow.example/postgres"
 # Where neither is cut off from the network: rehearse all the same, although dblink or foreign tables are in use.
 #allow_network = false
+# And although the role that migrates is a superuser or may run programs, or an extension that reaches out is installed.
+#unconfined = ["superuser", "dblink"]
 
 [snapshot]
 #jobs = 4

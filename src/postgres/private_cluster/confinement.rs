@@ -136,16 +136,16 @@ fn wrap_in(
     }
     if wrapping.own {
         // As ourselves still: what mounts has been mounted, and the server's user need not be able to read our program.
-        words.extend(walls::words(dir, programs.dir()).ok_or("this program cannot put up walls of its own")?);
+        let user = account.filter(|_| !wrapping.namespaces).map(|account| (account.uid, account.gid));
+        words.extend(walls::words(dir, programs.dir(), user).ok_or("this program cannot put up walls of its own")?);
     }
-    let account = account.map(|account| {
-        let ids = ["--reuid".to_owned(), account.uid.to_string(), "--regid".to_owned(), account.gid.to_string()];
-        ids.into_iter().chain(["--clear-groups".to_owned()])
-    });
-    if account.is_some() || wrapping.namespaces {
+    if wrapping.namespaces {
         words.push("setpriv".into());
         match account {
-            Some(ids) => words.extend(ids.map(OsString::from)),
+            Some(account) => {
+                let ids = ["--reuid", &account.uid.to_string(), "--regid", &account.gid.to_string(), "--clear-groups"];
+                words.extend(ids.map(OsString::from));
+            }
             None => words.push("--ambient-caps=-all".into()),
         }
         let rest = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"];

@@ -8,6 +8,7 @@
 //! can do this to itself without `unsafe`.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -28,8 +29,10 @@ pub fn provide(arguments: &[OsString]) -> Option<std::process::ExitCode> {
         return note_ourselves();
     }
     let why = match rest {
-        [dir, programs, program, arguments @ ..] => {
-            go(Path::new(dir), Path::new(programs), program, arguments).unwrap_or_else(|why| why)
+        [dir, programs, user, program, arguments @ ..] => {
+            let user = user.to_str().and_then(|user| user.split_once(':'));
+            let user = user.and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
+            go(Path::new(dir), Path::new(programs), user, (program, arguments)).unwrap_or_else(|why| why)
         }
         _ => "it is for safe-migrate's own use".to_owned(),
     };
@@ -45,19 +48,30 @@ fn note_ourselves() -> Option<std::process::ExitCode> {
     None
 }
 
-/// The words before a program that put walls around it: it writes below `dir` only and starts only what lies in `programs`.
-/// None where there is no program to do it (a library's user) or no such kernel.
-pub(super) fn words(dir: &Path, programs: &Path) -> Option<Vec<OsString>> {
-    let ourselves = OURSELVES.get().filter(|_| cfg!(target_os = "linux"))?;
-    Some(vec![ourselves.into(), WORD.into(), dir.into(), programs.into()])
+/// The words before a program that put walls around it: it writes below `dir` only and starts only what lies in `programs`,
+/// as this user and group when they are given. None where there is no program to do it (a library's user) or no such kernel.
+pub(super) fn words(dir: &Path, programs: &Path, user: Option<(u32, u32)>) -> Option<Vec<OsString>> {
+    let ourselves = OURSELVES.get().filter(|_| cfg!(target_os = "linux") && !crate::fault::is_off("off.own-walls"))?;
+    let user = user.map_or_else(|| "-".to_owned(), |(user, group)| format!("{user}:{group}"));
+    Some(vec![ourselves.into(), WORD.into(), dir.into(), programs.into(), user.into()])
 }
 
 /// Returns only why not.
-fn go(dir: &Path, programs: &Path, program: &OsStr, arguments: &[OsString]) -> Result<String, String> {
+fn go(
+    dir: &Path,
+    programs: &Path,
+    user: Option<(u32, u32)>,
+    (program, arguments): (&OsStr, &[OsString]),
+) -> Result<String, String> {
     let program = found(program);
     raise(dir, programs, &program)?;
     stand()?;
-    let error = std::os::unix::process::CommandExt::exec(Command::new(&program).args(arguments));
+    let mut command = Command::new(&program);
+    if let Some((user, group)) = user {
+        // The other groups go with it.
+        command.uid(user).gid(group);
+    }
+    let error = command.args(arguments).exec();
     Ok(format!("{} could not be started: {error}", program.display()))
 }
 

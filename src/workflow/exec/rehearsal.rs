@@ -72,7 +72,7 @@ pub(super) async fn rehearse(
     let RestoredShadow { shadow, before, started_at, restored_at, stopwatch } = restored;
     let mut report = blank_report((manifest, &before.record), (started_at, restored_at))?;
     "exec".clone_into(&mut report.direction);
-    report.shadow = shadow.judge(project, &nothing, manifest)?;
+    report.shadow = shadow.judge(project, &nothing, manifest).await?;
     let role = project.target.user();
     let endpoint = shadow.spec_as(role).endpoint().await?;
     let confined_by = words_that_confine(shadow.dir());

@@ -104,7 +104,7 @@ pub async fn rehearse_on(
     direction_name(request.plan.direction).clone_into(&mut report.direction);
     report.plan_hash = request.plan.hash().to_string();
     report.findings = super::findings::of_text(request.plan, &project.policy);
-    report.shadow = shadow.judge(project, request.plan, manifest)?;
+    report.shadow = shadow.judge(project, request.plan, manifest).await?;
     let measured = (&mut report, &mut stopwatch);
     let after =
         interrupt.or(run(project, programs, (&shadow, &before), &request, measured, (operator, interrupt))).await?;

@@ -2,7 +2,7 @@
 
 use crate::lint::{Reach, ReachOut, reach_out};
 use crate::migration::Plan;
-use crate::postgres::Confinement;
+use crate::postgres::{Confinement, DatabaseError, Session};
 use crate::snapshot::Manifest;
 
 use super::super::Error;
@@ -66,7 +66,16 @@ impl Bounds {
     }
 
     /// Refuses a plan that would reach out of the shadow; what it would have reached and cannot is said.
-    pub fn judge(&self, plan: &Plan, manifest: &Manifest, network_is_allowed: bool) -> Result<Vec<String>, Error> {
+    ///
+    /// Where nothing cuts the server off, the text of a plan proves nothing, because SQL can be put together while it runs:
+    /// then it goes by what the role may do and by what is installed.
+    pub fn judge(
+        &self,
+        plan: &Plan,
+        manifest: &Manifest,
+        rights: &[Right],
+        allowed: &Allowed<'_>,
+    ) -> Result<Vec<String>, Error> {
         let found = reach_out(plan);
         let of = |reach: Reach| found.iter().filter(move |one| one.reach == reach);
         let machine: Vec<&ReachOut> = of(Reach::Machine).collect();
@@ -86,22 +95,79 @@ impl Bounds {
             .collect();
         let network: Vec<&ReachOut> = of(Reach::Network).collect();
         let extensions = reaching_extensions(manifest);
-        match self.open() {
-            None => said.extend(neutralised(&network, &extensions)),
-            Some(_) if network.is_empty() && extensions.is_empty() => {}
-            Some(why) if network_is_allowed => {
-                let what = network.iter().map(ToString::to_string).chain(extensions).collect::<Vec<_>>().join(", ");
-                said.push(format!("{why}; [shadow] allow_network lets it reach out by: {what}"));
-            }
-            Some(why) if !network.is_empty() => return Err(refused(&network, &why)),
-            Some(why) => return Err(refused_extensions(&extensions, &why)),
+        let Some(why) = self.open() else {
+            said.extend(neutralised(&network, &extensions));
+            return Ok(said);
+        };
+        if !network.is_empty() && !allowed.network {
+            return Err(refused(&network, &why));
+        }
+        let (by_network, left): (Vec<String>, Vec<String>) =
+            extensions.into_iter().filter(|name| !allowed.unconfined.contains(name)).partition(|_| allowed.network);
+        if !left.is_empty() {
+            return Err(refused_extensions(&left, &why));
+        }
+        // A server that others use has rights of its own, which the operator gave.
+        let rights = rights.iter().filter(|_| *self != Self::Shared);
+        let (accepted, left): (Vec<&Right>, Vec<&Right>) =
+            rights.partition(|right| allowed.unconfined.iter().any(|name| name == right.name));
+        if !left.is_empty() {
+            return Err(refused_rights(&left, &why));
+        }
+        let what = network.iter().map(ToString::to_string).chain(by_network).collect::<Vec<_>>().join(", ");
+        if !what.is_empty() {
+            said.push(format!("{why}; [shadow] allow_network lets it reach out by: {what}"));
+        }
+        if !accepted.is_empty() || !allowed.unconfined.is_empty() {
+            said.push(format!("{why}; [shadow] unconfined accepts: {}", allowed.unconfined.join(", ")));
         }
         Ok(said)
     }
 }
 
+/// What the operator lets a shadow do that nothing cuts off.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowed<'a> {
+    /// `[shadow] allow_network`.
+    pub network: bool,
+    /// `[shadow] unconfined`: names of extensions, and of rights.
+    pub unconfined: &'a [String],
+}
+
+/// A right of the role that migrates, with which a statement that no text shows reaches the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// Its name in `[shadow] unconfined`.
+    pub name: &'static str,
+    /// What it is, in words.
+    pub words: String,
+}
+
+impl Right {
+    /// The rights of a role on the server that `session` is connected to.
+    pub async fn of(session: &Session, role: &str) -> Result<Vec<Right>, DatabaseError> {
+        let right = |name, words: &str| Right { name, words: format!("role \"{role}\" {words}") };
+        let sql = "SELECT r.rolsuper, pg_catalog.pg_has_role(r.oid, 'pg_execute_server_program', 'MEMBER'),
+                          pg_catalog.pg_has_role(r.oid, 'pg_write_server_files', 'MEMBER')
+                     FROM pg_catalog.pg_roles r WHERE r.rolname = $1::name";
+        let Some(row) = session.query_opt(sql, &[&role]).await? else { return Ok(Vec::new()) };
+        if row.get(0) {
+            // A member of every role.
+            return Ok(vec![right("superuser", "is a superuser")]);
+        }
+        let programs = row.get::<_, bool>(1).then(|| right("pg_execute_server_program", "may run programs there"));
+        let files = row.get::<_, bool>(2).then(|| right("pg_write_server_files", "may write files there"));
+        Ok(programs.into_iter().chain(files).collect())
+    }
+}
+
 fn reaching_extensions(manifest: &Manifest) -> Vec<String> {
-    let reaches = |name: &str| REACHING_EXTENSIONS.iter().any(|start| name.starts_with(start));
+    let is_untrusted_language = |name: &str| name.starts_with("pl") && name.ends_with('u');
+    let reaches = |name: &str| {
+        REACHING_EXTENSIONS.iter().any(|start| name.starts_with(start))
+            || name.ends_with("_fdw")
+            || is_untrusted_language(name)
+    };
     manifest.extensions.iter().map(|one| one.name.clone()).filter(|name| reaches(name)).collect()
 }
 
@@ -119,6 +185,19 @@ fn refused(found: &[&ReachOut], why: &str) -> Error {
     Error::ShadowRefused {
         message: format!("not rehearsed, because {why}: {}", found.join("; ")),
         hint: "do that by hand, outside the migrations, or apply with --skip-rehearsal REASON".to_owned(),
+    }
+}
+
+fn refused_rights(rights: &[&Right], why: &str) -> Error {
+    let words: Vec<&str> = rights.iter().map(|right| right.words.as_str()).collect();
+    let names: Vec<String> = rights.iter().map(|right| format!("\"{}\"", right.name)).collect();
+    Error::ShadowRefused {
+        message: format!("not rehearsed, because {}, and {why}", words.join(", ")),
+        hint: format!(
+            "let a role without that migrate; rehearse on Linux 5.13 or later, where the private server has walls of its \
+             own; or, when you know what the migrations do, set unconfined = [{}] in [shadow]",
+            names.join(", ")
+        ),
     }
 }
 

@@ -29,6 +29,7 @@ use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
 pub use cache::ShadowCache;
 pub use kept_build::KeptBuild;
+use links::{Allowed, Right};
 pub use links::{Bounds, OUTSIDE_LINKS, outside_links, without_outside_links};
 pub use reuse::Kept;
 pub use template::start_empty;
@@ -272,12 +273,14 @@ impl Shadow {
     }
 
     /// Refuses a plan that would reach out of the shadow. Otherwise what the report has to say of the shadow.
-    pub fn judge(&self, project: &Project, plan: &Plan, manifest: &Manifest) -> Result<Vec<String>, Error> {
+    pub async fn judge(&self, project: &Project, plan: &Plan, manifest: &Manifest) -> Result<Vec<String>, Error> {
         let (bounds, mut said) = match &self.home {
             Home::Private(cluster, _) => (Bounds::Private(cluster.confinement().clone()), Vec::new()),
             Home::Named(server, _) => (Bounds::Shared, server.differences.clone()),
         };
-        said.extend(bounds.judge(plan, manifest, project.shadow_network)?);
+        let rights = Right::of(&self.maintenance, project.target.user()).await?;
+        let allowed = Allowed { network: project.shadow_network, unconfined: &project.shadow_unconfined };
+        said.extend(bounds.judge(plan, manifest, &rights, &allowed)?);
         Ok(said)
     }
 
