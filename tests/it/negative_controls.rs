@@ -54,6 +54,8 @@ controls! {
         "promise_02_snapshots_restore::promise_02_a_manifest_that_was_edited_is_damage";
     control_03_a_shadow_without_its_mark: "off.shadow-mark",
         "promise_03_shadow_is_private::promise_03_a_database_that_lost_the_mark_is_not_dropped";
+    control_03_a_server_without_walls_of_its_own: "off.own-walls",
+        "security::walls::security_hostile_migration_reaches_nothing";
     control_04_a_schema_that_changed_meanwhile: "off.changed-meanwhile",
         "promise_04_rehearsed_is_applied::promise_04_a_schema_that_changed_since_the_rehearsal_is_refused";
     control_04_a_schema_that_drifted: "off.drift",

@@ -68,7 +68,7 @@ fn a_kill_leaves_a_valid_entry_or_none(version: Version, kills: u32) {
 
 #[test]
 fn rehearse_cache_killed_at_any_instant() {
-    let kills = rounds(5, 40);
+    let kills = rounds(3, 40);
     a_kill_leaves_a_valid_entry_or_none(Version::V15, kills);
 }
 

@@ -223,7 +223,7 @@ fn a_killed_rehearsal_leaves_nothing(version: Version, kills: u32) {
 
 #[test]
 fn rehearse_killed_in_each_phase_leaves_nothing() {
-    a_killed_rehearsal_leaves_nothing(Version::V15, rounds(8, 80));
+    a_killed_rehearsal_leaves_nothing(Version::V15, rounds(5, 80));
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn a_killed_restore_harms_nothing(version: Version, kills: u32) {
 
 #[test]
 fn restore_killed_at_random_moments() {
-    a_killed_restore_harms_nothing(Version::V15, rounds(5, 50));
+    a_killed_restore_harms_nothing(Version::V15, rounds(3, 50));
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn exec_django_in_the_words_of_every_command() {
     scene.project.configure_more("[exec]\ndjango = [\"python\", \"site/manage.py\"]\n");
     let planned = scene.run(0, &["plan", "--django"]).stdout;
     assert!(planned.starts_with("contenttypes.0001_initial\n") && planned.contains("menu.0001_initial\n"), "{planned}");
-    scene.run(0, &["apply", "--django", "--yes"]);
+    django.begin_migrated();
     django.fill();
     let status = scene.run(0, &["status", "--django", "--check", "menu", "orders"]).stdout;
     assert_eq!(status, "menu\n [X] 0001_initial\norders\n [X] 0001_initial\n");

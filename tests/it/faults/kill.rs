@@ -120,7 +120,7 @@ fn on_one_database(version: Version, kills: u32) -> String {
 
 #[test]
 fn fault_sigkill_at_random_moments() {
-    println!("{}", at_random_moments(Version::V15, rounds(10, 500)));
+    println!("{}", at_random_moments(Version::V15, rounds(6, 500)));
 }
 
 #[test]

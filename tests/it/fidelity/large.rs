@@ -45,6 +45,9 @@ fn large_rows_and_one_large_value_round_trip() {
 
 #[test]
 fn large_rows_and_one_large_value_round_trip_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     large_rows_and_one_value(Version::V18, rounds(20, 200));
 }
 

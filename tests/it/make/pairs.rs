@@ -140,6 +140,9 @@ fn pairs_2_on_15() {
 
 #[test]
 fn pairs_3_on_15() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     group(Version::V15, 2);
 }
 
@@ -174,6 +177,9 @@ fn pairs_3_on_18() {
 
 #[test]
 fn pairs_4_on_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     group(Version::V18, 3);
 }
 

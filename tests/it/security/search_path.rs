@@ -63,11 +63,11 @@ fn plant(scene: &Scene) {
              END LOOP; END LOOP; END LOOP;
            FOR n IN SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
                        AND proname::text IN ({words}) LOOP
-             FOREACH l IN ARRAY '{{name,oid,\"char\",int2}}'::text[] LOOP
+             FOREACH l IN ARRAY '{{name,int2}}'::text[] LOOP
                CONTINUE WHEN EXISTS (SELECT FROM pg_proc x WHERE x.proname = n AND x.pronargs = 1 AND x.proargtypes[0] = l::regtype);
                EXECUTE format('CREATE FUNCTION public.%I(%s) RETURNS text LANGUAGE plpgsql AS %L', n, l, replace(body, '%s', n));
              END LOOP;
-             FOREACH l IN ARRAY '{{name,text}}'::text[] LOOP FOREACH r IN ARRAY '{{name,text}}'::text[] LOOP
+             FOREACH l IN ARRAY '{{name}}'::text[] LOOP FOREACH r IN ARRAY '{{name,text}}'::text[] LOOP
                CONTINUE WHEN EXISTS (SELECT FROM pg_proc x WHERE x.proname = n AND x.pronargs = 2
                                         AND x.proargtypes[0] = l::regtype AND x.proargtypes[1] = r::regtype);
                EXECUTE format('CREATE FUNCTION public.%I(%s, %s) RETURNS text LANGUAGE plpgsql AS %L', n, l, r, replace(body, '%s', n));
