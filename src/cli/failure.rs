@@ -119,9 +119,9 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Lock(crate::postgres::LockError::Held { .. }) => {
             one("wait for it with --wait 5m, or look at it with `safe-migrate history`")
         }
-        Error::Ledger(crate::postgres::LedgerError::NotOurs { .. }) => {
-            one("find out who made it; then drop it, or give it to the owner of the database (ALTER … OWNER TO)")
-        }
+        Error::Ledger(crate::postgres::LedgerError::NotOurs { .. }) => one(
+            "find out who made it; then drop it, give it to a role you trust (ALTER … OWNER TO), or name its owner in [ledger] owners",
+        ),
         Error::Ledger(crate::postgres::LedgerError::Newer { .. }) => one("use the newer safe-migrate that wrote it"),
         Error::Execute(ExecuteError::Unclear { .. }) => {
             one("look whether it took effect; then --step done, or --step again, or restore the snapshot of that run")

@@ -70,7 +70,8 @@ pub async fn make(session: &Session, entry: &ArchiveEntry) -> Result<(), Databas
     Ok(session.batch_execute(&sql).await?)
 }
 
-fn read(script: &str) -> Vec<ArchiveEntry> {
+/// Reads the entries of a script of `pg_restore --verbose --file=-`.
+pub fn read(script: &str) -> Vec<ArchiveEntry> {
     let mut reader = Reader { at_statement_start: true, tablespace: "''".to_owned(), ..Reader::default() };
     let (mut offset, mut skip_to) = (0, 0);
     for token in tokenize(script) {

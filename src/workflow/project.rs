@@ -38,6 +38,8 @@ pub struct Project {
     pub shadow_server: Option<ConnectionSpec>,
     /// Whether a shadow that cannot be cut off from the network is used all the same.
     pub shadow_network: bool,
+    /// Roles that may own the ledger besides those who are trusted anyway.
+    pub ledger_owners: Vec<String>,
     /// What a shadow may do that nothing cuts off: names of extensions, and of rights.
     pub shadow_unconfined: Vec<String>,
     /// Parallel workers.

@@ -113,8 +113,8 @@ fn the_schema_changed_since_the_last_run() {
     exit 3
     --- stderr
     error: the schema of "test_[N]" changed since run [ID] (apply menu 0001) (drift):
-    (- recorded, + found)
-    ~ TABLE public.dish
+      (- recorded, + found)
+      ~ TABLE public.dish
         -     id integer NOT NULL
         +     id integer NOT NULL,
         +     added_by_hand integer

@@ -30,6 +30,7 @@ mod fence;
 mod fence_closed;
 mod fidelity;
 mod fingerprint;
+mod fuzz;
 mod gap;
 mod history;
 mod kept_formats;

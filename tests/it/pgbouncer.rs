@@ -131,3 +131,26 @@ fn pgbouncer_whose_servers_are_all_in_use_is_named() {
     assert!(output.stderr.contains("did not answer the first query within"), "{}", output.stderr);
     assert!(output.stderr.contains("connection pooler whose servers are all in use"), "{}", output.stderr);
 }
+
+/// Commands that only read go through, and what they set does not stay with a server that others get next.
+#[test]
+fn pgbouncer_keeps_nothing_of_commands_that_read() {
+    let (scene, role) = kitchen(Version::V15);
+    let direct = role.url(&scene.database);
+    scene.run(0, &["apply", "--yes", "--database", &direct, "--skip-rehearsal", "a test"]);
+    let login = (role.name(), PASSWORD);
+    for mode in [PoolMode::Transaction, PoolMode::Session] {
+        for losing in [false, true] {
+            let start = if losing { PgBouncer::start_losing_options } else { PgBouncer::start };
+            let pooler = start(scene.cluster(), mode, 1, login);
+            let url = pooler.url(&direct);
+            for command in ["status", "plan", "history"] {
+                let output = scene.project.run(&[command, "--database", &url]);
+                assert_eq!(output.status, 0, "{mode:?}, options lost: {losing}, {command}: {}", output.stderr);
+                let mut psql = clean_command(scene.cluster().bin_dir().join("psql"));
+                let path = crate::support::output_of(psql.args(["-XAtq", "-d", &url, "-c", "SHOW search_path"]));
+                assert_eq!(path.trim(), "\"$user\", public", "{mode:?}, options lost: {losing}, {command}");
+            }
+        }
+    }
+}

@@ -26,6 +26,7 @@ pub(super) struct ConfigFile {
     pub(super) limits: LimitsSection,
     pub(super) exec: ExecSection,
     pub(super) fingerprint: FingerprintSection,
+    pub(super) ledger: LedgerSection,
     pub(super) policy: PolicySection,
 }
 
@@ -127,6 +128,12 @@ pub(super) enum AfterFailureKey {
 pub(super) struct LimitsSection {
     #[serde(deserialize_with = "quantity::size")]
     pub(super) ask_above: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LedgerSection {
+    pub(super) owners: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// Schema entries that the fingerprint leaves out, such as `partman.*`.
     pub(crate) fingerprint_ignore: Vec<String>,
+    /// Roles that may own the ledger.
+    pub(crate) ledger_owners: Vec<String>,
     /// What the operator should know about the configuration.
     pub(crate) warnings: Vec<String>,
 }
@@ -216,6 +218,7 @@ impl Config {
             ask_above: file.limits.ask_above.unwrap_or(100_000_000_000),
             policy: file.policy.0,
             fingerprint_ignore: file.fingerprint.ignore,
+            ledger_owners: file.ledger.owners,
             file: path,
             directory,
             warnings,

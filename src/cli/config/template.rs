@@ -129,6 +129,11 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 #data_loss = "deny"
 #irreversible = "warn"
 
+[ledger]
+# Roles that may own the schema safe_migrate, besides the role that migrates and superusers. The owner of the database is one
+# of them unless a superuser migrates.
+#owners = ["deploy"]
+
 [fingerprint]
 # Schema entries that come and go by themselves and are no drift.
 #ignore = ["partman.*"]

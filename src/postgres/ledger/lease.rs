@@ -52,11 +52,11 @@ pub async fn read(session: &Session) -> Result<Vec<Lease>, DatabaseError> {
 
 /// Takes the lease for a run that holds the lock, in place of those that dead runs left. Nothing where there is no
 /// ledger yet.
-pub async fn take(session: &Session, run: &RunRecord, backend: i32) -> Result<(), LedgerError> {
+pub async fn take(session: &Session, run: &RunRecord, backend: i32, owners: &[String]) -> Result<(), LedgerError> {
     if !is_kept(session).await? {
         return Ok(());
     }
-    ours::check(session).await?;
+    ours::check(session, owners).await?;
     session
         .execute(
             "WITH dead AS (DELETE FROM safe_migrate.lease WHERE run_id <> $1)

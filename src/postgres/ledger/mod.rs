@@ -187,14 +187,14 @@ const THIRD: &str = "
     INSERT INTO safe_migrate.version (version) VALUES (3);";
 
 /// Makes the ledger when there is none, and brings an older one to this program's version, each version in a
-/// transaction of its own.
-pub async fn ensure(session: &Session) -> Result<(), LedgerError> {
+/// transaction of its own. It may belong to `owners` besides those who are trusted anyway.
+pub async fn ensure(session: &Session, owners: &[String]) -> Result<(), LedgerError> {
     let present: bool = session
         .query_one("SELECT pg_catalog.to_regclass('safe_migrate.version') IS NOT NULL", &[])
         .await?
         .try_get(0)?;
     // Also of a schema without our tables: CREATE would fail and not say why.
-    ours::check(session).await?;
+    ours::check(session, owners).await?;
     if !present {
         session.batch_execute(&format!("BEGIN;{CREATE}COMMIT")).await?;
     }

@@ -3,12 +3,13 @@
 use super::super::{DatabaseError, Session};
 use super::LedgerError;
 
-/// Trusted are this session's role, superusers and the owner of the database: they could do all of it anyway, or own what
-/// they do it to. Of everybody else nothing may be owned or allowed there, and nothing at all may run when a row is written.
+/// Trusted are this session's role, superusers and whom the operator named; the owner of the database too, unless a superuser
+/// asks, who has more to lose than that. Of everybody else nothing may be owned or allowed there, and nothing at all may run when a row is written.
 const STRANGE: &str = "
     WITH trusted AS (SELECT r.oid FROM pg_catalog.pg_roles r
-                      WHERE r.rolsuper OR r.rolname = current_user
-                         OR r.oid = (SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())),
+                      WHERE r.rolsuper OR r.rolname = current_user OR r.rolname::text = ANY ($1)
+                         OR r.oid = (SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles s WHERE s.rolname = current_user AND s.rolsuper)),
          place AS (SELECT n.oid, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n WHERE n.nspname = 'safe_migrate'),
          relation AS (SELECT c.oid, c.relname::text AS name, c.relowner, c.relacl FROM pg_catalog.pg_class c JOIN place p ON p.oid = c.relnamespace)
     SELECT 'the schema belongs to ' || pg_catalog.pg_get_userbyid(p.nspowner)::text
@@ -33,10 +34,10 @@ const STRANGE: &str = "
     UNION ALL
     SELECT 'function ' || f.proname::text FROM pg_catalog.pg_proc f JOIN place p ON p.oid = f.pronamespace";
 
-/// Fails when the ledger is somebody else's or has what runs at a write. To be asked before each first write of a run; a
+/// Fails when the ledger is somebody else's than `owners` names or has what runs at a write. To be asked before each first write of a run; a
 /// database without a ledger has none that is strange.
-pub async fn check(session: &Session) -> Result<(), LedgerError> {
-    let rows = session.query(STRANGE, &[]).await?;
+pub async fn check(session: &Session, owners: &[String]) -> Result<(), LedgerError> {
+    let rows = session.query(STRANGE, &[&owners]).await?;
     let found: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
     match found.map_err(DatabaseError::from)? {
         found if found.is_empty() => Ok(()),

@@ -124,7 +124,7 @@ impl<'a> LedgerRun<'a> {
         record.fingerprint_before = Some(json("the fingerprint", &now.record)?);
         record.fingerprint_after.clone_from(&record.fingerprint_before);
         let session = &self.session;
-        ledger::ensure(session).await?;
+        ledger::ensure(session, &self.project.ledger_owners).await?;
         ledger::close_dead(session).await?;
         session.batch_execute("BEGIN").await.map_err(DatabaseError::from)?;
         let written = async {

@@ -63,7 +63,8 @@ pub(in crate::workflow) async fn report_dead(
 impl Run<'_> {
     /// Writes the lease, where there is a ledger already.
     pub(super) async fn take_lease(&self, record: &RunRecord) -> Result<(), Error> {
-        Ok(lease::take(&self.prepared.aside, record, self.prepared.session.backend_pid()).await?)
+        Ok(lease::take(&self.prepared.aside, record, self.prepared.session.backend_pid(), &self.project.ledger_owners)
+            .await?)
     }
 
     /// Gives it back; what cannot be given back is taken by the next run.

@@ -26,7 +26,7 @@ impl Run<'_> {
         run_record::write(self.store, &self.project.source, record).await?;
         // Not in the one transaction of a fence: the next run must find this one when we are killed in it.
         let session = self.aside();
-        ledger::ensure(session).await?;
+        ledger::ensure(session, &self.project.ledger_owners).await?;
         self.take_lease(record).await?;
         ledger::close_dead(session).await?;
         record.insert(session).await?;

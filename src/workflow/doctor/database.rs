@@ -13,7 +13,7 @@ pub(super) async fn checks(project: &Project, reached: &Reached) -> Vec<Check> {
         return ["readable", "ledger", "runs"].map(|name| Check::not_tried(name, "the database")).to_vec();
     };
     let mut checks = vec![readable(project, session, reached.database_bytes().unwrap_or_default()).await];
-    checks.extend(ledger(session).await);
+    checks.extend(ledger(session, &project.ledger_owners).await);
     checks
 }
 
@@ -45,7 +45,7 @@ async fn unreadable(session: &Session) -> Result<(usize, Vec<String>), DatabaseE
     Ok((tables.len(), catalog::peculiarities(session, &tables).await?.unreadable))
 }
 
-async fn ledger(session: &Session) -> [Check; 2] {
+async fn ledger(session: &Session, owners: &[String]) -> [Check; 2] {
     let ledger = match Ledger::read(session).await {
         Ok(ledger) => ledger,
         Err(error) => {
@@ -64,8 +64,8 @@ async fn ledger(session: &Session) -> [Check; 2] {
         let none = "none yet; the first run that writes makes it";
         return [Check::ok("ledger", none), Check::ok("runs", "none yet")];
     }
-    if let Err(error) = crate::postgres::ledger::ours::check(session).await {
-        let remedy = "find out who made it; then drop it, or give it to the owner of the database (ALTER … OWNER TO)";
+    if let Err(error) = crate::postgres::ledger::ours::check(session, owners).await {
+        let remedy = "find out who made it; then drop it, give it to a role you trust (ALTER … OWNER TO), or name its owner in [ledger] owners";
         return [Check::failed("ledger", explain(&error), Some(remedy.to_owned())), unfinished(&ledger)];
     }
     let found = format!("{} migrations applied", ledger.applied.len());

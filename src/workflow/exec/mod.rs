@@ -132,7 +132,7 @@ pub async fn exec(
     let mut record = run_record::start(project, &words, server.clock);
     record.bypass = accepted.map(|why| format!("drift accepted: {why}"));
     record.fingerprint_before = Some(super::json("the fingerprint", &before.record)?);
-    lease::take(&session, &record, session.backend_pid()).await?;
+    lease::take(&session, &record, session.backend_pid(), &project.ledger_owners).await?;
     let id = record.id.clone();
     let (server, lock, store, before) = (&server, &lock, &store, &before);
     let run = Run { project, request, server, lock, session: &session, store, before, operator, interrupt };

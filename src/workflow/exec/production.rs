@@ -30,8 +30,8 @@ impl Run<'_> {
         // The store knows of the run before production does: if the ledger is lost, the store still names its snapshot.
         run_record::write(self.store, &self.project.source, &record).await?;
         let writing = self.project.target.connect("safe-migrate").await?;
-        ledger::ensure(&writing).await?;
-        ledger::lease::take(&writing, &record, self.session.backend_pid()).await?;
+        ledger::ensure(&writing, &self.project.ledger_owners).await?;
+        ledger::lease::take(&writing, &record, self.session.backend_pid(), &self.project.ledger_owners).await?;
         ledger::close_dead(&writing).await?;
         record.insert(&writing).await?;
         writing.close().await;

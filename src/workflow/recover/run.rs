@@ -93,7 +93,7 @@ pub(super) async fn as_run(
 ) -> Result<PartDone, Error> {
     // The store knows of the run before production does.
     run_record::write(&ground.store, &ground.project.source, &run).await?;
-    ledger::ensure(&ground.live).await?;
+    ledger::ensure(&ground.live, &ground.project.ledger_owners).await?;
     ledger::close_dead(&ground.live).await?;
     if !ground.lock.is_held(&ground.server.maintenance, &ground.live).await? {
         let database = ground.project.target.database().to_owned();

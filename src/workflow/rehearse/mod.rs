@@ -185,7 +185,7 @@ async fn run(
     }
     let session = shadow.connect_as(request.role).await?;
     let checked = checks::run(&session, &checks, &project.execute, request.samples).await;
-    ledger::ensure(&session).await?;
+    ledger::ensure(&session, &pass.project.ledger_owners).await?;
     // What production had begun when the snapshot was taken is gone on with here as there.
     let journal = ledger::Ledger::read(&session).await?.steps;
     let mut watch = Watch::start(&template, &shadow.spec(), &session, may_be_counted(request.plan)).await?;

@@ -35,7 +35,7 @@ pub(super) async fn try_together(
 
 async fn run(pass: &Pass<'_>, copy: &Scratch, plan: &Plan, report: &mut RehearsalReport) -> Result<bool, Error> {
     let (session, spec) = pass.shadow.connect_to_copy(copy, pass.role).await?;
-    ledger::ensure(&session).await?;
+    ledger::ensure(&session, &pass.project.ledger_owners).await?;
     fence::begin(&session).await?;
     let options = &pass.project.execute;
     let context = RunContext {

@@ -94,7 +94,7 @@ impl<'a> Replay<'a> {
             }
         }
         let own = scratch.connect_as(&self.role).await?;
-        ledger::ensure(&own).await?;
+        ledger::ensure(&own, &[]).await?;
         Ok(Built { scratch })
     }
 
@@ -162,7 +162,7 @@ impl<'a> Replay<'a> {
         let scratch = self.shadow.scratch_like_production().await?;
         make_normal(&self.shadow, &self.server.programs, &built.scratch.spec, &scratch).await?;
         let own = scratch.connect_as(&self.role).await?;
-        ledger::ensure(&own).await?;
+        ledger::ensure(&own, &[]).await?;
         Ok(Built { scratch })
     }
 

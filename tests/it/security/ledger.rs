@@ -94,3 +94,19 @@ fn security_ledger_of_somebody_else_is_not_written() {
 fn security_ledger_of_somebody_else_is_not_written_18() {
     ledger_of_somebody_else(Version::V18);
 }
+
+/// The owner of the database is no superuser: what it owns is not written by one, unless the operator names it.
+#[test]
+fn security_ledger_of_the_databases_owner_is_named_by_a_superuser() {
+    let scene = squatted(Version::V15);
+    let name = scene.database.name();
+    scene.database.sql(&format!(
+        "ALTER DATABASE {name} OWNER TO mallory_00001; ALTER TABLE safe_migrate.run OWNER TO mallory_00001"
+    ));
+    let refused = scene.project.run(&["apply", "--yes"]);
+    assert!(refused.stderr.contains("run belongs to mallory_00001"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("[ledger] owners"), "{}", refused.stderr);
+    scene.project.configure_more("[ledger]\nowners = [\"mallory_00001\"]\n");
+    scene.run(0, &["apply", "--yes"]);
+    scene.run(0, &["doctor"]);
+}
