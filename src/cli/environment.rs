@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Variables kept by name; those that begin with `PG` or `SAFE_MIGRATE_` are kept as well.
-const KEPT: [&str; 16] = [
+const KEPT: [&str; 17] = [
     "CI",
     "COLORTERM",
     "DATABASE_URL",
@@ -23,6 +23,7 @@ const KEPT: [&str; 16] = [
     "USER",
     "XDG_CONFIG_HOME",
     "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
 ];
 
 /// The variables that may influence a run. `Debug` shows names only: values can be passwords.
@@ -55,6 +56,15 @@ impl Environment {
     /// Where temporary files go.
     pub(crate) fn temporary_directory(&self) -> PathBuf {
         self.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+    }
+
+    /// Where programs of this user keep what they know: `$XDG_STATE_HOME/safe-migrate`.
+    pub(crate) fn state_directory(&self) -> Option<PathBuf> {
+        let base = match (self.get("XDG_STATE_HOME"), self.get("HOME")) {
+            (Some(base), _) => PathBuf::from(base),
+            (None, home) => PathBuf::from(home?).join(".local/state"),
+        };
+        Some(base.join("safe-migrate"))
     }
 
     /// The user of the operating system, for the ledger.

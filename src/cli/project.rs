@@ -130,6 +130,7 @@ impl Context {
             policy: config.policy.clone(),
             fingerprint_ignore: config.fingerprint_ignore.clone(),
             environment: self.process_environment(),
+            state_dir: self.environment.state_directory(),
             actor: Actor { user: self.environment.user(), host: self.environment.host() },
         })
     }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -29,6 +30,7 @@ pub struct SnapshotReader {
 struct Inner {
     store: Store,
     manifest: Manifest,
+    manifest_sha256: String,
     shared: HashSet<ChunkId>,
     /// Raw bytes of each chunk, as the manifest has them.
     sizes: HashMap<ChunkId, u64>,
@@ -50,19 +52,26 @@ impl ChunkAhead {
 impl SnapshotReader {
     /// Reads and checks the manifest: that it is there, whole, and of a format and features known here.
     pub async fn open(store: &Store, id: &SnapshotId) -> Result<Self, SnapshotError> {
-        let manifest = read_manifest(store, id).await?;
+        let bytes = manifest_bytes(store, id).await?;
+        let manifest = sealed::unseal(id, &bytes)?;
+        let manifest_sha256 = hex::encode(Sha256::digest(&bytes));
         if let Some((part, reason)) = manifest.contradictions().into_iter().next() {
             return Err(SnapshotError::Mismatch { part, reason });
         }
         let shared = shared_chunks(&manifest);
         let sizes = manifest.largest_chunks();
         let (store, kept, runtime) = (store.clone(), Mutex::default(), Handle::current());
-        Ok(Self { inner: Arc::new(Inner { store, manifest, shared, sizes, kept, runtime }) })
+        Ok(Self { inner: Arc::new(Inner { store, manifest, manifest_sha256, shared, sizes, kept, runtime }) })
     }
 
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
+    }
+
+    /// The SHA-256 of the manifest's text as it lies in the store, in hexadecimal digits.
+    pub fn manifest_sha256(&self) -> &str {
+        &self.inner.manifest_sha256
     }
 
     /// Begins to read a chunk.
@@ -149,8 +158,12 @@ impl SnapshotReader {
 }
 
 pub(super) async fn read_manifest(store: &Store, id: &SnapshotId) -> Result<Manifest, SnapshotError> {
+    sealed::unseal(id, &manifest_bytes(store, id).await?)
+}
+
+async fn manifest_bytes(store: &Store, id: &SnapshotId) -> Result<Bytes, SnapshotError> {
     match store.get(&id.manifest_key()).await {
-        Ok(bytes) => sealed::unseal(id, &bytes),
+        Ok(bytes) => Ok(bytes),
         Err(error) if error.is_not_found() => {
             Err(SnapshotError::NoSuchSnapshot { location: store.location(), id: id.clone() })
         }

@@ -33,6 +33,7 @@ mod state;
 mod streaming_threads;
 mod take_snapshot;
 mod verify_restore;
+mod written_here;
 
 pub use apply::{AfterFailure, ApplyOutcome, ApplyReport, ApplyRequest, Fence, RehearsalChoice, SnapshotChoice, apply};
 pub use dead_fence::lift_dead_fence;

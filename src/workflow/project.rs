@@ -68,6 +68,8 @@ pub struct Project {
     pub fingerprint_ignore: Vec<String>,
     /// What the command line read from the process environment.
     pub environment: Environment,
+    /// Where this user's programs keep what they know; none: there is no home.
+    pub state_dir: Option<PathBuf>,
     /// Who runs: user and machine, for the ledger.
     pub actor: Actor,
 }

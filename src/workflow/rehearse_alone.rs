@@ -24,7 +24,7 @@ pub async fn rehearse_alone(
     interrupt: &Interrupt,
 ) -> Result<Option<Rehearsal>, Error> {
     refuse_early(project, selection)?;
-    let reader = SnapshotReader::open(store, snapshot).await?;
+    let reader = project.open_snapshot(store, snapshot, operator).await?;
     let manifest = reader.manifest();
     operator.step(&format!(
         "rehearsing on snapshot {snapshot} of \"{}\", taken {} ({})",

@@ -17,7 +17,7 @@ pub async fn verify_by_restore(
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<Proof, Error> {
-    let reader = SnapshotReader::open(store, id).await?;
+    let reader = project.open_snapshot(store, id, operator).await?;
     let programs = project.programs(reader.manifest().server.version_num / 10_000)?;
     operator.step(&format!("restoring snapshot {id} into a shadow"));
     let (shadow, mut proof) = Shadow::restore(project, &programs, &reader, None, operator, interrupt).await?;

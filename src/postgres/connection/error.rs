@@ -266,9 +266,15 @@ impl ConnectionError {
         })
     }
 
-    /// Whether a pooler said that it does not pass a start-up option on (PgBouncer: `unsupported startup parameter`).
+    /// Whether a pooler said that it does not pass a start-up option on (PgBouncer: `unsupported startup parameter`; RDS Proxy:
+    /// `RDS Proxy currently doesn't support command-line options`).
     pub fn is_refused_option(&self) -> bool {
-        matches!(self, Self::Other { source, .. } if source.message.contains("startup parameter"))
+        let says_so = |text: &str| text.contains("startup parameter") || text.contains("command-line options");
+        match self {
+            Self::Other { source, .. } => says_so(&source.message),
+            Self::NotAllowed { message, .. } => says_so(message),
+            _ => false,
+        }
     }
 
     /// Whether trying again later may help without any change.

@@ -79,7 +79,7 @@ pub async fn recover(
     interrupt: &Interrupt,
 ) -> Result<PartReport, Error> {
     let store = project.open_store().await?;
-    let reader = SnapshotReader::open(&store, &request.snapshot).await?;
+    let reader = project.open_snapshot(&store, &request.snapshot, operator).await?;
     let ground = Ground::take(project, store, reader.manifest(), operator, interrupt).await?;
     restore::check_archive_version(&ground.server, reader.manifest())?;
     restore::sweep(project, operator).await;

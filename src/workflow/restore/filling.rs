@@ -51,8 +51,10 @@ impl Job<'_> {
             self.operator.warn(warning);
         }
         self.close_ledger(run, restored).await?;
-        let live = database::settings_of(&self.server.maintenance, &self.plan.belongs_to).await?;
-        let (properties, left) = properties.without_code(&self.plan.fills, &live);
+        // What the live database has, or the one that is put back beside it, is the operator's own.
+        let mut known = database::settings_of(&self.server.maintenance, &self.plan.belongs_to).await?;
+        known.extend(database::settings_of(&self.server.maintenance, self.project.target.database()).await?);
+        let (properties, left) = properties.without_code(&self.plan.fills, &known);
         for statement in left {
             self.operator.warn(&format!(
                 "not set, because it acts on every session and only the snapshot says so; when you want it: {statement}"

@@ -86,7 +86,7 @@ pub async fn restore(
     interrupt: &Interrupt,
 ) -> Result<RestoreReport, Error> {
     let store = project.open_store().await?;
-    let reader = SnapshotReader::open(&store, &request.snapshot).await?;
+    let reader = project.open_snapshot(&store, &request.snapshot, operator).await?;
     let server = project.connect().await?;
     sweep(project, operator).await;
     let plan = plan_restore(project, &store, &server, &reader, request).await?;
@@ -110,7 +110,7 @@ pub(super) async fn restore_within_run(
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<RestoreReport, Error> {
-    let reader = SnapshotReader::open(store, &request.snapshot).await?;
+    let reader = project.open_snapshot(store, &request.snapshot, operator).await?;
     let plan = plan_restore(project, store, server, &reader, request).await?;
     plan.refuse_impossible()?;
     clear_way(project, server, &plan, operator).await?;

@@ -96,6 +96,11 @@ impl Bounds {
         let network: Vec<&ReachOut> = of(Reach::Network).collect();
         let extensions = reaching_extensions(manifest);
         let Some(why) = self.open() else {
+            if let Self::Private(Confinement::Confined(walls)) = self
+                && (walls.own.is_some() || walls.namespaces.is_some())
+            {
+                said.push(format!("the private server was {}", walls.words()));
+            }
             said.extend(neutralised(&network, &extensions));
             return Ok(said);
         };

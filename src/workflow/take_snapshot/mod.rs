@@ -91,7 +91,9 @@ pub async fn take_snapshot(
         tables,
         totals: Default::default(),
     };
-    publish(writer, manifest, operator).await
+    let published = publish(writer, manifest, operator).await?;
+    project.remember_written(store, published.id()).await;
+    Ok(published)
 }
 
 /// By this `apply` knows later that production's schema is still the one that was rehearsed, without bringing it into

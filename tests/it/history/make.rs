@@ -53,7 +53,7 @@ fn leaves_that_clash_are_not_merged() {
     let scene =
         conflict(Version::V15, "UPDATE dish SET name = name || ' n''inyama';", "UPDATE dish SET name = upper(name);");
     let output = scene.run(3, &["make", "--merge"]);
-    assert!(output.stderr.contains("the branches of app `menu` clash: (- 0002_allergens before 0002_calories, + 0002_calories before 0002_allergens)\npublic.dish.name: other values"), "{}", output.stderr);
+    assert!(output.stderr.contains("the branches of app `menu` clash: (- 0002_allergens before 0002_calories, + 0002_calories before 0002_allergens)\n  public.dish.name: other values"), "{}", output.stderr);
     // One order does not even run.
     scene.project.write_migration("menu", "0002_calories", "-- migrate:up\nALTER TABLE dish RENAME TO meal;\n");
     let output = scene.run(3, &["make", "--merge"]);

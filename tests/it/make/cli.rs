@@ -84,7 +84,7 @@ fn a_dry_run_shows_and_check_says_and_neither_writes() {
     warning: [PROJECT]/safe-migrate.toml holds a password; keep it in a passfile, in PGPASSWORD or behind [database] password_command
     running 1 migration from nothing in a private database
     error: schema.sql and migrations differ (- migrations, + schema.sql):
-    ~ TABLE public.menu_item
+      ~ TABLE public.menu_item
         -     name character varying(80) NOT NULL
         +     name character varying(80) NOT NULL,
         +     price integer

@@ -6,6 +6,7 @@ mod ledger;
 mod planted;
 mod role_names;
 mod search_path;
+mod setups;
 mod shown;
 mod snapshots;
 mod walls;

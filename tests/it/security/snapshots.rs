@@ -223,3 +223,20 @@ fn security_snapshot_from_the_future_is_not_the_latest() {
     assert!(output.stderr.contains(&format!("{future} is dated in the future")), "{}", output.stderr);
     assert!(output.stderr.contains(&format!("from snapshot {id}")), "{}", output.stderr);
 }
+
+/// A manifest of ours that somebody changed in the store, consistent in itself: this machine knows what it wrote.
+#[test]
+fn security_manifest_that_was_written_here_and_changed_there_raises_an_alarm() {
+    let scene = scene(Version::V15);
+    let id = scene.take_snapshot();
+    let copy = format!("{}_copy", scene.database.name());
+    let quiet = scene.run(0, &["rehearse"]);
+    assert!(!quiet.stderr.contains("ALARM"), "{}", quiet.stderr);
+    forged::manifest(&scene, &id, |value| value["database"]["comment"] = "it is mine now".into());
+    for arguments in [&["rehearse"][..], &["restore", &id, "--to", &copy, "--yes"]] {
+        let output = scene.run(0, arguments);
+        assert!(output.stderr.contains("is not the one that this machine wrote"), "{}", output.stderr);
+    }
+    // The control: the manifest is whole.
+    scene.run(0, &["snapshot", "verify", &id, "--level", "hash"]);
+}

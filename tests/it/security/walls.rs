@@ -147,6 +147,7 @@ fn hostile_migration_reaches_nothing(version: Version) {
     let rehearsed = scene.project.run_with(&["rehearse", "--no-cache"], &without);
     ground.nothing_was_reached(&rehearsed, "without namespaces");
     assert_eq!(rehearsed.status, 0, "{}{}", rehearsed.stdout, rehearsed.stderr);
+    assert!(rehearsed.stdout.contains("behind seccomp and Landlock; without namespaces ("), "{}", rehearsed.stdout);
     let doctor = scene.project.run_with(&["doctor"], &without).stdout;
     assert!(doctor.contains("behind seccomp and Landlock; without namespaces ("), "{doctor}");
 
