@@ -33,7 +33,9 @@ fn no_gap(version: Version) {
         assert!(is_kept_out(&scene, sql), "{sql} gets through");
     }
     run.wait_for("large objects are locked too");
-    run.wait_until("the lock on large objects", |_| is_kept_out(&scene, "SELECT lo_put(oid, 0, 'y') FROM object"));
+    // By reading: what is written before the lock is there stops the run, as it should.
+    run.wait_until("the lock on large objects", |_| is_kept_out(&scene, "SELECT lo_get(oid) FROM object"));
+    assert!(is_kept_out(&scene, "SELECT lo_put(oid, 0, 'y') FROM object"));
     let before = written(&scene);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(written(&scene), before, "and readers go on");

@@ -54,7 +54,7 @@ fn security_setup_with_sql_that_is_put_together() {
         "0000_views",
         "-- migrate:up\nDO $$ DECLARE t text; BEGIN FOR t IN SELECT relname FROM pg_class WHERE relname = 'dish' LOOP
            EXECUTE format('CREATE VIEW %I AS SELECT * FROM %I', t || '_view', t); END LOOP; END $$;
-         -- migrate:down\nDROP VIEW dish_view;\n",
+-- migrate:down\nDROP VIEW dish_view;\n",
     );
     goes_through(&scene);
 }
