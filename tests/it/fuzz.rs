@@ -84,7 +84,7 @@ fn feed(name: &str, count: u32, corpus: &[Vec<u8>], words: &[&str], mut eat: imp
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-    println!("{name}: {count} inputs, the slowest {slowest:?}, {peak}");
+    eprintln!("{name}: {count} inputs, the slowest {slowest:?}, {peak}");
 }
 
 fn files_below(directory: &Path, end: &str, found: &mut Vec<Vec<u8>>) {

@@ -15,7 +15,7 @@ use tokio_postgres::config;
 const ANSWER: Duration = Duration::from_secs(30);
 
 impl ConnectionSpec {
-    /// Connects for statements of our own, with [`OURS`] as the search path; the server shows `application_name` in
+    /// Connects for statements of our own, with `pg_catalog, pg_temp` as the search path; the server shows `application_name` in
     /// `pg_stat_activity`.
     ///
     /// `connect_timeout` holds for each address of the host, and twice that for the whole, login included.

@@ -21,8 +21,8 @@ const NO_WALLS: u8 = 97;
 
 static OURSELVES: OnceLock<PathBuf> = OnceLock::new();
 
-/// To be called first by a program whose private servers are to have walls. With the words of [`words`] it becomes the
-/// program behind them, and returns only a reason why it could not.
+/// To be called first by a program whose private servers are to have walls. With its own words before a program it becomes that
+/// one behind them, and returns only when it could not.
 pub fn provide(arguments: &[OsString]) -> Option<std::process::ExitCode> {
     let [_, word, rest @ ..] = arguments else { return note_ourselves() };
     if word != WORD {
