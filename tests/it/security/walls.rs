@@ -40,6 +40,12 @@ impl Ground {
         Ground { scene, trap: Trap::new() }
     }
 
+    /// A file beside the memory that servers share, of a name that no other test has.
+    fn in_memory(&self) -> PathBuf {
+        let trap = self.trap.path().file_name().unwrap().to_string_lossy();
+        Path::new("/dev/shm").join(format!("safe-migrate-{trap}"))
+    }
+
     fn attempts(&self) -> Vec<(&'static str, String)> {
         let (cluster, database) = (self.scene.cluster(), self.scene.database.name());
         let login = format!("port={} dbname={database} user=admin password={}", cluster.port(), cluster.password());
@@ -57,7 +63,7 @@ impl Ground {
             ("proc-file", format!("COPY (SELECT 1) TO '/proc/{}/root{trap}/proc-file'", cluster.process_id())),
             ("data", format!("COPY (SELECT 1) TO '{}/planted'", data.display())),
             ("program", format!("COPY (SELECT 1) TO PROGRAM 'cat > {trap}/program'")),
-            ("memory", "COPY (SELECT 1) TO '/dev/shm/safe-migrate-planted'".to_owned()),
+            ("memory", format!("COPY (SELECT 1) TO '{}'", self.in_memory().display())),
         ]
     }
 
@@ -66,8 +72,7 @@ impl Ground {
     fn nothing_was_reached(&self, output: &Output, case: &str) {
         assert_eq!(self.scene.database.query("SELECT string_agg(how, ', ') FROM reached"), "", "{case}");
         self.trap.is_empty();
-        let planted =
-            [self.scene.cluster().directory().join("data/planted"), PathBuf::from("/dev/shm/safe-migrate-planted")];
+        let planted = [self.scene.cluster().directory().join("data/planted"), self.in_memory()];
         for path in planted {
             assert!(!path.exists(), "{case}: {} was written", path.display());
         }
@@ -77,7 +82,13 @@ impl Ground {
     fn clear(&self) {
         self.scene.database.sql("TRUNCATE reached; TRUNCATE tried");
         let _ = std::fs::remove_file(self.scene.cluster().directory().join("data/planted"));
-        let _ = std::fs::remove_file("/dev/shm/safe-migrate-planted");
+        let _ = std::fs::remove_file(self.in_memory());
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.in_memory());
     }
 }
 
@@ -126,7 +137,7 @@ fn hostile_migration_reaches_nothing(version: Version) {
         assert!(!["tcp", "socket", "proc"].contains(name) || came != "0", "the control does not work: {name}");
     }
     ground.trap.was_sprung();
-    assert!(Path::new("/dev/shm/safe-migrate-planted").exists());
+    assert!(ground.in_memory().exists());
     ground.clear();
 
     scene.project.write_migration("hostile", "0001_hidden", &migration(&attempts));
