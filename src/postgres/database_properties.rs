@@ -188,13 +188,16 @@ fn acts_on_each_session(parameter: &str) -> bool {
 pub async fn settings_of(session: &Session, name: &str) -> Result<Vec<(Option<String>, String)>, DatabaseError> {
     let rows = session
         .query(
-            "SELECT r.rolname::text, pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s
+            "SELECT pg_catalog.textsend(r.rolname::text), pg_catalog.textsend(setting) FROM pg_catalog.pg_db_role_setting s
                JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase AND d.datname = $1::name
-               LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole ORDER BY 1 NULLS FIRST, 2",
+              CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS one (setting)
+               LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole",
             &[&name],
         )
         .await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    // The catalogs that all databases share hold each database's texts in that one's encoding.
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(rows.iter().map(|row| (row.get::<_, Option<Vec<u8>>>(0).map(text), text(row.get(1)))).collect())
 }
 
 /// Gives a restored database the connection limit of `like`.
