@@ -48,8 +48,8 @@ fn note_ourselves() -> Option<std::process::ExitCode> {
     None
 }
 
-/// The words before a program that put walls around it: it writes below `dir` only and starts only what lies in `programs`,
-/// as this user and group when they are given. None where there is no program to do it (a library's user) or no such kernel.
+/// The words before a program that put walls around it: it writes below `dir` only and starts only the server in
+/// `programs`, as this user and group when they are given. None where there is no program to do it (a library's user) or no such kernel.
 pub(super) fn words(dir: &Path, programs: &Path, user: Option<(u32, u32)>) -> Option<Vec<OsString>> {
     let ourselves = OURSELVES.get().filter(|_| cfg!(target_os = "linux") && !crate::fault::is_off("off.own-walls"))?;
     let user = user.map_or_else(|| "-".to_owned(), |(user, group)| format!("{user}:{group}"));
@@ -137,7 +137,8 @@ fn files(dir: &Path, programs: &Path, program: &Path) -> Result<(), landlock::Ru
     };
     allow(dir, AccessFs::from_write(newest))?;
     allow(Path::new("/dev/null"), AccessFs::WriteFile.into())?;
-    allow(programs, AccessFs::Execute.into())?;
+    // Not the directory: some systems keep the server beside every other program.
+    allow(&programs.join("postgres"), AccessFs::Execute.into())?;
     allow(program, AccessFs::Execute.into())?;
     for loader in loaders() {
         allow(&loader, AccessFs::Execute.into())?;
