@@ -6,7 +6,7 @@ use super::{
     subscription,
 };
 
-pub use super::database_properties::{DatabaseProperties, copy_properties, limit_connections, settings_of};
+pub use super::database_properties::{DatabaseProperties, HostedOn, copy_properties, limit_connections, settings_of};
 
 /// Why a database was not created, swapped or dropped.
 #[derive(Debug, thiserror::Error)]
@@ -135,9 +135,9 @@ pub async fn create(
     name: &str,
     like: &DatabaseProperties,
     kind: MarkKind,
+    on: HostedOn,
 ) -> Result<MarkedDatabase, ReplaceError> {
-    let major = session.server_version_num() / 10_000;
-    session.batch_execute(&like.create_sql(name, major)).await?;
+    session.batch_execute(&like.create_sql(name, major(session), on)).await?;
     match mark_and_open(session, name, kind).await {
         Ok(mark) => Ok(MarkedDatabase { name: name.to_owned(), mark }),
         Err(error) => {
@@ -151,10 +151,16 @@ pub async fn create(
 /// Copies a database of ours, which nobody may be connected to, and marks the copy. OIDs of its objects are kept.
 ///
 /// Like [`create`], it accepts no connections until it has its mark.
-pub async fn create_copy(session: &Session, name: &str, of: &MarkedDatabase) -> Result<MarkedDatabase, ReplaceError> {
+pub async fn create_copy(
+    session: &Session,
+    name: &str,
+    of: &MarkedDatabase,
+    on: HostedOn,
+) -> Result<MarkedDatabase, ReplaceError> {
     of.check(session).await?;
     let (quoted, of) = (quote_identifier(name), quote_identifier(&of.name));
-    session.batch_execute(&format!("CREATE DATABASE {quoted} TEMPLATE {of} {CLOSED}")).await?;
+    let strategy = on.strategy(major(session));
+    session.batch_execute(&format!("CREATE DATABASE {quoted} TEMPLATE {of} {CLOSED}{strategy}")).await?;
     match mark_and_open(session, name, MarkKind::Shadow).await {
         Ok(mark) => Ok(MarkedDatabase { name: name.to_owned(), mark }),
         Err(error) => {
@@ -163,6 +169,10 @@ pub async fn create_copy(session: &Session, name: &str, of: &MarkedDatabase) -> 
             Err(error)
         }
     }
+}
+
+fn major(session: &Session) -> u32 {
+    session.server_version_num() / 10_000
 }
 
 async fn mark_and_open(session: &Session, name: &str, kind: MarkKind) -> Result<Mark, ReplaceError> {

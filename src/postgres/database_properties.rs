@@ -2,6 +2,23 @@
 
 use super::{DatabaseError, Session, quote_identifier, quote_literal};
 
+/// Whose server a database is made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostedOn {
+    /// One of ours alone, thrown away afterwards.
+    Private,
+    /// One that others use.
+    Shared,
+}
+
+impl HostedOn {
+    /// How `CREATE DATABASE` copies its template. `FILE_COPY` takes a third of the time and begins and ends with a
+    /// checkpoint, which keeps nobody waiting on a private server.
+    pub fn strategy(self, server_major: u32) -> &'static str {
+        if self == Self::Private && server_major >= 15 { " STRATEGY file_copy" } else { "" }
+    }
+}
+
 /// How a database begins that [`create`](super::database::create) has not marked yet.
 pub(super) const CLOSED: &str = "ALLOW_CONNECTIONS false CONNECTION LIMIT 0";
 
@@ -105,10 +122,11 @@ impl DatabaseProperties {
     }
 
     /// The statement that makes a database of this locale, which accepts no connections yet.
-    pub(super) fn create_sql(&self, name: &str, server_major: u32) -> String {
+    pub(super) fn create_sql(&self, name: &str, server_major: u32, on: HostedOn) -> String {
         let mut sql = format!(
-            "CREATE DATABASE {} TEMPLATE template0 {CLOSED} ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+            "CREATE DATABASE {} TEMPLATE template0 {CLOSED}{} ENCODING {} LC_COLLATE {} LC_CTYPE {}",
             quote_identifier(name),
+            on.strategy(server_major),
             quote_literal(&self.encoding),
             quote_literal(&self.collate),
             quote_literal(&self.ctype)

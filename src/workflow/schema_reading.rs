@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::postgres::{
-    ConnectionSpec, ExportedSnapshot, Programs, Section, Session, Tablespaces, archive, catalog, prepare_copy_session,
+    ConnectionSpec, ExportedSnapshot, Programs, Session, Tablespaces, archive, catalog, prepare_copy_session,
 };
 use crate::schema::{Extension, FingerprintRecord, Schema};
 
@@ -105,8 +105,5 @@ pub async fn make_normal(
     let contents = archive::list(programs, &path).await?;
     let list =
         shadow.write_file("normal.list", super::shadow::without_outside_links(&contents).join("\n").as_bytes())?;
-    for section in [Section::PreData, Section::PostData] {
-        archive::restore(programs, &scratch.spec, &path, Some(section), Some(&list), Tablespaces::Default, 1).await?;
-    }
-    Ok(())
+    Ok(archive::restore(programs, &scratch.spec, &path, None, Some(&list), Tablespaces::Default, 1).await?)
 }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
+use super::super::DatabaseError;
 use super::super::ledger::StepState;
 use super::journal::Place;
 use super::outside::Outside;
@@ -52,12 +53,17 @@ impl Outside<'_> {
         let ended = runner.run(program).await;
         let duration = start.elapsed();
         crate::fault::point("step.ran");
+        // It may have changed anything by now, whatever becomes of our own notes of it.
+        let not_noted = |error: DatabaseError| {
+            let left = "its program ended, and that could not be noted".to_owned();
+            self.failed(index, statement, error.into(), true, Some(left))
+        };
         if let Some(tracer) = self.context.tracer {
-            tracer.after(self.session, statement).await?;
+            tracer.after(self.session, statement).await.map_err(not_noted)?;
         }
         match ended {
             Ok(()) => {
-                self.journal().write(index, StepState::Done, &place, None).await?;
+                self.journal().write(index, StepState::Done, &place, None).await.map_err(not_noted)?;
                 Ok(StatementTrace {
                     line: statement.line,
                     text: statement.text.clone(),
@@ -69,7 +75,7 @@ impl Outside<'_> {
             Err(failure) => {
                 // It may run again: what it did before it failed is its own matter.
                 if !self.session.is_closed() {
-                    self.journal().write(index, StepState::Failed, &place, None).await?;
+                    self.journal().write(index, StepState::Failed, &place, None).await.map_err(not_noted)?;
                 }
                 Err(match failure {
                     ProgramFailure::Interrupted => self.stopped_at(index, statement, true),

@@ -11,6 +11,7 @@ use super::super::rehearse::RehearsalEvidence;
 use super::super::restore::{Destination, RestoreRequest, restore_within_run};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, Project};
+use super::migrate::Cancelling;
 use super::{ApplyRequest, Evidence, Fence, Run, SnapshotChoice, SnapshotEvidence};
 
 /// `[on_failure] after`.
@@ -162,7 +163,8 @@ impl Run<'_> {
         let programs = self.programs_of(&undo).await?;
         let programs = programs.as_ref().map(|programs| programs as &dyn ProgramRunner);
         let context = RunContext { programs, ..context };
-        self.cancel_on_interrupt(true, run_step(&self.prepared.session, &undo, context, &retry)).await?;
+        self.cancel_on_interrupt(Cancelling::of(&undo), run_step(&self.prepared.session, &undo, context, &retry))
+            .await?;
         Ok(())
     }
 

@@ -108,10 +108,10 @@ impl Run<'_> {
         };
         let trace = if self.is_one_transaction() {
             let step = run_step_together(&prepared.session, step, context, &retry);
-            self.ending_deadlocks(self.cancel_on_interrupt(true, step)).await?
+            self.ending_deadlocks(self.cancel_on_interrupt(Cancelling::UntilTheEnd, step)).await?
         } else {
-            let transaction = step.section().is_none_or(|section| section.transaction);
-            self.cancel_on_interrupt(transaction, run_step(&prepared.session, step, context, &retry)).await?
+            let cancelling = Cancelling::of(step);
+            self.cancel_on_interrupt(cancelling, run_step(&prepared.session, step, context, &retry)).await?
         };
         let verb = if self.is_one_transaction() { "ran" } else { verb(step) };
         self.operator.step(&format!("{verb} {} in {}", step.migration.id, total(&trace)));
@@ -126,12 +126,9 @@ impl Run<'_> {
 
     /// Runs a step to its end; the operator's wish to stop cancels its statement, and the step's own error handling
     /// then rolls back. The step is never dropped in the middle.
-    ///
-    /// In a transaction a cancellation may come between two statements, where there is nothing to cancel: it is sent
-    /// until the step has ended. Outside one it is sent once: what comes next may be the clearing away.
     pub(super) async fn cancel_on_interrupt(
         &self,
-        transaction: bool,
+        cancelling: Cancelling,
         step: impl Future<Output = Result<Vec<StatementTrace>, ExecuteError>>,
     ) -> Result<Vec<StatementTrace>, Error> {
         let mut step = std::pin::pin!(step);
@@ -139,12 +136,12 @@ impl Run<'_> {
             result = &mut step => return Ok(result?),
             () = self.interrupt.wait() => {}
         }
-        let mut is_sent = false;
+        let mut left = cancelling;
         let result = loop {
             // A COMMIT whose connection is lost may still wait for a standby; to cancel that wait is not ours.
-            if !self.prepared.session.is_closed() && (transaction || !is_sent) {
+            if !self.prepared.session.is_closed() && left != Cancelling::Never {
                 self.prepared.session.cancel().await?;
-                is_sent = true;
+                left = left.after_one();
             }
             tokio::select! {
                 result = &mut step => break result,
@@ -279,6 +276,31 @@ impl Run<'_> {
             verification,
             phases: Vec::new(),
         })
+    }
+}
+
+/// How often the session that migrates is cancelled when the operator wants to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cancelling {
+    /// In a transaction a cancellation may come between two statements, where there is nothing to cancel.
+    UntilTheEnd,
+    /// Outside one: what comes next may be the clearing away.
+    Once,
+    /// A program is told by a signal, and what the session would be cancelled in is the note of how it ended.
+    Never,
+}
+
+impl Cancelling {
+    pub(super) fn of(step: &PlanStep) -> Self {
+        match step.section() {
+            Some(section) if section.program.is_some() => Self::Never,
+            Some(section) if !section.transaction => Self::Once,
+            _ => Self::UntilTheEnd,
+        }
+    }
+
+    fn after_one(self) -> Self {
+        if self == Self::Once { Self::Never } else { self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::postgres::database::{self, DatabaseProperties};
+use crate::postgres::database::{self, DatabaseProperties, HostedOn};
 use crate::postgres::{
     ClusterError, ClusterOptions, Confinement, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, catalog,
     shareable_settings,
@@ -151,7 +151,7 @@ async fn extensions(target: &Session, shadow: &Session) -> Check {
 async fn locale(properties: &DatabaseProperties, shadow: &Session) -> Check {
     let name = properties.provider_locale.as_ref().unwrap_or(&properties.collate);
     let described = format!("{name} ({})", properties.encoding);
-    match database::create(shadow, PROBE, properties, MarkKind::Shadow).await {
+    match database::create(shadow, PROBE, properties, MarkKind::Shadow, HostedOn::Private).await {
         Ok(_) => Check::ok(LOCALE, described),
         Err(error) => {
             let finding = format!("the shadow cannot have the database's {described}: {}", explain(&error));

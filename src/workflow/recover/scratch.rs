@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::postgres::ArchiveEntry;
-use crate::postgres::database::{self, MarkedDatabase};
+use crate::postgres::database::{self, HostedOn, MarkedDatabase};
 use crate::postgres::not_carried::missing_tablespaces;
 use crate::postgres::recovery::{self, Relation};
 use crate::postgres::{
@@ -58,7 +58,8 @@ impl Scratch {
             return Err(Error::RestoreRefused(format!("\"{name}\" is longer than 63 bytes")));
         }
         let properties = manifest_parts::properties(manifest);
-        let database = database::create(&server.maintenance, &name, &properties, MarkKind::Unfinished).await?;
+        let database =
+            database::create(&server.maintenance, &name, &properties, MarkKind::Unfinished, HostedOn::Shared).await?;
         Ok(Self { spec: project.database(&name), database })
     }
 

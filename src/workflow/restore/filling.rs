@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
+use crate::postgres::database::{self, DatabaseProperties, HostedOn, MarkedDatabase};
 use crate::postgres::{
     ConnectionSpec, MarkKind, RunRecord, Section, Tablespaces, WorkDirectory, archive, ledger, subscription,
 };
@@ -79,7 +79,8 @@ impl Job<'_> {
         // Its name begins like that of a restored database, so that what drops the one drops the other, if we die here.
         let tail = hex::encode(rand::random::<[u8; 4]>());
         let name = format!("{}{tail}", database::restored_prefix(&self.plan.belongs_to));
-        Ok(database::create(&self.server.maintenance, &name, properties, MarkKind::Unfinished).await?)
+        Ok(database::create(&self.server.maintenance, &name, properties, MarkKind::Unfinished, HostedOn::Shared)
+            .await?)
     }
 
     /// Restores the archive there, without rows, and reads the schema.

@@ -15,7 +15,7 @@ mod without;
 
 use std::time::Duration;
 
-use crate::postgres::database::{self, MarkedDatabase};
+use crate::postgres::database::{self, HostedOn, MarkedDatabase};
 use crate::postgres::{PrivateCluster, RunLock, RunRecord, keep_session};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
@@ -202,7 +202,7 @@ impl Job<'_> {
         };
         let properties = manifest_parts::properties(self.reader.manifest());
         let kind = crate::postgres::MarkKind::Unfinished;
-        let database = database::create(session, &self.plan.fills, &properties, kind).await?;
+        let database = database::create(session, &self.plan.fills, &properties, kind, HostedOn::Shared).await?;
         match self.fill_and_prove(run, &properties, interrupt).await {
             Ok(proof) => Ok((proof, self.put_in_place(database, run).await?, without_password)),
             Err(error) => {

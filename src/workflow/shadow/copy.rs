@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::postgres::database::HostedOn;
 use crate::postgres::{ConnectionSpec, MigratingSession, Session, database, keep_session};
 
 use super::super::Error;
@@ -15,7 +16,7 @@ impl Shadow {
         let database = match &self.home {
             Home::Private(..) => {
                 let name = format!("safe_migrate_copy_{number}");
-                database::create_copy(&self.maintenance, &name, &self.database).await?
+                database::create_copy(&self.maintenance, &name, &self.database, HostedOn::Private).await?
             }
             Home::Named(server, _) => server.second_copy(&self.maintenance, number, &self.database).await?,
         };

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::migration::Plan;
-use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
+use crate::postgres::database::{self, DatabaseProperties, HostedOn, MarkedDatabase};
 use crate::postgres::roles::RoleFacts;
 use crate::postgres::{
     ClusterOptions, ConnectionSpec, Mark, MarkKind, MigratingSession, PrivateCluster, Programs, ServerIdentity,
@@ -227,7 +227,7 @@ impl Shadow {
         properties: DatabaseProperties,
     ) -> Result<Self, Error> {
         let name = properties.name.clone();
-        let database = database::create(&maintenance, &name, &properties, MarkKind::Shadow).await?;
+        let database = database::create(&maintenance, &name, &properties, MarkKind::Shadow, HostedOn::Private).await?;
         let home = Home::Private(Box::new(cluster), files);
         Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0) })
     }
@@ -304,8 +304,7 @@ impl Shadow {
             return Ok(server.spec(&copy.name));
         }
         let name = "safe_migrate_before";
-        // FILE_COPY: as fast as the disk; the server is private, so nobody else is kept waiting by its checkpoints.
-        let strategy = if self.maintenance.server_version_num() >= 150_000 { " STRATEGY file_copy" } else { "" };
+        let strategy = HostedOn::Private.strategy(self.maintenance.server_version_num() / 10_000);
         let sql = format!("CREATE DATABASE {name} TEMPLATE {}{strategy}", quote_identifier(&self.database.name));
         self.maintenance.batch_execute(&sql).await.map_err(crate::postgres::DatabaseError::from)?;
         Ok(self.spec_of(name))
@@ -317,7 +316,8 @@ impl Shadow {
         let database = match &self.home {
             Home::Private(..) => {
                 let name = format!("safe_migrate_scratch_{number}");
-                database::create(&self.maintenance, &name, &self.properties, MarkKind::Shadow).await?
+                database::create(&self.maintenance, &name, &self.properties, MarkKind::Shadow, HostedOn::Private)
+                    .await?
             }
             Home::Named(server, _) => server.scratch(&self.maintenance, number, &self.properties).await?,
         };
@@ -336,7 +336,7 @@ impl Shadow {
     pub async fn copy_scratch(&self, of: &Scratch) -> Result<Scratch, Error> {
         let number = self.scratch_count.fetch_add(1, Ordering::Relaxed);
         let name = format!("safe_migrate_scratch_{number}");
-        let database = database::create_copy(&self.maintenance, &name, &of.database).await?;
+        let database = database::create_copy(&self.maintenance, &name, &of.database, HostedOn::Private).await?;
         let scratch = Scratch { spec: self.spec_of(&database.name), database };
         let session = scratch.spec.connect("safe-migrate shadow").await?;
         database::copy_properties(&session, &scratch.database.name, &self.properties).await?;

@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::postgres::database::{self, DatabaseProperties, MarkedDatabase};
+use crate::postgres::database::{self, DatabaseProperties, HostedOn, MarkedDatabase};
 use crate::postgres::shared_shadow::{self, ShadowName};
 use crate::postgres::{ClusterIdentity, ConnectionSpec, MarkKind, ServerIdentity, Session, is_behind_pooler, roles};
 use crate::snapshot::SnapshotReader;
@@ -103,7 +103,7 @@ impl NamedServer {
         like: &DatabaseProperties,
     ) -> Result<MarkedDatabase, Error> {
         self.check(session).await?;
-        let made = database::create(session, name, like, MarkKind::Shadow).await?;
+        let made = database::create(session, name, like, MarkKind::Shadow, HostedOn::Shared).await?;
         self.made().push(made.clone());
         Ok(made)
     }
@@ -111,7 +111,7 @@ impl NamedServer {
     /// Copies the shadow database as it is now.
     pub async fn copy(&self, session: &Session, shadow: &MarkedDatabase) -> Result<MarkedDatabase, Error> {
         self.check(session).await?;
-        let made = database::create_copy(session, &self.name.copy(), shadow).await?;
+        let made = database::create_copy(session, &self.name.copy(), shadow, HostedOn::Shared).await?;
         self.made().push(made.clone());
         Ok(made)
     }
@@ -124,7 +124,7 @@ impl NamedServer {
         shadow: &MarkedDatabase,
     ) -> Result<MarkedDatabase, Error> {
         self.check(session).await?;
-        let made = database::create_copy(session, &self.name.scratch(number), shadow).await?;
+        let made = database::create_copy(session, &self.name.scratch(number), shadow, HostedOn::Shared).await?;
         self.made().push(made.clone());
         Ok(made)
     }

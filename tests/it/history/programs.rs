@@ -118,6 +118,29 @@ fn a_program_that_was_killed_with_us_is_asked_about() {
     assert_eq!(slugs(&scene), "ubugari isombe");
 }
 
+/// The journal's row could not be written after the program, which is no reason to call production unchanged.
+#[test]
+fn a_program_whose_end_could_not_be_noted_changed_production() {
+    let scene = scene(Version::V15);
+    scene.project.configure_more("[apply]\nlock_timeout = \"200ms\"\nretries = 0\n");
+    let psql = scene.cluster().bin_dir().join("psql");
+    let hold = "BEGIN; LOCK TABLE safe_migrate.step; SELECT pg_sleep(60)";
+    let held = "SELECT 1 FROM pg_locks WHERE relation = 'safe_migrate.step'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+    let holding = format!(
+        "case \"$DATABASE_URL\" in *{port}*)\n{psql} -X -q -c \"{hold}\" \"$DATABASE_URL\" >/dev/null 2>&1 &\nuntil {psql} -X -At -c \"{held}\" \"$DATABASE_URL\" | grep -q 1; do sleep 0.1; done ;;\nesac\n",
+        port = scene.cluster().port(),
+        psql = psql.display(),
+    );
+    script(&scene, "fill.sh", &format!("{FILL}{holding}"));
+    let output = scene.run(4, &["apply", "--yes"]);
+    assert!(output.stderr.contains("its program ended, and that could not be noted"), "{}", output.stderr);
+    assert!(!output.stderr.contains("unchanged"), "{}", output.stderr);
+    assert_eq!(slugs(&scene), "ubugari isombe");
+    scene.database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'");
+    scene.run(4, &["apply", "--yes"]);
+    scene.run(0, &["apply", "--yes", "--step", "done"]);
+}
+
 #[test]
 fn ctrl_c_ends_the_program_in_production() {
     let scene = scene(Version::V15);

@@ -19,7 +19,7 @@ pub struct TestDatabase {
 
 impl TestDatabase {
     pub(super) fn create(cluster: &Arc<TestCluster>, name: String) -> TestDatabase {
-        cluster.sql(MAINTENANCE, &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        cluster.sql(MAINTENANCE, &format!("CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"));
         TestDatabase { cluster: Arc::clone(cluster), name }
     }
 
