@@ -229,7 +229,7 @@ pub async fn script(programs: &Programs, archive: &Path) -> Result<String, Archi
     let mut command = programs.command("pg_restore");
     command.arg("--file=-").arg(archive);
     let text = output(command, "pg_restore to text").await?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(text_of(text))
 }
 
 /// The tablespaces that an archive names.

@@ -4,6 +4,8 @@
 //! reads back with other casts); after one round trip it is a fixpoint. So the raw form compares a database with its
 //! own past only, and the normal form is the only one compared between databases.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use crate::postgres::{
@@ -67,11 +69,22 @@ async fn read(
     (session, snapshot): (&Session, Option<&str>),
     ignore: &[String],
 ) -> Result<SchemaReading, Error> {
+    let text = async { Ok(archive::dump_schema_text(programs, spec, (session, snapshot)).await?) };
+    read_with(programs, session, text, ignore).await
+}
+
+/// What a dump says, and what it does not.
+async fn read_with(
+    programs: &Programs,
+    session: &Session,
+    text: impl Future<Output = Result<String, Error>>,
+    ignore: &[String],
+) -> Result<SchemaReading, Error> {
     // At the same time: pg_dump has a session of its own.
     let (extensions, invalid, text) = tokio::try_join!(
         async { Ok::<_, Error>(catalog::extensions(session).await?) },
         async { Ok(catalog::invalid_indexes(session).await?) },
-        async { Ok(archive::dump_schema_text(programs, spec, (session, snapshot)).await?) },
+        text,
     )?;
     let extensions = extensions.into_iter().map(|one| Extension { name: one.name, version: one.version }).collect();
     let schema = Schema::from_dump(&text, extensions, invalid).ignoring(ignore);
@@ -86,8 +99,34 @@ pub async fn read_normal(
     spec: &ConnectionSpec,
     ignore: &[String],
 ) -> Result<SchemaReading, Error> {
+    let archive = dumped(shadow, programs, spec).await?;
+    normal_of(shadow, programs, &archive, ignore).await
+}
+
+/// Reads a schema of the shadow as it is and in normal form, from one dump.
+pub async fn read_raw_and_normal(
+    shadow: &Shadow,
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    ignore: &[String],
+) -> Result<(SchemaReading, SchemaReading), Error> {
+    let archive = dumped(shadow, programs, spec).await?;
+    let session = spec.connect("safe-migrate fingerprint").await?;
+    prepare_copy_session(&session, None).await?;
+    let text = async { Ok(archive::script(programs, &archive).await?) };
+    let raw = read_with(programs, &session, text, ignore).await?;
+    session.close().await;
+    Ok((raw, normal_of(shadow, programs, &archive, ignore).await?))
+}
+
+async fn normal_of(
+    shadow: &Shadow,
+    programs: &Programs,
+    archive: &Path,
+    ignore: &[String],
+) -> Result<SchemaReading, Error> {
     let scratch = shadow.scratch_database().await?;
-    make_normal(shadow, programs, spec, &scratch).await?;
+    fill(shadow, programs, archive, &scratch).await?;
     let reading = read_raw(programs, &scratch.spec, ignore).await;
     shadow.drop_scratch(scratch).await?;
     reading
@@ -100,10 +139,19 @@ pub async fn make_normal(
     spec: &ConnectionSpec,
     scratch: &Scratch,
 ) -> Result<(), Error> {
+    let archive = dumped(shadow, programs, spec).await?;
+    fill(shadow, programs, &archive, scratch).await
+}
+
+/// The schema as an archive, in a file that lives as long as the shadow.
+async fn dumped(shadow: &Shadow, programs: &Programs, spec: &ConnectionSpec) -> Result<PathBuf, Error> {
     let archive = archive::dump_schema_archive(programs, spec).await?;
-    let path = shadow.write_file("normal.dump", &archive)?;
-    let contents = archive::list(programs, &path).await?;
+    shadow.write_file("normal.dump", &archive)
+}
+
+async fn fill(shadow: &Shadow, programs: &Programs, archive: &Path, scratch: &Scratch) -> Result<(), Error> {
+    let contents = archive::list(programs, archive).await?;
     let list =
         shadow.write_file("normal.list", super::shadow::without_outside_links(&contents).join("\n").as_bytes())?;
-    Ok(archive::restore(programs, &scratch.spec, &path, None, Some(&list), Tablespaces::Default, 1).await?)
+    Ok(archive::restore(programs, &scratch.spec, archive, None, Some(&list), Tablespaces::Default, 1).await?)
 }

@@ -7,9 +7,11 @@
 use super::walls;
 use crate::postgres::Programs;
 use crate::postgres::system_user::SystemUser;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// Whether a private server can reach out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +77,20 @@ const GO: &str = "exec \"$@\"\n";
 /// Before 15, the statistics collector needs the loopback interface, which a network of its own does not have.
 const FIRST_WITHOUT_LOOPBACK: u32 = 15;
 
-/// Finds out by doing it.
+/// Where and as whom a server would run: the place of its directory, its programs, its user.
+type Circumstances = (Option<PathBuf>, PathBuf, Option<u32>);
+
+/// What was found out in this process. A trial starts a dozen processes.
+static FOUND: Mutex<BTreeMap<Circumstances, Confinement>> = Mutex::new(BTreeMap::new());
+
+/// Finds out by doing it, once for all servers that this process makes in one place.
 pub(super) fn detect(programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Confinement {
+    let around = (dir.parent().map(Path::to_owned), programs.dir().to_owned(), account.map(|account| account.uid));
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    found.entry(around).or_insert_with(|| find_out(programs, account, dir)).clone()
+}
+
+fn find_out(programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Confinement {
     if programs.version().major < FIRST_WITHOUT_LOOPBACK {
         let why = format!("PostgreSQL {} needs the network for its statistics", programs.version().major);
         return Confinement::Open { why };

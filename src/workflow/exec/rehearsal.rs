@@ -19,7 +19,7 @@ use super::super::rehearse::publish::publish;
 use super::super::rehearse::table_comparison::Comparer;
 use super::super::rehearse::watch::Watch;
 use super::super::rehearse::{RestoredShadow, blank_report, restore};
-use super::super::schema_reading::{SchemaReading, read_normal, read_raw};
+use super::super::schema_reading::{SchemaReading, read_raw, read_raw_and_normal};
 use super::super::shadow::Shadow;
 use super::super::{Error, Interrupt, Operator, Project};
 use super::ExecRequest;
@@ -192,8 +192,8 @@ impl Ground<'_> {
             return Ok(Ran { listed, ..Ran::default() });
         }
         self.interrupt.check()?;
-        let after = self.read_raw().await?;
-        let normal = read_normal(self.shadow, self.programs, &spec, &self.project.fingerprint_ignore).await?;
+        let (after, normal) =
+            read_raw_and_normal(self.shadow, self.programs, &spec, &self.project.fingerprint_ignore).await?;
         let mut effect = self.effect(&mut watch, &session).await?;
         let changed = after.record.hash != before.record.hash || !effect.is_nothing();
         // A row of such a table is gone when less is applied, or when there is one row for all.

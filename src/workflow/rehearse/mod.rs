@@ -30,7 +30,7 @@ use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
 use crate::store::Store;
 
 use super::programs::MigrationPrograms;
-use super::schema_reading::{SchemaReading, read_normal, read_raw};
+use super::schema_reading::{SchemaReading, read_raw_and_normal};
 use super::shadow::Shadow;
 use super::{Error, Interrupt, Operator, Project, Unit};
 use table_comparison::Comparer;
@@ -196,8 +196,7 @@ async fn run(
     if !went_through {
         return Ok(None);
     }
-    let after = read_raw(programs, &shadow.spec(), &project.fingerprint_ignore).await?;
-    let normal = read_normal(shadow, programs, &shadow.spec(), &project.fingerprint_ignore).await?;
+    let (after, normal) = read_raw_and_normal(shadow, programs, &shadow.spec(), &project.fingerprint_ignore).await?;
     let samples = if request.samples { SAMPLES } else { 0 };
     measure(&watch, samples, report).await?;
     let rechecked = checks::run(&session, &checks, &project.execute, request.samples).await;

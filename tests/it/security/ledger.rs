@@ -92,6 +92,9 @@ fn security_ledger_of_somebody_else_is_not_written() {
 
 #[test]
 fn security_ledger_of_somebody_else_is_not_written_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     ledger_of_somebody_else(Version::V18);
 }
 

@@ -124,5 +124,8 @@ fn security_roles_of_the_store_run_no_command() {
 
 #[test]
 fn security_roles_of_the_store_run_no_command_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     store_runs_no_command(Version::V18);
 }
