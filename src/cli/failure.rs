@@ -3,6 +3,7 @@
 use super::error::{CliError, ErrorKind};
 use crate::migration::Conflict;
 use crate::postgres::ExecuteError;
+use crate::postgres::foreign_code::ForeignCode;
 use crate::snapshot::SnapshotError;
 use crate::workflow::{Error, Gate};
 
@@ -89,6 +90,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::Receipt { .. } => "receipt",
         Gate::DataLoss { .. } => "data-loss",
         Gate::Policy(_) => "policy",
+        Gate::ForeignCode(_) => "foreign-code",
         Gate::NotConfirmed => "not-confirmed",
         Gate::CannotAsk => "no-confirmation",
         Gate::NameNotTyped(_) => "name-not-typed",
@@ -146,6 +148,15 @@ fn changed_hint(places: &[String]) -> String {
     format!("put the text that was applied back; or, where both build the same: safe-migrate repair {app} {name}")
 }
 
+fn trust_hint(code: &[ForeignCode]) -> String {
+    let owners: std::collections::BTreeSet<&str> = code.iter().filter_map(|code| code.owner.as_deref()).collect();
+    let owners: Vec<String> = owners.into_iter().map(|owner| format!("{owner:?}")).collect();
+    format!(
+        "read what they do; if you trust them: owners = [{}] in [trust], or once, for a restore, --run-foreign-code WHY",
+        owners.join(", ")
+    )
+}
+
 fn gate_hint(gate: &Gate) -> Vec<String> {
     let hint = match gate {
         Gate::ChangedFiles(places) => return vec![changed_hint(places)],
@@ -167,6 +178,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
             return vec![format!("if that is meant, say so: --accept-data-loss {plan_hash}")];
         }
         Gate::Policy(_) => return policy_hints(),
+        Gate::ForeignCode(code) => return vec![trust_hint(code)],
         Gate::NotConfirmed => return Vec::new(),
         Gate::NameNotTyped(name) => return vec![format!("in a script: --confirm-name {name}")],
         Gate::CannotAsk => "give --yes to confirm in a script",

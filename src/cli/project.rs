@@ -97,6 +97,7 @@ impl Context {
             shadow_max_cache: config.shadow.max_cache,
             shadow_network: config.shadow.allow_network,
             ledger_owners: config.ledger_owners.clone(),
+            trusted_owners: config.trusted_owners.clone(),
             shadow_unconfined: config.shadow.unconfined.clone(),
             maintenance_database: config.database.maintenance.clone(),
             source: config.source_name(target.database()).to_string(),

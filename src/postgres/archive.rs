@@ -224,17 +224,21 @@ pub async fn list(programs: &Programs, archive: &Path) -> Result<Vec<String>, Ar
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 
-/// The SQL of an archive, as `pg_restore` would send it.
-pub async fn script(programs: &Programs, archive: &Path) -> Result<String, ArchiveError> {
+/// The SQL of an archive, as `pg_restore` would send it; entries chosen by `list` when there is one.
+pub async fn script(programs: &Programs, archive: &Path, list: Option<&Path>) -> Result<String, ArchiveError> {
     let mut command = programs.command("pg_restore");
-    command.arg("--file=-").arg(archive);
+    command.arg("--file=-");
+    if let Some(list) = list {
+        command.arg("--use-list").arg(list);
+    }
+    command.arg(archive);
     let text = output(command, "pg_restore to text").await?;
     Ok(text_of(text))
 }
 
 /// The tablespaces that an archive names.
 pub async fn tablespaces(programs: &Programs, archive: &Path) -> Result<Vec<String>, ArchiveError> {
-    Ok(tablespaces_of(&script(programs, archive).await?))
+    Ok(tablespaces_of(&script(programs, archive, None).await?))
 }
 
 /// Reads `SET default_tablespace = name;` lines (`_selectTablespace` in `pg_backup_archiver.c`).

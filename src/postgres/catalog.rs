@@ -1,5 +1,7 @@
 //! What a database holds, read from the catalogs: tables, columns, sequences, extensions, invalid indexes.
 
+use std::collections::HashMap;
+
 use super::{DatabaseError, Session, qualified, quote_identifier};
 
 /// A table whose rows a snapshot copies.
@@ -183,6 +185,18 @@ pub struct Extension {
     pub version: String,
     /// Schema.
     pub schema: String,
+}
+
+/// The owners of all tables, by schema and name.
+pub async fn table_owners(session: &Session) -> Result<HashMap<(String, String), String>, DatabaseError> {
+    let sql = "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p')";
+    let mut owners = HashMap::new();
+    for row in session.query(sql, &[]).await? {
+        owners.insert((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?);
+    }
+    Ok(owners)
 }
 
 /// Lists the installed extensions by name.

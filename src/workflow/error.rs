@@ -2,6 +2,7 @@
 
 use crate::migration::{Conflict, MigrationError, PlanError};
 use crate::postgres::database::ReplaceError;
+use crate::postgres::foreign_code::ForeignCode;
 use crate::postgres::{
     ArchiveError, ClusterError, ConnectionError, DatabaseError, ExecuteError, ExportError, LedgerError, LockError,
     MarkError, ProgramError,
@@ -83,6 +84,9 @@ pub enum Gate {
     /// Findings that the policy denies.
     #[error("the policy denies:{}", lines(.0))]
     Policy(Vec<String>),
+    /// Functions of others would run with our rights.
+    #[error("functions of roles that are not trusted would run with the rights of this run:{}", lines(&shown(.0)))]
+    ForeignCode(Vec<ForeignCode>),
     /// The operator said no.
     #[error("not confirmed")]
     NotConfirmed,
@@ -146,6 +150,10 @@ pub enum Gate {
 /// Each on a line of its own, indented.
 fn lines(items: &[String]) -> String {
     items.iter().map(|item| format!("\n  {item}")).collect()
+}
+
+fn shown(code: &[ForeignCode]) -> Vec<String> {
+    code.iter().map(ToString::to_string).collect()
 }
 
 fn conflicts(conflicts: &[Conflict]) -> String {

@@ -8,6 +8,7 @@ pub use operator::{Confirmation, Operator, Unit};
 pub mod adopt;
 mod apply;
 pub mod author;
+mod code_of_others;
 mod dead_fence;
 pub mod doctor;
 mod error;

@@ -40,6 +40,8 @@ pub struct Project {
     pub shadow_network: bool,
     /// Roles that may own the ledger besides those who are trusted anyway.
     pub ledger_owners: Vec<String>,
+    /// Roles whose functions may run with our rights, besides superusers' and our own.
+    pub trusted_owners: Vec<String>,
     /// What a shadow may do that nothing cuts off: names of extensions, and of rights.
     pub shadow_unconfined: Vec<String>,
     /// Parallel workers.

@@ -39,7 +39,7 @@ pub async fn rehearse_alone(
     let session = restored.shadow.spec().connect("safe-migrate rehearsal").await?;
     let mut state = State::read(project, &session).await?;
     state.refuse_mixed(project).await?;
-    state.record_squashes(&session).await?;
+    state.record_squashes(&session, &project.ledger_owners).await?;
     drop(session);
     let plan = state.plan(selection)?;
     state.refuse_disagreement(&plan)?;

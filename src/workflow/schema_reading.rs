@@ -113,7 +113,7 @@ pub async fn read_raw_and_normal(
     let archive = dumped(shadow, programs, spec).await?;
     let session = spec.connect("safe-migrate fingerprint").await?;
     prepare_copy_session(&session, None).await?;
-    let text = async { Ok(archive::script(programs, &archive).await?) };
+    let text = async { Ok(archive::script(programs, &archive, None).await?) };
     let raw = read_with(programs, &session, text, ignore).await?;
     session.close().await;
     Ok((raw, normal_of(shadow, programs, &archive, ignore).await?))
@@ -153,5 +153,6 @@ async fn fill(shadow: &Shadow, programs: &Programs, archive: &Path, scratch: &Sc
     let contents = archive::list(programs, archive).await?;
     let list =
         shadow.write_file("normal.list", super::shadow::without_outside_links(&contents).join("\n").as_bytes())?;
+    shadow.code_of_others().await?.refuse(programs, archive, Some(&list)).await?;
     Ok(archive::restore(programs, &scratch.spec, archive, None, Some(&list), Tablespaces::Default, 1).await?)
 }

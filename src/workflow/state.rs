@@ -76,9 +76,13 @@ impl State {
 
     /// Records the squashes of which the database has all that they replace. The caller has the lock of that database, or
     /// it is a shadow.
-    pub async fn record_squashes(&mut self, session: &Session) -> Result<Vec<MigrationId>, Error> {
+    pub async fn record_squashes(&mut self, session: &Session, owners: &[String]) -> Result<Vec<MigrationId>, Error> {
         let mut recorded = Vec::new();
-        for row in self.migrations.unrecorded_squashes(&self.ledger.applied) {
+        let rows = self.migrations.unrecorded_squashes(&self.ledger.applied);
+        if !rows.is_empty() {
+            ledger::ours::check(session, owners).await?;
+        }
+        for row in rows {
             ledger::record_squash(session, &row).await?;
             recorded.push(row.id);
         }

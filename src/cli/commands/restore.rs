@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Go on although the disk seems too small
     #[arg(long)]
     pub(crate) ignore_space: bool,
+    /// Let functions of roles that are not trusted run with your rights, for this reason
+    #[arg(long, value_name = "WHY", conflicts_with_all = ["swap", "undo", "drop_old"])]
+    pub(crate) run_foreign_code: Option<String>,
     /// Show what would be done; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -104,7 +107,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let store = project.open_store().await?;
     let choice = choice(context, args, &project, &store).await?;
     let snapshot = choose(&project, &store, &choice, &context.operator).await?;
-    if let Some(request) = args.part.request(&snapshot, args.dry_run)? {
+    if let Some(mut request) = args.part.request(&snapshot, args.dry_run)? {
+        request.run_foreign_code.clone_from(&args.run_foreign_code);
         return restore_part::run(context, &project, &request).await;
     }
     let request = RestoreRequest {
@@ -118,6 +122,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         },
         without: args.without.clone(),
         ignore_space: args.ignore_space,
+        run_foreign_code: args.run_foreign_code.clone(),
     };
     if args.dry_run {
         return context.unless_interrupted(dry_run(&project, &store, &request)).await;

@@ -72,6 +72,7 @@ impl PartArgs {
             condition: self.condition.clone(),
             batch: self.batch,
             dry_run,
+            run_foreign_code: None,
             command: self.command(snapshot, mode),
         }))
     }

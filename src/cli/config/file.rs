@@ -27,6 +27,7 @@ pub(super) struct ConfigFile {
     pub(super) exec: ExecSection,
     pub(super) fingerprint: FingerprintSection,
     pub(super) ledger: LedgerSection,
+    pub(super) trust: TrustSection,
     pub(super) policy: PolicySection,
 }
 
@@ -133,6 +134,12 @@ pub(super) struct LimitsSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LedgerSection {
+    pub(super) owners: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TrustSection {
     pub(super) owners: Vec<String>,
 }
 

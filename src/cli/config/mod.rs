@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) fingerprint_ignore: Vec<String>,
     /// Roles that may own the ledger.
     pub(crate) ledger_owners: Vec<String>,
+    /// Roles whose functions may run with our rights.
+    pub(crate) trusted_owners: Vec<String>,
     /// What the operator should know about the configuration.
     pub(crate) warnings: Vec<String>,
 }
@@ -219,6 +221,7 @@ impl Config {
             policy: file.policy.0,
             fingerprint_ignore: file.fingerprint.ignore,
             ledger_owners: file.ledger.owners,
+            trusted_owners: file.trust.owners,
             file: path,
             directory,
             warnings,

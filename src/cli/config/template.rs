@@ -134,6 +134,10 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # of them unless a superuser migrates.
 #owners = ["deploy"]
 
+[trust]
+# Roles whose functions may run with the rights of a restore, besides superusers and the role that restores.
+#owners = ["deploy"]
+
 [fingerprint]
 # Schema entries that come and go by themselves and are no drift.
 #ignore = ["partman.*"]

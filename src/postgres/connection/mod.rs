@@ -177,6 +177,12 @@ impl ConnectionSpec {
         }
     }
 
+    /// The same connection as a role that logs in with this password.
+    #[must_use]
+    pub fn with_login(&self, user: &str, password: SecretString) -> Self {
+        Self { password: Some(password), password_command: None, ..self.with_user(user) }
+    }
+
     /// The same connection with another port.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Self {

@@ -323,9 +323,10 @@ pub async fn close_journal(session: &Session, id: &MigrationId) -> Result<(), Da
 }
 
 /// Brings the ledger of a restored database up to date: runs that were under way when the snapshot was taken end as
-/// `restored`, and the restore is recorded. A database without a ledger keeps none.
-pub async fn close_restored(session: &Session, run: &RunRecord) -> Result<(), DatabaseError> {
+/// `restored`, and the restore is recorded. A database without a ledger keeps none, and one that is not ours is not written.
+pub async fn close_restored(session: &Session, owners: &[String], run: &RunRecord) -> Result<(), LedgerError> {
     if is_present(session).await? {
+        ours::check(session, owners).await?;
         session
             .execute(
                 "UPDATE safe_migrate.run SET outcome = 'restored', finished_at = pg_catalog.now() WHERE outcome IS NULL",
@@ -338,9 +339,13 @@ pub async fn close_restored(session: &Session, run: &RunRecord) -> Result<(), Da
     Ok(())
 }
 
-/// Records a run that changed no schema. A database without a ledger keeps none.
-pub async fn record(session: &Session, run: &RunRecord) -> Result<(), DatabaseError> {
-    if is_present(session).await? { run.insert(session).await } else { Ok(()) }
+/// Records a run that changed no schema. A database without a ledger keeps none, and one that is not ours is not written.
+pub async fn record(session: &Session, owners: &[String], run: &RunRecord) -> Result<(), LedgerError> {
+    if is_present(session).await? {
+        ours::check(session, owners).await?;
+        run.insert(session).await?;
+    }
+    Ok(())
 }
 
 async fn is_present(session: &Session) -> Result<bool, DatabaseError> {

@@ -83,6 +83,11 @@ impl RoleFacts {
         self.roles.iter().map(|role| role.name.as_str())
     }
 
+    /// Names of the superusers.
+    pub fn superusers(&self) -> impl Iterator<Item = String> {
+        self.roles.iter().filter(|role| role.superuser).map(|role| role.name.clone())
+    }
+
     /// Those that are not among these names, without what concerns others alone. Memberships are kept: granting one twice
     /// changes nothing.
     pub fn without(&self, existing: &[String]) -> Self {

@@ -13,6 +13,7 @@ mod read;
 use super::{DatabaseError, Session};
 
 pub use facts::{Membership, ParameterGrant, Role, RoleFacts};
+pub(super) use parse::without_restrict;
 pub use parse::{ParsedRoles, parse};
 
 /// Makes roles on the server of `session`.

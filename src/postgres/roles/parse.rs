@@ -41,7 +41,7 @@ pub fn parse(script: &str) -> ParsedRoles {
 }
 
 /// The script without its first and last command of psql.
-fn without_restrict(script: &str) -> &str {
+pub fn without_restrict(script: &str) -> &str {
     let mut rest = script.trim();
     while let Some((line, behind)) = rest.split_once('\n')
         && (line.starts_with("\\restrict ") || line.starts_with("--") || line.trim().is_empty())

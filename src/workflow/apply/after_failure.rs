@@ -4,11 +4,11 @@ use crate::migration::{Direction, PlanStep};
 use crate::postgres::{Ledger, LockWatch, ProgramRunner, RunContext, RunRecord, ledger, run_step};
 use crate::report::format_things;
 use crate::report::rehearsal::Reversibility;
-use crate::snapshot::SnapshotId;
+use crate::snapshot::{SnapshotId, SnapshotReader};
 
 use super::super::proof::ProofLevel;
 use super::super::rehearse::RehearsalEvidence;
-use super::super::restore::{Destination, RestoreRequest, restore_within_run};
+use super::super::restore::{Destination, RestoreRequest, foreign_code, restore_within_run};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, Project};
 use super::migrate::Cancelling;
@@ -69,6 +69,21 @@ impl Run<'_> {
             self.operator
                 .warn(&format!("a failure may leave what was done by then, whatever [on_failure] says: {why}"));
         }
+    }
+
+    /// Where a failure is to be restored, functions of others must not stand in the way of that: then nobody is asked.
+    pub(super) async fn refuse_restore_of_foreign_code(&self, evidence: &Evidence) -> Result<(), Error> {
+        let (AfterFailure::Restore, SnapshotEvidence::Verified(snapshot)) =
+            (self.project.on_failure, &evidence.snapshot)
+        else {
+            return Ok(());
+        };
+        let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
+        let found = foreign_code(self.project, &self.prepared.server, &reader).await?;
+        if found.code.is_empty() || found.is_loaded_by_owners() {
+            return Ok(());
+        }
+        Err(Gate::ForeignCode(found.code).into())
     }
 
     /// Does what `[on_failure]` says about a run that failed after `done` steps. A run that the operator stops just stops.
@@ -240,6 +255,7 @@ impl Run<'_> {
             proof: ProofLevel::Rows,
             without: Vec::new(),
             ignore_space: false,
+            run_foreign_code: None,
             command: format!("restore {id} --in-place"),
         };
         let restored =
@@ -265,7 +281,7 @@ impl Run<'_> {
     /// The restored ledger is of before the run: it learns of it now.
     pub(super) async fn record_in_restored(&self, record: &RunRecord) -> Result<(), Error> {
         let session = self.project.target.connect("safe-migrate").await?;
-        ledger::record(&session, record).await?;
+        ledger::record(&session, &self.project.ledger_owners, record).await?;
         session.close().await;
         Ok(())
     }

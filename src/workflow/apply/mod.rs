@@ -228,7 +228,7 @@ async fn prepare(
     let mut state = State::read(project, &session).await?;
     state.refuse_mixed(project).await?;
     if !request.dry_run {
-        for id in state.record_squashes(&session).await? {
+        for id in state.record_squashes(&session, &project.ledger_owners).await? {
             operator.step(&format!("{id} counts as applied: this database has all that it replaces"));
         }
     }
@@ -333,6 +333,7 @@ impl Run<'_> {
         self.name_the_gap(&evidence.snapshot, &written).await?;
         self.name_long_transactions().await?;
         self.name_what_would_stay(&evidence);
+        self.refuse_restore_of_foreign_code(&evidence).await?;
         self.confirm(&evidence.snapshot)?;
         self.interrupt.check()?;
         self.refuse_changes_meanwhile().await?;

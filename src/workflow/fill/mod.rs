@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 
 use crate::postgres::not_carried::missing_tablespaces;
 use crate::postgres::{
-    ConnectionSpec, Programs, Section, Tablespaces, archive, archive_entries, catalog, maintenance,
+    ConnectionSpec, Programs, Section, Session, Tablespaces, archive, archive_entries, catalog, maintenance,
     prepare_copy_session, statistics, subscription,
 };
-use crate::snapshot::{Manifest, SnapshotReader};
+use crate::snapshot::{Manifest, SnapshotReader, TableData};
 
 use builds::name;
-use rows::WhenFull;
+use rows::{Ways, WhenFull};
 
+use super::code_of_others::CodeOfOthers;
 use super::proof::{self, Proof, ProofLevel};
 use super::{Error, Operator, manifest_parts, shadow};
 
@@ -37,6 +38,8 @@ pub struct FillTarget<'a> {
     pub outside_links: bool,
     /// Entries of the schema's archive that are not made.
     pub left_out: &'a BTreeSet<u32>,
+    /// Whether functions of others may run there.
+    pub code: &'a CodeOfOthers,
 }
 
 /// Restores everything that the snapshot holds, and proves it.
@@ -75,6 +78,7 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     let contents = without_entries(contents, target.left_out);
     let list = write_list(target.files, "schema.list", &contents)?;
     let (programs, spec) = (target.programs, &target.spec);
+    target.code.refuse(programs, &schema, Some(&list)).await?;
     let session = spec.connect("safe-migrate restore").await?;
     prepare_copy_session(&session, None).await?;
     let missing = missing_tablespaces(&session, &archive::tablespaces(programs, &schema).await?).await?;
@@ -90,12 +94,28 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     let trees = builds::trees(manifest, statistics::partitioned(&session).await?);
     let entries = archive_entries::entries(programs, &schema, Some(&list), tablespaces).await?;
     let when_full = WhenFull { builds: builds::builds(manifest, &trees, entries), analyze, trees };
-    let done = rows::load(&busy, target.jobs, reader, when_full, operator).await?;
+    let ways = Ways { logins: logins(&session, manifest, (target.code, &busy)).await?, spec: busy.clone() };
+    let done = rows::load(ways, target.jobs, reader, when_full, operator).await?;
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
     let rest =
         write_list(target.files, "rest.list", &without_entries(contents, &done.entries.iter().copied().collect()))?;
     Ok(Filled { schema, rest, tablespaces, busy, vacuumed: done.vacuumed, analyzed: done.analyzed })
+}
+
+/// The connections by which the tables of the manifest are loaded; none: by our own.
+async fn logins(
+    session: &Session,
+    manifest: &Manifest,
+    (code, spec): (&CodeOfOthers, &ConnectionSpec),
+) -> Result<Vec<Option<ConnectionSpec>>, Error> {
+    let CodeOfOthers::ByLogins(_, loaders) = code else { return Ok(vec![None; manifest.tables.len()]) };
+    let owners = catalog::table_owners(session).await?;
+    let of = |table: &TableData| {
+        let place = table.hash_partition_root.clone().unwrap_or_else(|| (table.schema.clone(), table.name.clone()));
+        owners.get(&place).and_then(|owner| loaders.connection(spec, owner))
+    };
+    Ok(manifest.tables.iter().map(of).collect())
 }
 
 async fn finish(

@@ -1,5 +1,7 @@
 //! Loads the rows with several workers and, as soon as a table is full, vacuums it and builds its indexes.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -16,9 +18,17 @@ use super::super::{Error, Operator, Unit, manifest_parts};
 use super::builds::{Build, Tree};
 use super::schedule::{Load, Schedule, Task};
 
+/// How the database is reached.
+pub(super) struct Ways {
+    /// By ourselves.
+    pub(super) spec: ConnectionSpec,
+    /// The connection by which each table of the manifest is loaded; none: by ours.
+    pub(super) logins: Vec<Option<ConnectionSpec>>,
+}
+
 /// What the workers share.
 struct Work {
-    spec: ConnectionSpec,
+    ways: Ways,
     reader: SnapshotReader,
     schedule: Schedule,
     /// Numbers of the archive's entries that were made.
@@ -56,7 +66,7 @@ pub(super) struct WhenFull {
 
 /// Loads every row.
 pub(super) async fn load(
-    spec: &ConnectionSpec,
+    ways: Ways,
     jobs: usize,
     reader: &SnapshotReader,
     when_full: WhenFull,
@@ -67,7 +77,7 @@ pub(super) async fn load(
     let (loaded, mut progress) = unbounded_channel();
     let WhenFull { builds, analyze, trees } = when_full;
     let work = Arc::new(Work {
-        spec: spec.clone(),
+        ways,
         reader: reader.clone(),
         schedule: Schedule::new(manifest, builds, &trees),
         made: Mutex::default(),
@@ -103,11 +113,11 @@ fn taken<T>(list: &Mutex<Vec<T>>) -> Vec<T> {
 }
 
 async fn worker(work: Arc<Work>, may_load: bool) -> Result<(), Error> {
-    let session = work.spec.connect("safe-migrate restore worker").await?;
-    prepare_copy_session(&session, Some(&manifest_parts::lc_monetary(work.reader.manifest()))).await?;
+    let session = connected(&work, &work.ways.spec).await?;
+    let mut logins = Logins::default();
     while let Some(task) = work.schedule.next(may_load).await {
         match task {
-            Task::Load(load) => load_chunks(&work, &session, load).await?,
+            Task::Load(load) => load_chunks(&work, (&session, &mut logins), load).await?,
             Task::Vacuum(table) => {
                 vacuum(&work, &session, table).await?;
                 work.schedule.done(&task);
@@ -126,8 +136,30 @@ async fn worker(work: Arc<Work>, may_load: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// The sessions of one worker that are not its own, by role.
+type Logins = HashMap<String, Session>;
+
+async fn connected(work: &Work, spec: &ConnectionSpec) -> Result<Session, Error> {
+    let session = spec.connect("safe-migrate restore worker").await?;
+    prepare_copy_session(&session, Some(&manifest_parts::lc_monetary(work.reader.manifest()))).await?;
+    Ok(session)
+}
+
+/// The session by which a table is loaded.
+async fn loading<'a>(
+    work: &Work,
+    (own, logins): (&'a Session, &'a mut Logins),
+    table: usize,
+) -> Result<&'a Session, Error> {
+    let Some(spec) = work.ways.logins.get(table).and_then(Option::as_ref) else { return Ok(own) };
+    Ok(match logins.entry(spec.user().to_owned()) {
+        Entry::Occupied(there) => there.into_mut(),
+        Entry::Vacant(place) => place.insert(connected(work, spec).await?),
+    })
+}
+
 /// Loads one chunk after the other; the next one is read while the rows of this one are sent.
-async fn load_chunks(work: &Work, session: &Session, first: Load) -> Result<(), Error> {
+async fn load_chunks(work: &Work, (session, logins): (&Session, &mut Logins), first: Load) -> Result<(), Error> {
     let ahead = |load: Load| {
         let chunk = work.reader.start_chunk(&load.chunk);
         (load, chunk)
@@ -138,6 +170,7 @@ async fn load_chunks(work: &Work, session: &Session, first: Load) -> Result<(), 
         next = work.schedule.next_load().map(ahead);
         for (table, segment) in &load.parts {
             let rows = segment.of(&raw)?;
+            let session = loading(work, (session, &mut *logins), *table).await?;
             let table = &work.reader.manifest().tables[*table];
             copy_segment(session, table, rows, &work.reader.manifest().database.encoding).await?;
             // Nobody listens any more only when the restore was given up.

@@ -29,11 +29,13 @@ mod whole;
 use std::time::Duration;
 
 use crate::migration::is_one_expression;
+use crate::postgres::foreign_code;
 use crate::postgres::recovery::{self, Relation};
 use crate::postgres::{RunLock, Session, WorkDirectory, catalog, database, keep_session, prepare_copy_session, roles};
 use crate::snapshot::{Manifest, SnapshotReader};
 use crate::store::Store;
 
+use super::code_of_others;
 use super::project::Server;
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, manifest_parts, restore};
 use scratch::{Archive, Scratch};
@@ -88,6 +90,10 @@ pub async fn recover(
     let archive = Archive::read(&ground.server, &reader, files.path()).await?;
     let (schema, name) = find::table(&archive.entries, &request.table)?;
     ground.refuse_missing(&reader).await?;
+    // Its checks and partition keys act in the scratch database too.
+    let trusted = code_of_others::trusted(project, &ground.server.maintenance).await?;
+    let found = code_of_others::of_archive(&ground.server.programs, &archive.path, None, &trusted).await?;
+    code_of_others::accept(&found.code, request.run_foreign_code.as_deref(), operator)?;
     let scratch = Scratch::create(project, &ground.server, reader.manifest()).await?;
     let result = in_scratch(&ground, request, &reader, files.path(), &archive, &scratch, (&schema, &name)).await;
     let session = &ground.server.maintenance;
@@ -129,13 +135,18 @@ async fn in_scratch(
     let prepared = interrupt.or(Prepared::read(&work)).await?;
     interrupt.or(scratch.load(ground.project, &work.old, &work.table, reader, operator)).await?;
     let source = interrupt.or(work.source()).await?;
-    let (job, plan) = interrupt.or(prepared.count(&work, source)).await?;
+    let (job, mut plan) = interrupt.or(prepared.count(&work, source)).await?;
+    let trusted = code_of_others::trusted(ground.project, &ground.server.maintenance).await?;
+    if let Some(present) = work.present.as_ref().filter(|_| job.staged().is_some()) {
+        plan.foreign_code = foreign_code::of_writes(&ground.live, present.oid, &trusted).await?;
+    }
     if request.dry_run || plan.is_empty() {
         return Ok(PartReport { plan, done: None });
     }
     for line in plan.lines() {
         operator.step(&line);
     }
+    code_of_others::accept(&plan.foreign_code, request.run_foreign_code.as_deref(), operator)?;
     ground.confirm(&format!("{} ({})?", plan.summary(), ground.project.target.display()))?;
     interrupt.check()?;
     let done = run::carry_out(&work, job).await?;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::postgres::RunRecord;
+use crate::postgres::foreign_code::ForeignCode;
 use crate::report::format_things;
 use crate::snapshot::SnapshotId;
 
@@ -24,6 +25,8 @@ pub struct PartRequest {
     pub batch: Option<u64>,
     /// Whether to stop after the counts.
     pub dry_run: bool,
+    /// Why functions of roles that are not trusted may run; none: a person is asked.
+    pub run_foreign_code: Option<String>,
     /// The command in words, for the records.
     pub command: String,
 }
@@ -114,6 +117,8 @@ pub struct PartPlan {
     pub foreign_keys: Vec<ForeignKeyCheck>,
     /// Triggers of users that will fire.
     pub triggers: Vec<String>,
+    /// Functions of roles that are not trusted which writing would run with our rights.
+    pub foreign_code: Vec<ForeignCode>,
     /// Types, functions and the like that are made first.
     pub makes_first: Vec<String>,
     /// What else the operator should know.
@@ -170,6 +175,7 @@ impl PartPlan {
             columns_only_live: Vec::new(),
             foreign_keys: Vec::new(),
             triggers: Vec::new(),
+            foreign_code: Vec::new(),
             makes_first: Vec::new(),
             notes: Vec::new(),
         }
@@ -232,11 +238,13 @@ impl PartPlan {
             }
             _ => {}
         }
+        let code = self.foreign_code.iter().map(ToString::to_string).collect();
         let named = [
             ("made first", &self.makes_first),
             ("columns that only the snapshot has, left out", &self.columns_only_snapshot),
             ("columns that only the live table has, given their default", &self.columns_only_live),
             ("triggers that will fire", &self.triggers),
+            ("runs with your rights, of roles that are not trusted", &code),
         ];
         lines.extend(
             named

@@ -34,7 +34,7 @@ pub(super) struct Opened {
 
 impl Job {
     /// Whether rows are left to be written after opening, and how many are staged.
-    fn staged(&self) -> Option<u64> {
+    pub(super) fn staged(&self) -> Option<u64> {
         match self {
             Self::Column(job) => Some(job.staged),
             Self::Missing(job) => Some(job.staged),

@@ -110,11 +110,17 @@ fn lacks(plan: &RestorePlan) -> Vec<String> {
         true => "this role may not",
         false => "this role may not be allowed to",
     };
+    let code_runs = match plan.found_code.is_loaded_by_owners() {
+        true => "functions of others that run as the owner of the table",
+        false => "functions of roles that are not trusted, which would run with your rights",
+    };
+    let code = plan.foreign_code.iter().map(ToString::to_string).collect();
     let lists = [
         (roles, &plan.missing_roles),
         ("the server lacks extensions", &plan.missing_extensions),
         ("extensions in another version", &plan.other_extension_versions),
         (rights, &plan.not_allowed),
+        (code_runs, &code),
         ("left out, as asked for", &plan.left_out),
         ("in the way of the swap now", &plan.obstacles),
         ("standbys, whose sessions go on reading the old database until they end", &plan.standbys),

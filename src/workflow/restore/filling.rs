@@ -4,9 +4,11 @@ use std::path::Path;
 
 use crate::postgres::database::{self, DatabaseProperties, HostedOn, MarkedDatabase};
 use crate::postgres::{
-    ConnectionSpec, MarkKind, RunRecord, Section, Tablespaces, WorkDirectory, archive, ledger, subscription,
+    ConnectionSpec, LedgerError, MarkKind, RunRecord, Section, Tablespaces, WorkDirectory, archive, ledger,
+    subscription,
 };
 
+use super::super::code_of_others::CodeOfOthers;
 use super::super::fill::{self, FillTarget};
 use super::super::proof::{self, Proof};
 use super::super::schema_reading::{SchemaReading, read_raw};
@@ -14,7 +16,7 @@ use super::super::{Error, Gate, Interrupt, json, run_record};
 use super::{Destination, Job, SwapReport, swap};
 
 impl Job<'_> {
-    fn spec(&self) -> ConnectionSpec {
+    pub(super) fn spec(&self) -> ConnectionSpec {
         self.project.database(&self.plan.fills)
     }
 
@@ -23,6 +25,7 @@ impl Job<'_> {
         &self,
         run: &mut RunRecord,
         properties: &DatabaseProperties,
+        code: &CodeOfOthers,
         interrupt: &Interrupt,
     ) -> Result<Proof, Error> {
         let files = WorkDirectory::create(&self.project.shadow_dir)
@@ -34,6 +37,7 @@ impl Job<'_> {
             jobs: self.project.jobs,
             outside_links: true,
             left_out: &self.plan.left_out_entries,
+            code,
         };
         self.operator.step(&format!("filling \"{}\" from snapshot {}", self.plan.fills, self.plan.snapshot));
         let filling = fill::fill_and_prove(&target, self.reader, self.request.proof, self.operator);
@@ -107,8 +111,14 @@ impl Job<'_> {
         run.fingerprint_after = Some(json("the fingerprint", &reading.record)?);
         run_record::finish(run, "done", None);
         let session = self.spec().connect("safe-migrate restore").await?;
-        ledger::close_restored(&session, run).await?;
-        ledger::keep_schema(&session, &run.id, &reading.to_kept()?).await?;
+        match ledger::close_restored(&session, &self.project.ledger_owners, run).await {
+            Ok(()) => ledger::keep_schema(&session, &run.id, &reading.to_kept()?).await?,
+            // What runs at a write there would run as us. The store has the record all the same.
+            Err(error @ LedgerError::NotOurs { .. }) => {
+                self.operator.warn(&format!("the restored ledger does not know of this restore: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
         session.close().await;
         Ok(())
     }

@@ -16,10 +16,14 @@ mod without;
 use std::time::Duration;
 
 use crate::postgres::database::{self, HostedOn, MarkedDatabase};
+use crate::postgres::foreign_code::{FoundCode, TrustedOwners};
+use crate::postgres::loaders::{self, Loaders};
+use crate::postgres::roles::names as roles_there;
 use crate::postgres::{PrivateCluster, RunLock, RunRecord, keep_session};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
+use super::code_of_others::{self, CodeOfOthers};
 use super::project::Server;
 use super::proof::{Proof, ProofLevel};
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, manifest_parts, run_record};
@@ -59,6 +63,8 @@ pub struct RestoreRequest {
     pub without: Vec<String>,
     /// Whether to go on where the disk seems too small.
     pub ignore_space: bool,
+    /// Why functions of roles that are not trusted may run; none: a person is asked.
+    pub run_foreign_code: Option<String>,
     /// The command in words, for the records.
     pub command: String,
 }
@@ -95,10 +101,47 @@ pub async fn restore(
     let _lock = RunLock::acquire(&server.maintenance, &plan.belongs_to, Duration::ZERO).await?;
     clear_way(project, &server, &plan, operator).await?;
     operator.step(describe(&plan).trim_end());
+    let trusted = trusted(project, &server, &reader, request).await?;
+    let code = &decide(&plan, trusted, request, operator)?;
     confirm(&plan, project, operator)?;
     interrupt.check()?;
-    carry_out(Job { project, server: &server, reader: &reader, plan: &plan, request, operator }, &store, interrupt)
-        .await
+    let job = Job { project, server: &server, reader: &reader, plan: &plan, request, operator, code };
+    carry_out(job, &store, interrupt).await
+}
+
+/// Whether functions of others may run, before anything is made. Whether they can be kept in their place by logins of our
+/// own turns out when there is a database to log in to.
+fn decide(
+    plan: &RestorePlan,
+    trusted: TrustedOwners,
+    request: &RestoreRequest,
+    operator: &dyn Operator,
+) -> Result<CodeOfOthers, Error> {
+    let found = &plan.found_code;
+    if found.code.is_empty() {
+        return Ok(CodeOfOthers::OnlyOf(trusted));
+    }
+    if request.run_foreign_code.is_none() && found.is_loaded_by_owners() {
+        return Ok(CodeOfOthers::ByLogins(trusted, Loaders::default()));
+    }
+    code_of_others::accept(&found.code, request.run_foreign_code.as_deref(), operator)?;
+    Ok(CodeOfOthers::Accepted)
+}
+
+/// Whose functions may run: those of superusers, also of the ones that the restore makes.
+async fn trusted(
+    project: &Project,
+    server: &Server,
+    reader: &SnapshotReader,
+    request: &RestoreRequest,
+) -> Result<TrustedOwners, Error> {
+    let trusted = code_of_others::trusted(project, &server.maintenance).await?;
+    if !request.roles {
+        return Ok(trusted);
+    }
+    let there = roles_there(&server.maintenance).await?;
+    let made = manifest_parts::roles(reader).await?.facts.without(&there);
+    Ok(trusted.with(made.superusers()))
 }
 
 /// Restores for a run that holds the lock and whose operator agreed to it in the configuration: nobody is asked.
@@ -115,8 +158,23 @@ pub(super) async fn restore_within_run(
     plan.refuse_impossible()?;
     clear_way(project, server, &plan, operator).await?;
     operator.step(describe(&plan).trim_end());
+    let trusted = trusted(project, server, &reader, request).await?;
+    let code = &match plan.found_code.is_loaded_by_owners() {
+        true => CodeOfOthers::ByLogins(trusted, Loaders::default()),
+        false => CodeOfOthers::OnlyOf(trusted),
+    };
     interrupt.check()?;
-    carry_out(Job { project, server, reader: &reader, plan: &plan, request, operator }, store, interrupt).await
+    carry_out(Job { project, server, reader: &reader, plan: &plan, request, operator, code }, store, interrupt).await
+}
+
+/// What a restore of the whole snapshot would run of roles that are not trusted.
+pub(super) async fn foreign_code(
+    project: &Project,
+    server: &Server,
+    reader: &SnapshotReader,
+) -> Result<FoundCode, Error> {
+    let trusted = code_of_others::trusted(project, &server.maintenance).await?;
+    without::SchemaFile::read(project, reader).await?.foreign_code(server, &without::LeftOut::default(), &trusted).await
 }
 
 async fn carry_out(job: Job<'_>, store: &Store, interrupt: &Interrupt) -> Result<RestoreReport, Error> {
@@ -151,6 +209,12 @@ async fn clear_way(
     let session = &server.maintenance;
     for stray in database::drop_unfinished(session, &project.target, &plan.belongs_to).await? {
         operator.step(&format!("dropped \"{stray}\", left unfinished by an earlier restore"));
+    }
+    for (role, dropped) in loaders::sweep(session).await? {
+        match dropped {
+            Ok(()) => operator.step(&format!("dropped the login {role}, left by an earlier restore")),
+            Err(error) => operator.warn(&format!("login {role}, left by an earlier restore, was not dropped: {error}")),
+        }
     }
     if !database::exists(session, &plan.fills).await? {
         return Ok(());
@@ -187,6 +251,7 @@ struct Job<'a> {
     plan: &'a RestorePlan,
     request: &'a RestoreRequest,
     operator: &'a dyn Operator,
+    code: &'a CodeOfOthers,
 }
 
 impl Job<'_> {
@@ -203,12 +268,50 @@ impl Job<'_> {
         let properties = manifest_parts::properties(self.reader.manifest());
         let kind = crate::postgres::MarkKind::Unfinished;
         let database = database::create(session, &self.plan.fills, &properties, kind, HostedOn::Shared).await?;
-        match self.fill_and_prove(run, &properties, interrupt).await {
-            Ok(proof) => Ok((proof, self.put_in_place(database, run).await?, without_password)),
+        let mut loaders = Loaders::default();
+        let filled = async {
+            let code = self.code(&mut loaders).await?;
+            self.fill_and_prove(run, &properties, &code, interrupt).await
+        };
+        match filled.await {
+            Ok(proof) => {
+                self.drop_loaders(&loaders).await;
+                Ok((proof, self.put_in_place(database, run).await?, without_password))
+            }
             Err(error) => {
                 self.clean_up().await;
+                self.drop_loaders(&loaders).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Whose functions may run now that there is a database: logins are made and tried. Where the server does not let us
+    /// make them, or them in, the operator decides.
+    async fn code(&self, loaders: &mut Loaders) -> Result<CodeOfOthers, Error> {
+        let CodeOfOthers::ByLogins(trusted, _) = self.code else { return Ok(self.code.clone()) };
+        let found = &self.plan.found_code;
+        let made = async {
+            let owners = found.table_owners.iter().cloned();
+            loaders.make(&self.server.maintenance, &self.plan.fills, owners).await?;
+            if let Some(spec) = loaders.an_owner().and_then(|owner| loaders.connection(&self.spec(), owner)) {
+                spec.connect("safe-migrate restore").await?.close().await;
+            }
+            Ok::<(), Error>(())
+        };
+        match made.await {
+            Ok(()) => Ok(CodeOfOthers::ByLogins(trusted.clone(), loaders.clone())),
+            Err(error) => {
+                self.operator.warn(&format!("rows cannot be loaded by logins that may do less: {error}"));
+                code_of_others::accept(&found.code, None, self.operator)?;
+                Ok(CodeOfOthers::Accepted)
+            }
+        }
+    }
+
+    async fn drop_loaders(&self, loaders: &Loaders) {
+        if let Err(error) = loaders.drop(&self.server.maintenance).await {
+            self.operator.warn(&format!("a login of this restore is left, and the next restore drops it: {error}"));
         }
     }
 

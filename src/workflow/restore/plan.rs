@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::postgres::foreign_code::{ForeignCode, FoundCode};
 use crate::postgres::{catalog, roles, swap};
 use crate::report::format_bytes;
 use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
@@ -51,6 +52,11 @@ pub struct RestorePlan {
     pub missing_extensions: Vec<String>,
     /// Extensions that come back in another version than the recorded one.
     pub other_extension_versions: Vec<String>,
+    /// Functions of roles that are not trusted which would run with our rights.
+    pub foreign_code: Vec<ForeignCode>,
+    /// The same, with the owners of the tables.
+    #[serde(skip)]
+    pub found_code: FoundCode,
     /// What is left out because it was named.
     pub left_out: Vec<String>,
     /// Its numbers in the archive.
@@ -122,8 +128,11 @@ pub async fn plan_restore(
         super::swap::refuse_own_database(session, &live).await?;
     }
     let missing_roles = manifest_parts::roles(reader).await?.facts.missing(&roles::names(session).await?);
-    let entries = without::entries(project, server, reader).await?;
+    let files = without::SchemaFile::read(project, reader).await?;
+    let entries = files.entries(server).await?;
+    let trusted = super::trusted(project, server, reader, request).await?;
     let left_out = without::find(&entries, &request.without)?;
+    let found_code = files.foreign_code(server, &left_out, &trusted).await?;
     let is_left_out = |name: &str| left_out.names.iter().any(|left| left.strip_prefix("EXTENSION ") == Some(name));
     let extensions: Vec<String> =
         manifest.extensions.iter().map(|one| one.name.clone()).filter(|name| !is_left_out(name)).collect();
@@ -149,6 +158,8 @@ pub async fn plan_restore(
         makes_roles: request.roles,
         missing_extensions: catalog::missing_extensions(session, &extensions).await?,
         other_extension_versions: other_versions(session, manifest).await?,
+        foreign_code: found_code.code.clone(),
+        found_code,
         left_out: left_out.names,
         left_out_entries: left_out.ids,
         goes_on_without_space: request.ignore_space,

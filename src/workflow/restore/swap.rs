@@ -174,7 +174,7 @@ pub(super) async fn record(
 
 async fn record_in_ledger(project: &Project, live: &str, run: &RunRecord) -> Result<(), Error> {
     let session = project.database(live).connect("safe-migrate restore").await?;
-    ledger::record(&session, run).await?;
+    ledger::record(&session, &project.ledger_owners, run).await?;
     session.close().await;
     Ok(())
 }

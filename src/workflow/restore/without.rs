@@ -1,12 +1,14 @@
 //! What the operator gives up by name: entries that the role may not create, or that the server has no files for.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use crate::postgres::{ArchiveEntry, Tablespaces, WorkDirectory, archive_entries};
+use crate::postgres::foreign_code::{FoundCode, TrustedOwners};
+use crate::postgres::{ArchiveEntry, Tablespaces, WorkDirectory, archive, archive_entries};
 use crate::snapshot::SnapshotReader;
 
 use super::super::project::Server;
-use super::super::{Error, Project, fill};
+use super::super::{Error, Project, code_of_others, fill};
 
 /// Entries of the archive that are left out.
 #[derive(Clone, Debug, Default)]
@@ -30,16 +32,38 @@ pub(super) fn label(entry: &ArchiveEntry) -> String {
     }
 }
 
-/// Reads the entries of the snapshot's schema.
-pub(super) async fn entries(
-    project: &Project,
-    server: &Server,
-    reader: &SnapshotReader,
-) -> Result<Vec<ArchiveEntry>, Error> {
-    let files = WorkDirectory::create(&project.shadow_dir)
-        .map_err(|source| Error::File { what: "cannot make a temporary directory".to_owned(), source })?;
-    let schema = fill::write_file(files.path(), "schema.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
-    Ok(archive_entries::entries(&server.programs, &schema, None, Tablespaces::Default).await?)
+/// The archive of the snapshot's schema, in a directory of its own.
+pub(super) struct SchemaFile {
+    files: WorkDirectory,
+    path: PathBuf,
+}
+
+impl SchemaFile {
+    /// Reads it from the store.
+    pub(super) async fn read(project: &Project, reader: &SnapshotReader) -> Result<Self, Error> {
+        let files = WorkDirectory::create(&project.shadow_dir)
+            .map_err(|source| Error::File { what: "cannot make a temporary directory".to_owned(), source })?;
+        let path = fill::write_file(files.path(), "schema.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
+        Ok(Self { files, path })
+    }
+
+    /// Its entries.
+    pub(super) async fn entries(&self, server: &Server) -> Result<Vec<ArchiveEntry>, Error> {
+        Ok(archive_entries::entries(&server.programs, &self.path, None, Tablespaces::Default).await?)
+    }
+
+    /// What loading the rest of it would run of others.
+    pub(super) async fn foreign_code(
+        &self,
+        server: &Server,
+        left_out: &LeftOut,
+        trusted: &TrustedOwners,
+    ) -> Result<FoundCode, Error> {
+        let contents = archive::list(&server.programs, &self.path).await?;
+        let contents = fill::without_entries(contents, &left_out.ids);
+        let list = fill::write_list(self.files.path(), "schema.list", &contents)?;
+        code_of_others::of_archive(&server.programs, &self.path, Some(&list), trusted).await
+    }
 }
 
 /// Finds what is to be left out; nothing that still needs it may stay.

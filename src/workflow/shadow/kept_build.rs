@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::postgres::database::{self, MarkedDatabase};
 use crate::postgres::{MarkKind, PrivateCluster};
 
+use super::super::code_of_others;
 use super::super::project::Server;
 use super::super::{Error, Project};
 use super::cache::{CacheError, Origin, ShadowCache};
@@ -56,7 +57,7 @@ impl KeptBuild {
             let copied = self.cache.copy_out(entry, cluster.data_directory(), cluster.owner()).await;
             drop(copied.map_err(unusable)?);
             cluster.resume(self.maintenance()).await?;
-            self.running(cluster).await
+            self.running(cluster, code_of_others::named(project)).await
         };
         match started.await {
             Ok(found) => Ok(Some(found)),
@@ -73,7 +74,7 @@ impl KeptBuild {
         if self.like.properties.name == "postgres" { "template1" } else { "postgres" }
     }
 
-    async fn running(&self, cluster: PrivateCluster) -> Result<(Shadow, Scratch), Error> {
+    async fn running(&self, cluster: PrivateCluster, trusted: Vec<String>) -> Result<(Shadow, Scratch), Error> {
         let files = super::files_in(&cluster)?;
         let maintenance = cluster.spec(self.maintenance()).connect("safe-migrate shadow").await?;
         let database = marked(&maintenance, &self.like.properties.name).await?;
@@ -81,7 +82,7 @@ impl KeptBuild {
         let scratch = marked(&maintenance, &name).await?;
         let home = Home::Private(Box::new(cluster), files);
         let properties = self.like.properties.clone();
-        let shadow = Shadow { maintenance, home, database, properties, scratch_count: FIRST_NUMBER.into() };
+        let shadow = Shadow { maintenance, home, database, properties, scratch_count: FIRST_NUMBER.into(), trusted };
         let scratch = Scratch { spec: shadow.spec_of(&name), database: scratch };
         Ok((shadow, scratch))
     }

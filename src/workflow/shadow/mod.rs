@@ -15,13 +15,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::migration::Plan;
 use crate::postgres::database::{self, DatabaseProperties, HostedOn, MarkedDatabase};
+use crate::postgres::foreign_code::TrustedOwners;
 use crate::postgres::roles::RoleFacts;
 use crate::postgres::{
-    ClusterOptions, ConnectionSpec, Mark, MarkKind, MigratingSession, PrivateCluster, Programs, ServerIdentity,
-    Session, WorkDirectory, keep_session, quote_identifier, roles, shareable_settings,
+    ClusterOptions, Confinement, ConnectionSpec, Mark, MarkKind, MigratingSession, PrivateCluster, Programs,
+    ServerIdentity, Session, WorkDirectory, keep_session, quote_identifier, roles, shareable_settings,
 };
 use crate::snapshot::{Manifest, SnapshotReader};
 
+use super::code_of_others::{self, CodeOfOthers};
 use super::fill::{self, FillTarget};
 use super::project::Server;
 use super::proof::{Proof, ProofLevel};
@@ -44,6 +46,8 @@ pub struct Shadow {
     database: MarkedDatabase,
     properties: DatabaseProperties,
     scratch_count: AtomicU32,
+    /// Roles whose functions may run on it where no walls stand.
+    trusted: Vec<String>,
 }
 
 /// Where it runs.
@@ -159,6 +163,7 @@ impl Shadow {
             jobs: project.jobs,
             outside_links: false,
             left_out: &std::collections::BTreeSet::new(),
+            code: &shadow.code_of_others().await?,
         };
         shadow.check(&shadow.maintenance).await?;
         let proof = interrupt.or(fill::fill_and_prove(&target, reader, ProofLevel::Rows, operator)).await?;
@@ -197,7 +202,8 @@ impl Shadow {
         let properties = manifest_parts::properties(reader.manifest());
         let database = server.create(&maintenance, &properties).await?;
         let home = Home::Named(Box::new(server), files);
-        Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0) })
+        let trusted = code_of_others::named(project);
+        Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0), trusted })
     }
 
     async fn start(project: &Project, programs: &Programs, like: Likeness) -> Result<Self, Error> {
@@ -215,21 +221,31 @@ impl Shadow {
                 .batch_execute("DROP DATABASE postgres WITH (FORCE)")
                 .await
                 .map_err(crate::postgres::DatabaseError::from)?;
-            return Self::with_database(cluster, template, files, properties).await;
+            return Self::with_database(cluster, template, files, (properties, code_of_others::named(project))).await;
         }
-        Self::with_database(cluster, maintenance, files, properties).await
+        Self::with_database(cluster, maintenance, files, (properties, code_of_others::named(project))).await
     }
 
     async fn with_database(
         cluster: PrivateCluster,
         maintenance: Session,
         files: tempfile::TempDir,
-        properties: DatabaseProperties,
+        (properties, trusted): (DatabaseProperties, Vec<String>),
     ) -> Result<Self, Error> {
         let name = properties.name.clone();
         let database = database::create(&maintenance, &name, &properties, MarkKind::Shadow, HostedOn::Private).await?;
         let home = Home::Private(Box::new(cluster), files);
-        Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0) })
+        Ok(Self { maintenance, home, database, properties, scratch_count: AtomicU32::new(0), trusted })
+    }
+
+    /// Whose functions may run on it: everybody's behind walls.
+    pub async fn code_of_others(&self) -> Result<CodeOfOthers, Error> {
+        match &self.home {
+            Home::Private(cluster, _) if matches!(cluster.confinement(), Confinement::Confined(_)) => {
+                Ok(CodeOfOthers::BehindWalls)
+            }
+            _ => Ok(CodeOfOthers::OnlyOf(TrustedOwners::read(&self.maintenance, &self.trusted).await?)),
+        }
     }
 
     /// Connection to the shadow database, as a role that may do there what a restore needs.

@@ -12,6 +12,7 @@ use crate::postgres::{MarkError, MarkKind, PrivateCluster, Programs, Session};
 use crate::report::{format_bytes, format_time};
 use crate::snapshot::{Manifest, SnapshotReader};
 
+use super::super::code_of_others;
 use super::super::{Error, Interrupt, Operator, Project, manifest_parts};
 use super::cache::{CacheError, Entry, Origin, ShadowCache};
 use super::{Home, Shadow};
@@ -86,7 +87,7 @@ impl Kept {
         drop(copied.map_err(unusable)?);
         cluster.resume(maintenance_database(manifest)).await?;
         let files = super::files_in(&cluster)?;
-        Shadow::running(cluster, files, manifest).await
+        Shadow::running(cluster, files, manifest, code_of_others::named(project)).await
     }
 
     /// Keeps a shadow that was restored and proven a moment ago: its server is stopped, copied and started again. That
@@ -104,7 +105,7 @@ impl Kept {
             operator.step(&format!("the restored shadow is not kept for the next rehearsal: {error}"));
             return Ok(shadow);
         }
-        let Shadow { maintenance, home, .. } = shadow;
+        let Shadow { maintenance, home, trusted, .. } = shadow;
         let Home::Private(mut cluster, files) = home else {
             return Err(Error::ShadowRefused {
                 message: "a shadow on a named server cannot be kept".to_owned(),
@@ -121,7 +122,7 @@ impl Kept {
                     operator.warn(&format!("the restored shadow is not kept for the next rehearsal: {error}"));
                 }
                 cluster.resume(maintenance_database(manifest)).await?;
-                Shadow::running(*cluster, files, manifest).await
+                Shadow::running(*cluster, files, manifest, trusted).await
             })
             .await
     }
@@ -129,12 +130,17 @@ impl Kept {
 
 impl Shadow {
     /// The shadow on a server that was started on its files. Its mark must be there, and gets a new nonce.
-    async fn running(cluster: PrivateCluster, files: tempfile::TempDir, manifest: &Manifest) -> Result<Self, Error> {
+    async fn running(
+        cluster: PrivateCluster,
+        files: tempfile::TempDir,
+        manifest: &Manifest,
+        trusted: Vec<String>,
+    ) -> Result<Self, Error> {
         let maintenance = cluster.spec(maintenance_database(manifest)).connect("safe-migrate shadow").await?;
         let properties = manifest_parts::properties(manifest);
         let database = marked(&maintenance, &properties.name).await?;
         let home = Home::Private(Box::new(cluster), files);
-        let shadow = Self { maintenance, home, database, properties, scratch_count: 0.into() };
+        let shadow = Self { maintenance, home, database, properties, scratch_count: 0.into(), trusted };
         shadow.check(&shadow.maintenance).await?;
         Ok(shadow)
     }

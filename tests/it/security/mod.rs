@@ -1,6 +1,7 @@
 //! Attacks: what somebody with few rights in production, or with a key to the bucket, tries. Each fails here, beside a
 //! control that shows that it works where nothing is done against it. docs/threat-model.md names the tests.
 
+mod foreign_code;
 mod forged;
 mod ledger;
 mod planted;
