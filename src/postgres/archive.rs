@@ -185,7 +185,17 @@ pub async fn dump_schema_text(
 
 /// Dumps the schema as an archive without the ledger, to be restored into a private database (the normal form).
 pub async fn dump_schema_archive(programs: &Programs, spec: &ConnectionSpec) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = dumping(programs, spec, "pg_dump").await?;
+    let session = spec.connect("safe-migrate").await?;
+    dump_schema_archive_beside(programs, spec, &session).await
+}
+
+/// The same, with a session on that database that is open already.
+pub async fn dump_schema_archive_beside(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    session: &Session,
+) -> Result<Vec<u8>, ArchiveError> {
+    let mut command = dumping_beside(programs, spec, "pg_dump", session).await?;
     command.args([
         "--format=custom",
         "--compress=0",

@@ -110,9 +110,10 @@ pub async fn read_raw_and_normal(
     spec: &ConnectionSpec,
     ignore: &[String],
 ) -> Result<(SchemaReading, SchemaReading), Error> {
-    let archive = dumped(shadow, programs, spec).await?;
     let session = spec.connect("safe-migrate fingerprint").await?;
     prepare_copy_session(&session, None).await?;
+    let archive = archive::dump_schema_archive_beside(programs, spec, &session).await?;
+    let archive = shadow.write_file(ARCHIVE, &archive)?;
     let text = async { Ok(archive::script(programs, &archive, None).await?) };
     let raw = read_with(programs, &session, text, ignore).await?;
     session.close().await;
@@ -143,10 +144,13 @@ pub async fn make_normal(
     fill(shadow, programs, &archive, scratch).await
 }
 
+/// The file of a schema that is brought to its normal form.
+const ARCHIVE: &str = "normal.dump";
+
 /// The schema as an archive, in a file that lives as long as the shadow.
 async fn dumped(shadow: &Shadow, programs: &Programs, spec: &ConnectionSpec) -> Result<PathBuf, Error> {
     let archive = archive::dump_schema_archive(programs, spec).await?;
-    shadow.write_file("normal.dump", &archive)
+    shadow.write_file(ARCHIVE, &archive)
 }
 
 async fn fill(shadow: &Shadow, programs: &Programs, archive: &Path, scratch: &Scratch) -> Result<(), Error> {

@@ -59,6 +59,9 @@ pub async fn fill_and_prove(
     proof::conclude(spec, manifest, rows).await
 }
 
+/// Fewer bytes of rows than this have their last indexes and constraints made by one session.
+const FEW_BYTES: u64 = 8 << 20;
+
 /// What is left to be done when all rows are there.
 struct Filled {
     schema: PathBuf,
@@ -126,7 +129,9 @@ async fn finish(
 ) -> Result<(), Error> {
     let Filled { schema, rest, tablespaces, busy, vacuumed, analyzed } = filled;
     operator.step("adding the remaining indexes, constraints and triggers");
-    let (section, jobs) = (Some(Section::PostData), target.jobs + 1);
+    // Each of its workers connects twice, which takes longer than the indexes of a few rows.
+    let jobs = if manifest.totals.raw_bytes < FEW_BYTES { 1 } else { target.jobs + 1 };
+    let section = Some(Section::PostData);
     archive::restore(target.programs, &busy, &schema, section, Some(&rest), tablespaces, jobs).await?;
     let session = target.spec.connect("safe-migrate restore").await?;
     prepare_copy_session(&session, None).await?;

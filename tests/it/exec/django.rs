@@ -184,6 +184,9 @@ fn exec_django_whose_settings_ignore_the_variables_is_refused() {
 /// A second database that the settings name in full; the rehearsal must not reach it.
 #[test]
 fn exec_django_with_another_database_in_its_settings() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     let django = DjangoProject::on(&TestCluster::shared(Version::V15));
     let archive = django.scene.cluster().database();
     django.begin_migrated();

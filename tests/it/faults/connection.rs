@@ -61,5 +61,8 @@ fn fault_connection_cut_at_statement_boundaries_of_apply() {
 
 #[test]
 fn fault_connection_cut_at_statement_boundaries_of_rollback() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     println!("{}", at_statement_boundaries(Version::V18, &ROLLBACK, rounds(3, 400)));
 }

@@ -68,6 +68,9 @@ fn fault_store_answers_500() {
 
 #[test]
 fn fault_store_full() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     lasts(StoreFault::Status(507, "XMinioStorageFull"), &[0.4]);
 }
 
