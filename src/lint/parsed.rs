@@ -12,12 +12,15 @@ pub(super) struct Parsed<'a> {
     /// Its text, with a number where it holds `:from` or `:to`; as long as the statement's own.
     pub text: String,
     pub root: SyntaxNode,
+    /// Whether it is SQL as the parser knows it.
+    pub is_understood: bool,
 }
 
 impl<'a> Parsed<'a> {
     pub(super) fn new(statement: &'a Statement) -> Self {
         let text = without_placeholders(&statement.text);
-        Parsed { statement, root: SourceFile::parse(&text).syntax_node(), text }
+        let parse = SourceFile::parse(&text);
+        Parsed { statement, root: parse.syntax_node(), is_understood: parse.errors().is_empty(), text }
     }
 
     /// The nodes of one kind that this statement runs, not those of a function that it defines.

@@ -187,6 +187,17 @@ pub struct Extension {
     pub schema: String,
 }
 
+/// The schemas that have a table of this name, with this column when one is given.
+pub async fn schemas_of(session: &Session, table: &str, column: Option<&str>) -> Result<Vec<String>, DatabaseError> {
+    let sql =
+        "SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p') AND c.relname::text = $1 AND n.nspname <> 'pg_catalog'
+                  AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                        WHERE a.attrelid = c.oid AND a.attname::text = $2 AND a.attnum > 0 AND NOT a.attisdropped))";
+    let rows = session.query(sql, &[&table, &column]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 /// The owners of all tables, by schema and name.
 pub async fn table_owners(session: &Session) -> Result<HashMap<(String, String), String>, DatabaseError> {
     let sql = "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text

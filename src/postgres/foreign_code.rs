@@ -119,27 +119,31 @@ impl Tables {
     /// Whether rows of a table of somebody who is trusted run code of others too: by a domain somewhere in a column, or by a
     /// table that it inherits from or is a partition of.
     fn rows_of_trusted_run(&self, foreign: &Foreign, statements: &[Vec<&str>]) -> bool {
-        let mut reached: BTreeSet<Name> = BTreeSet::new();
         let mut tables: BTreeSet<Name> = BTreeSet::new();
-        loop {
-            let before = reached.len();
-            for statement in statements {
-                if let ["ALTER", "TABLE", "ONLY", schema, ".", name, "ATTACH", "PARTITION", of, ".", part, ..] =
-                    statement.as_slice()
-                    && reached.contains(&pair(schema, name))
-                {
-                    reached.insert(pair(of, part));
-                }
-                let Some(made) = made_type(statement) else { continue };
-                if !matches!(statement.get(1), Some(&("DOMAIN" | "TYPE"))) {
-                    tables.insert(made.clone());
-                }
-                if !foreign.run_by(statement, self).is_empty() || mentions(statement, &reached, &made) {
-                    reached.insert(made);
-                }
+        // What names a type, or is a part of it.
+        let mut users: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+        let mut next: Vec<Name> = Vec::new();
+        for statement in statements {
+            if let ["ALTER", "TABLE", "ONLY", schema, ".", name, "ATTACH", "PARTITION", of, ".", part, ..] =
+                statement.as_slice()
+            {
+                users.entry(pair(schema, name)).or_default().push(pair(of, part));
             }
-            if reached.len() == before {
-                break;
+            let Some(made) = made_type(statement) else { continue };
+            if !matches!(statement.get(1), Some(&("DOMAIN" | "TYPE"))) {
+                tables.insert(made.clone());
+            }
+            for named in named_types(statement) {
+                users.entry(named).or_default().push(made.clone());
+            }
+            if !foreign.run_by(statement, self).is_empty() {
+                next.push(made);
+            }
+        }
+        let mut reached: BTreeSet<Name> = BTreeSet::new();
+        while let Some(name) = next.pop() {
+            if reached.insert(name.clone()) {
+                next.extend(users.remove(&name).unwrap_or_default());
             }
         }
         reached.iter().any(|name| tables.contains(name) && !self.untrusted.contains_key(name))
@@ -155,16 +159,12 @@ fn made_type(statement: &[&str]) -> Option<Name> {
     }
 }
 
-/// Whether one of these types, but this one, is named.
-fn mentions(statement: &[&str], types: &BTreeSet<Name>, but: &Name) -> bool {
-    !types.is_empty()
-        && statement.windows(3).any(|three| match three {
-            [schema, ".", name] if is_name(schema) && is_name(name) => {
-                let named = pair(schema, name);
-                named != *but && types.contains(&named)
-            }
-            _ => false,
-        })
+/// Everything that a statement names with its schema, types among it.
+fn named_types<'a>(statement: &'a [&'a str]) -> impl Iterator<Item = Name> + 'a {
+    statement.windows(3).filter_map(|three| match three {
+        [schema, ".", name] if is_name(schema) && is_name(name) => Some(pair(schema, name)),
+        _ => None,
+    })
 }
 
 /// What would run when this session writes rows of a table that is there: also triggers and rules, and the indexes, which

@@ -1,4 +1,5 @@
-//! The manifests that this machine wrote, by their hashes: a store in which one of them has changed raises an alarm.
+//! The manifests and receipts that this machine wrote, by their hashes: a store in which one of them has changed raises an
+//! alarm.
 //!
 //! Never a grant: what is not in the list is believed as before. The list lies outside of the store, in the state directory of
 //! the user, so that who can write to the store cannot change it.
@@ -11,12 +12,18 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::snapshot::{SnapshotId, SnapshotReader};
-use crate::store::Store;
+use crate::store::{ObjectKey, Store, StoreError};
 
 use super::{Error, Operator, Project};
 
 /// Hashes kept for each store; the oldest go first.
 const KEPT: usize = 1_000;
+const MANIFESTS: &str = "manifests";
+const RECEIPTS: &str = "receipts";
+
+fn receipt_key(rehearsal: &str) -> Result<ObjectKey, StoreError> {
+    ObjectKey::new(format!("rehearsals/{rehearsal}/receipt.json"))
+}
 
 impl Project {
     /// Opens a snapshot, and says it when this machine wrote another manifest under its id.
@@ -27,7 +34,7 @@ impl Project {
         operator: &dyn Operator,
     ) -> Result<SnapshotReader, Error> {
         let reader = SnapshotReader::open(store, id).await?;
-        let written = self.written_list(store).map(|list| read(&list)).unwrap_or_default();
+        let written = self.written_list(store, MANIFESTS).map(|list| read(&list)).unwrap_or_default();
         if written.get(id.as_str()).is_some_and(|sha256| sha256 != reader.manifest_sha256()) {
             operator.warn(&format!(
                 "ALARM: the manifest of snapshot {id} in {} is not the one that this machine wrote: somebody changed it in the \
@@ -38,13 +45,30 @@ impl Project {
         Ok(reader)
     }
 
+    /// Whether this machine wrote this receipt, as it is in the store now. None: it wrote none of that rehearsal.
+    pub async fn wrote_receipt(&self, store: &Store, rehearsal: &str) -> Result<Option<bool>, Error> {
+        let written = self.written_list(store, RECEIPTS).map(|list| read(&list)).unwrap_or_default();
+        let Some(sha256) = written.get(rehearsal) else { return Ok(None) };
+        Ok(Some(*sha256 == hex::encode(Sha256::digest(&store.get(&receipt_key(rehearsal)?).await?))))
+    }
+
     /// Remembers a manifest that was just written here. That it cannot stops nothing.
     pub(super) async fn remember_written(&self, store: &Store, id: &SnapshotId) {
-        let Some(list) = self.written_list(store) else { return };
+        self.remember(store, (MANIFESTS, id.as_str()), Ok(id.manifest_key())).await;
+    }
+
+    /// Remembers a receipt that was just written here. That it cannot stops nothing.
+    pub(super) async fn remember_receipt(&self, store: &Store, rehearsal: &str) {
+        self.remember(store, (RECEIPTS, rehearsal), receipt_key(rehearsal)).await;
+    }
+
+    async fn remember(&self, store: &Store, (kind, id): (&str, &str), key: Result<ObjectKey, StoreError>) {
+        let Some(list) = self.written_list(store, kind) else { return };
         let remembered = async {
-            let bytes = store.get(&id.manifest_key()).await.map_err(|error| error.to_string())?;
+            let key = key.map_err(|error| error.to_string())?;
+            let bytes = store.get(&key).await.map_err(|error| error.to_string())?;
             let mut written = read(&list);
-            written.insert(id.to_string(), hex::encode(Sha256::digest(&bytes)));
+            written.insert(id.to_owned(), hex::encode(Sha256::digest(&bytes)));
             while written.len() > KEPT {
                 // Ids sort by time.
                 written.pop_first();
@@ -52,14 +76,14 @@ impl Project {
             write(&list, &written).map_err(|error| error.to_string())
         };
         if let Err(error) = remembered.await {
-            tracing::debug!(error, "the manifest is not remembered");
+            tracing::debug!(error, kind, "what was written is not remembered");
         }
     }
 
     /// By the address of the store: what lies in it could be a copy of another one.
-    fn written_list(&self, store: &Store) -> Option<PathBuf> {
+    fn written_list(&self, store: &Store, kind: &str) -> Option<PathBuf> {
         let name = hex::encode(&Sha256::digest(store.location())[..8]);
-        Some(self.state_dir.as_ref()?.join(format!("manifests-{name}.json")))
+        Some(self.state_dir.as_ref()?.join(format!("{kind}-{name}.json")))
     }
 }
 

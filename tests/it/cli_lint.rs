@@ -27,6 +27,20 @@ fn project() -> Project {
     project
 }
 
+/// A call of what is no name is no SQL; a rule that relies on the grammar does not see it.
+#[test]
+fn what_is_no_sql_ends_no_lint() {
+    let project = Project::empty();
+    project.write_migration(
+        "menu",
+        "0001_view",
+        "-- migrate:up\nCREATE VIEW v AS SELECT (1)(2);\nCREATE INDEX i ON dish (name);\n-- migrate:down\nDROP VIEW v;\n",
+    );
+    let output = project.run(&["lint"]);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    assert!(output.stdout.contains("0001_view.sql:3: warn: writes to dish wait"), "{}", output.stdout);
+}
+
 #[test]
 fn findings_have_place_level_code_and_remedy() {
     assert_snapshot!(project().snapshot(&["lint"]), @r#"

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Scene, Version, rounds};
 use safe_migrate::lint::lint_files;
 use safe_migrate::migration::{Migration, MigrationSet, split_statements};
-use safe_migrate::postgres::{archive_entries, roles};
+use safe_migrate::postgres::{archive_entries, foreign_code, roles};
 use safe_migrate::report::rehearsal::RehearsalReport;
 use safe_migrate::schema::Schema;
 use safe_migrate::snapshot::{Level, SnapshotId, SnapshotReader, list, verify};
@@ -162,6 +162,22 @@ fn fuzz_statements_schemas_and_archive_listings() {
         drop(split_statements(&text, 1));
         drop(Schema::from_dump(&text, Vec::new(), Vec::new()));
         drop(archive_entries::read(&text));
+    });
+}
+
+/// What a schema would run of others is looked for in text that the store holds.
+#[test]
+fn fuzz_scripts_with_functions_of_others() {
+    let good = "CREATE FUNCTION public.evil(x integer) RETURNS boolean LANGUAGE sql AS $$ SELECT true $$;\n\
+         ALTER FUNCTION public.evil(x integer) OWNER TO mallory;\nCREATE OPERATOR public.+ (FUNCTION = public.evil, LEFTARG = integer);\n\
+         CREATE DOMAIN public.d AS integer DEFAULT 1 CONSTRAINT c CHECK ((public.evil(VALUE) AND (1 OPERATOR(public.+) 2)));\n\
+         CREATE TABLE public.t (a public.d, b boolean GENERATED ALWAYS AS (public.evil(a)) STORED) PARTITION BY LIST (public.evil((a)::integer));\n\
+         ALTER TABLE public.t OWNER TO cook;\nALTER TABLE ONLY public.t ATTACH PARTITION public.p DEFAULT;\n\
+         CREATE INDEX i ON public.t USING btree (public.evil(COALESCE(1, a)), public.evil(a)) WHERE public.evil(1);\n\
+         CREATE CAST (public.k AS integer) WITH FUNCTION public.evil(public.k) AS IMPLICIT;\n";
+    let words = [SQL, &["public.evil(", "OPERATOR(public.", ")))", " OWNER TO ", "CHECK (", "DEFAULT ", "::"]].concat();
+    feed("scripts with functions of others", rounds(2_000, 500_000), &[good.as_bytes().to_vec()], &words, |input| {
+        drop(foreign_code::of_script(&String::from_utf8_lossy(input), &foreign_code::TrustedOwners::default()));
     });
 }
 

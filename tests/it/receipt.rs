@@ -231,6 +231,7 @@ fn receipt_whose_start_was_only_written_otherwise_is_trusted() {
         let own = hex::encode(Sha256::digest(receipt.to_string()));
         receipt["sha256"] = Value::from(own);
         std::fs::write(&path, receipt.to_string()).unwrap();
+        scene.project.forget_state();
         let output = scene.run(0, &["apply", "--yes", "--snapshot", "max-age=1h", "--rehearsal", &id]);
         assert!(output.stderr.contains(NOTHING_RESTORED), "{}", output.stderr);
         assert_eq!(scene.applied().len(), 1);

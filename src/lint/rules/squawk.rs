@@ -45,12 +45,15 @@ pub(in super::super) fn violations(
     found
 }
 
-/// The statements as one text, and where each begins in it.
+/// The statements as one text, and where each begins in it. Those that the parser does not understand are left out: rules of
+/// squawk rely on the grammar, and end in a panic where it does not hold.
 fn laid_out(parsed: &[Parsed<'_>]) -> (String, Vec<usize>) {
     let (mut text, mut starts) = (String::new(), Vec::new());
     for one in parsed {
         starts.push(text.len());
-        text.push_str(&one.text);
+        if one.is_understood {
+            text.push_str(&one.text);
+        }
         text.push_str(";\n");
     }
     (text, starts)

@@ -23,6 +23,14 @@ pub(super) enum NormalForms {
     NotStarted(Box<SnapshotReader>),
 }
 
+/// A stored rehearsal that matches, and what is known of its losses.
+enum Matching {
+    /// What its report says of them.
+    Stored(Candidate),
+    /// They were counted in production a moment ago.
+    Counted(Candidate),
+}
+
 /// A rehearsal, and the server on which schemas are brought to normal form.
 #[derive(Debug)]
 pub(super) struct Rehearsed {
@@ -38,6 +46,30 @@ pub(super) struct Rehearsed {
 impl Run<'_> {
     /// A stored rehearsal that matches in all but the starting schema. None: a new one is wanted, or none at all.
     pub(super) async fn candidate(&self) -> Result<Option<Candidate>, Error> {
+        let (candidate, is_counted) = match self.matching().await? {
+            Some(Matching::Stored(candidate)) => (candidate, false),
+            Some(Matching::Counted(candidate)) => (candidate, true),
+            None => return Ok(None),
+        };
+        let named = matches!(self.request.rehearsal, RehearsalChoice::Id(_));
+        let (place, plan) = ((self.project, self.store), &self.prepared.plan);
+        let why = match is_counted {
+            true => None,
+            false => rehearse::not_believed(place, plan, (&candidate, named), &self.prepared.session).await?,
+        };
+        let Some(why) = why else { return Ok(Some(candidate)) };
+        let rehearsal = candidate.rehearsal().to_owned();
+        if why == WhyNot::NotAsWritten {
+            self.operator.warn(&format!("ALARM: rehearsal {rehearsal} in {}: {why}", self.store.location()));
+        }
+        if named {
+            return Err(Gate::Receipt { rehearsal, why: Box::new(why) }.into());
+        }
+        self.operator.step(&format!("rehearsal {rehearsal} does not count: {why}; rehearsing anew"));
+        Ok(None)
+    }
+
+    async fn matching(&self) -> Result<Option<Matching>, Error> {
         let server = &self.prepared.server;
         let expected = Expected {
             project: self.project,
@@ -50,12 +82,12 @@ impl Run<'_> {
         };
         match &self.request.rehearsal {
             RehearsalChoice::New | RehearsalChoice::Skip(_) => Ok(None),
-            RehearsalChoice::Id(id) => named(self.store, id, &expected).await.map(Some),
+            RehearsalChoice::Id(id) => Ok(Some(Matching::Stored(named(self.store, id, &expected).await?))),
             RehearsalChoice::Auto => match newest(self.store, &expected).await? {
-                Ok(candidate) => Ok(Some(candidate)),
+                Ok(candidate) => Ok(Some(Matching::Stored(candidate))),
                 Err(why) => {
                     if let Some(candidate) = self.own_way_back(&expected).await? {
-                        return Ok(Some(candidate));
+                        return Ok(Some(Matching::Counted(candidate)));
                     }
                     if let Some(why) = why {
                         self.operator.step(&format!("{why}; rehearsing anew"));

@@ -1,5 +1,6 @@
 //! Rehearses a plan on a shadow restored from a snapshot, and tries the way back.
 
+mod believed;
 pub(super) mod checks;
 pub(super) mod data_effect;
 mod failure;
@@ -37,6 +38,7 @@ use table_comparison::Comparer;
 use watch::Watch;
 use way_back::Trial;
 
+pub use believed::not_believed;
 pub use own_way_back::own_way_back;
 pub use phases::Stopwatch;
 pub use receipt::{Candidate, Expected, Receipt, RehearsalEvidence, named, newest};
@@ -120,6 +122,9 @@ pub async fn rehearse_on(
         Receipt::of(&report, hash, about, &Schemas { before: &before, after, normal, raw, one_transaction })
     };
     let receipt = publish::publish(store, &report, receipt).await?;
+    if receipt.is_some() {
+        project.remember_receipt(store, &report.id).await;
+    }
     Ok(Rehearsal { report, shadow, before, receipt })
 }
 

@@ -4,7 +4,7 @@
 //! does more to rows than to drop what the run made is rehearsed anew on the rows of now.
 
 use crate::lint::{data_loss, rule};
-use crate::migration::{Direction, Plan};
+use crate::migration::{Direction, Plan, PlanStep};
 use crate::postgres::{Session, row_counts};
 use crate::report::format_things;
 use crate::report::rehearsal::{CheckReport, Loss, RehearsalReport, Reversibility, Verdict, WayBack};
@@ -70,6 +70,14 @@ fn undoes(content: &Content, report: &RehearsalReport, plan: &Plan) -> Result<()
             return Err(WhyNot::NoWayBack(id.clone()));
         }
     }
+    match plan.steps.iter().find(|step| more_than_drops(step)) {
+        Some(step) => Err(WhyNot::RowsOfNow(step.migration.id.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// Whether a step does more to rows than to drop them with their table or column, or may: nothing but running it tells what.
+pub(super) fn more_than_drops(step: &PlanStep) -> bool {
     let more_to_rows = |text: &str| {
         let text = text.to_ascii_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
         let first = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
@@ -77,13 +85,8 @@ fn undoes(content: &Content, report: &RehearsalReport, plan: &Plan) -> Result<()
             || text.contains("cascade")
             || (first == "alter" && (text.contains(" type ") || text.contains(" detach ")))
     };
-    for step in &plan.steps {
-        let statements = step.section().map(|section| section.statements.as_slice()).unwrap_or_default();
-        if statements.iter().any(|statement| more_to_rows(&statement.text)) {
-            return Err(WhyNot::RowsOfNow(step.migration.id.to_string()));
-        }
-    }
-    Ok(())
+    let statements = step.section().map(|section| section.statements.as_slice()).unwrap_or_default();
+    statements.iter().any(|statement| more_to_rows(&statement.text))
 }
 
 /// The rows and values that the plan drops, as production has them now.

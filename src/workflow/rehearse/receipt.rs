@@ -172,6 +172,11 @@ impl Candidate {
         self.0.rehearsal()
     }
 
+    /// Its report.
+    pub fn report(&self) -> &RehearsalReport {
+        &self.0.report
+    }
+
     /// The receipt, when production's raw schema is still the one that the rehearsed snapshot was taken of: then the
     /// normal forms are equal, without being made. When not, they must be compared, and the candidate comes back.
     pub fn starting_from_raw(self, production: &RawRecord) -> Result<Receipt, Box<Self>> {

@@ -67,6 +67,20 @@ pub enum WhyNot {
     /// It went down on other rows than there are now.
     #[error("the down section of {0} does more to rows than to drop what the run made, and the rows of now are others")]
     RowsOfNow(String),
+    /// The store holds another receipt than was written.
+    #[error("its receipt is not the one that this machine wrote: somebody changed it in the store")]
+    NotAsWritten,
+    /// What it says nothing of is there.
+    #[error("it says nothing of {object}, which the plan drops and which holds {amount} now")]
+    LossOfNow {
+        /// Table, or table and column.
+        object: String,
+        /// Rows or values.
+        amount: String,
+    },
+    /// What the plan loses cannot be counted.
+    #[error("another machine wrote it, and what {0} does to rows only a rehearsal can tell")]
+    NotCounted(String),
     /// The policy denies what only a rehearsal of the rollback can measure.
     #[error("the policy denies what the text of the down sections shows, and only a rehearsal of them can disprove it")]
     NotMeasured,

@@ -5,6 +5,7 @@ mod foreign_code;
 mod forged;
 mod ledger;
 mod planted;
+mod receipts;
 mod role_names;
 mod search_path;
 mod setups;

@@ -89,6 +89,11 @@ impl Project {
         self.directory().join("migrations")
     }
 
+    /// As on a machine that has written nothing to the store yet.
+    pub fn forget_state(&self) {
+        std::fs::remove_dir_all(self.home().join(".local/state")).expect("something was written from here");
+    }
+
     fn home(&self) -> PathBuf {
         self.directory().join("home")
     }
