@@ -149,6 +149,9 @@ async fn each_sslmode_checks_what_it_says() {
         let is_meant =
             matches!(error, ConnectionError::CertificateNotTrusted { only_name, .. } if only_name == wrong_name);
         assert!(is_meant, "{bad}: {error:?}");
+        // In words, not in the names of a library's types.
+        let words = error.to_string();
+        assert!(!words.contains("Issuer") && !words.contains("Error"), "{words}");
     }
     let missing = encrypted(&format!("{base} sslmode=verify-full")).await.unwrap_err();
     assert!(matches!(missing, ConnectionError::InvalidParameter { keyword: "sslrootcert", .. }), "{missing}");

@@ -232,6 +232,25 @@ fn existing_default(environment: &Environment, name: &str) -> Option<PathBuf> {
     environment.home().map(|home| home.join(".postgresql").join(name)).filter(|path| path.exists())
 }
 
+/// What is wrong with a certificate. The library's own words are names of its types where they are no sentence.
+fn in_words(problem: &CertificateError) -> String {
+    let words = match problem {
+        CertificateError::UnknownIssuer => "no authority that is trusted signed it",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
+        CertificateError::Revoked => "it was revoked",
+        CertificateError::BadSignature => "its signature is wrong",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not one for servers"
+        }
+        CertificateError::Other(other) if verifier::is_authority_as_server(other) => {
+            "it is an authority's own, and no server's"
+        }
+        other => return other.to_string(),
+    };
+    words.to_owned()
+}
+
 /// Says by meaning why a handshake failed.
 pub(super) fn explain(target: String, io: Option<&io::Error>, reason: String) -> ConnectionError {
     if reason.contains("server does not support TLS") {
@@ -251,7 +270,7 @@ pub(super) fn explain(target: String, io: Option<&io::Error>, reason: String) ->
         Some(rustls::Error::InvalidCertificate(problem)) => ConnectionError::CertificateNotTrusted {
             target,
             only_name: verifier::is_about_name(problem),
-            reason: problem.to_string(),
+            reason: in_words(problem),
         },
         _ => ConnectionError::Tls { target, reason },
     }
