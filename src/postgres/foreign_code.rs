@@ -78,6 +78,9 @@ impl TrustedOwners {
     }
 }
 
+/// Signs of an operator, at most (`NAMEDATALEN`).
+const SYMBOL: usize = 64;
+
 /// A schema and a name.
 type Name = (String, String);
 
@@ -348,7 +351,7 @@ fn calls(statement: &[&str]) -> Vec<Call> {
         let call = |name, operator, arguments| Call { name, operator, clause, arguments };
         match &statement[at..] {
             ["OPERATOR", "(", schema, ".", rest @ ..] => {
-                let symbol: String = rest.iter().take_while(|token| **token != ")").copied().collect();
+                let symbol: String = rest.iter().take(SYMBOL).take_while(|token| **token != ")").copied().collect();
                 found.push(call((identifier(schema), symbol), true, at));
             }
             // Not the last two parts of a longer name.
@@ -394,7 +397,7 @@ fn is_of_columns(arguments: &[&str]) -> bool {
 /// An operator and its function.
 fn operator(statement: &[&str]) -> Option<(Name, Name)> {
     let ["CREATE", "OPERATOR", schema, ".", rest @ ..] = statement else { return None };
-    let symbol: String = rest.iter().take_while(|token| **token != "(").copied().collect();
+    let symbol: String = rest.iter().take(SYMBOL).take_while(|token| **token != "(").copied().collect();
     let at = rest.iter().position(|token| matches!(*token, "FUNCTION" | "PROCEDURE"))?;
     let ["=", function_schema, ".", function, ..] = rest.get(at + 1..)? else { return None };
     Some(((identifier(schema), symbol), pair(function_schema, function)))

@@ -317,9 +317,15 @@ fn findings_or_sentences<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V
     Ok(Vec::<Stored>::deserialize(deserializer)?.into_iter().map(of).collect())
 }
 
+/// A time of a report. A stored one may say anything: what is no number is no time, and none is longer than 136 years.
+pub fn of_milliseconds(milliseconds: f64) -> std::time::Duration {
+    let longest = f64::from(u32::MAX);
+    std::time::Duration::try_from_secs_f64((milliseconds / 1000.0).clamp(0.0, longest)).unwrap_or_default()
+}
+
 /// Milliseconds as people read them.
 pub fn milliseconds(milliseconds: f64) -> String {
-    format_duration(std::time::Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
+    format_duration(of_milliseconds(milliseconds))
 }
 
 /// A text on one line, cut to `width` characters.

@@ -80,7 +80,7 @@ impl Lag {
             let replayed = u64::try_from(row.get::<_, Option<i64>>(2).unwrap_or_default()).unwrap_or_default();
             replayed_by_all = replayed_by_all.min(replayed);
             let since = self.written.iter().find(|(_, position)| *position > replayed).map(|(at, _)| now - *at);
-            let server_says = Duration::from_secs_f64(row.get::<_, f64>(3).max(0.0));
+            let server_says = Duration::try_from_secs_f64(row.get::<_, f64>(3).max(0.0)).unwrap_or_default();
             // The server goes on saying the lag of what was replayed last, also when nothing is left to replay.
             if since.is_some_and(|since| since > self.limit || server_says > self.limit) {
                 behind = Some(row.get(0));

@@ -186,7 +186,7 @@ async fn run_in_transaction(
 /// 100 ms doubling up to 5 s, with up to half of it as jitter.
 fn backoff(attempt: u32) -> Duration {
     let base = Duration::from_millis(100).saturating_mul(1 << attempt.min(6)).min(Duration::from_secs(5));
-    base.mul_f64(0.75 + rand::random::<f64>() / 2.0)
+    Duration::try_from_secs_f64(base.as_secs_f64() * (0.75 + rand::random::<f64>() / 2.0)).unwrap_or(base)
 }
 
 async fn transaction(

@@ -222,7 +222,7 @@ impl Measured<'_> {
     fn locks(&self, step: &StepReport) -> Vec<FindingReport> {
         let mut findings = Vec::new();
         for lock in &step.effects.blocking_locks {
-            let held = std::time::Duration::from_secs_f64(lock.held_milliseconds.max(0.0) / 1000.0);
+            let held = crate::report::rehearsal::of_milliseconds(lock.held_milliseconds);
             if held < self.policy.long_lock() {
                 continue;
             }

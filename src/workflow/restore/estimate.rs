@@ -80,7 +80,7 @@ async fn measured(project: &Project, store: &Store, bytes: u64) -> Option<Durati
         if (then > SMALL) == (bytes > SMALL) {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let share = if bytes > SMALL { bytes as f64 / then as f64 } else { 1.0 };
-            return Some(took.mul_f64(share));
+            return Some(Duration::try_from_secs_f64(took.as_secs_f64() * share).unwrap_or(Duration::MAX));
         }
     }
     None
