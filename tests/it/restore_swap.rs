@@ -208,21 +208,31 @@ fn obstacles_are_named(version: Version) {
     refused("subscription s");
     scene.database.sql("DROP SUBSCRIPTION s");
 
-    // A standby: its sessions cannot be seen from here. It is named, and does not stop the swap.
+    // A standby: its sessions cannot be seen from here. It is named, and does not stop the swap. Its slot keeps the log
+    // that it reads, which a checkpoint of a neighbour on this server would take away.
+    let slot = format!("second_site_{name}");
+    cluster.query("postgres", &format!("SELECT pg_create_physical_replication_slot('{slot}', true)"));
     let standby = tempfile::tempdir().unwrap();
+    let words = standby.path().join("words");
     let mut receiver = cluster.program("pg_receivewal");
     receiver.arg("-D").arg(standby.path()).args(["-h", cluster.directory().to_str().unwrap()]);
-    receiver.args(["-p", &cluster.port().to_string(), "-U", "admin", "--no-loop"]).env("PGAPPNAME", "second_site");
-    let mut receiver = receiver.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while cluster.query("postgres", "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'second_site'")
-        == "0"
-    {
-        assert!(receiver.try_wait().unwrap().is_none(), "pg_receivewal ended");
+    receiver.args(["-p", &cluster.port().to_string(), "-U", "admin", "--no-loop", "--slot", &slot]);
+    receiver.env("PGAPPNAME", "second_site").stdout(Stdio::null()).stderr(std::fs::File::create(&words).unwrap());
+    let mut receiver = receiver.spawn().unwrap();
+    let streams = "SELECT count(*) FROM pg_stat_replication
+                    WHERE application_name = 'second_site' AND state IN ('catchup', 'streaming')";
+    while cluster.query("postgres", streams) == "0" {
+        let ended = receiver.try_wait().unwrap();
+        assert!(ended.is_none(), "pg_receivewal ended: {}", std::fs::read_to_string(&words).unwrap());
         std::thread::sleep(Duration::from_millis(20));
     }
     let output = scene.run(0, &["restore", "--swap", &beside, "--yes"]);
     receiver.kill().unwrap();
     receiver.wait().unwrap();
+    let drop = format!("SELECT pg_drop_replication_slot('{slot}')");
+    while cluster.try_sql("postgres", &drop).is_err_and(|words| words.contains("is active")) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert!(output.stderr.contains("standby second_site"), "{}", output.stderr);
     assert_eq!(scene.databases().len(), 2);
 }
