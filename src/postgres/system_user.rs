@@ -15,8 +15,12 @@ pub(crate) fn effective_uid() -> u32 {
 
 /// The name of the effective user, when the system knows one.
 pub(crate) fn current_name() -> Option<String> {
-    let uid = effective_uid();
-    find(|user| user.uid == uid).map(|user| user.name)
+    numbered(effective_uid()).map(|user| user.name)
+}
+
+/// The user of that number.
+pub(crate) fn numbered(uid: u32) -> Option<SystemUser> {
+    find(|user| user.uid == uid)
 }
 
 /// The user of that name.

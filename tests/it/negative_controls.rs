@@ -56,6 +56,8 @@ controls! {
         "promise_03_shadow_is_private::promise_03_a_database_that_lost_the_mark_is_not_dropped";
     control_03_a_server_without_walls_of_its_own: "off.own-walls",
         "security::walls::security_hostile_migration_reaches_nothing";
+    control_03_a_server_run_by_productions_user: "off.own-user",
+        "security::walls::security_hostile_migration_reaches_nothing";
     control_04_a_schema_that_changed_meanwhile: "off.changed-meanwhile",
         "promise_04_rehearsed_is_applied::promise_04_a_schema_that_changed_since_the_rehearsal_is_refused";
     control_04_a_schema_that_drifted: "off.drift",

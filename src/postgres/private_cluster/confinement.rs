@@ -4,6 +4,7 @@
 //! within a function where no look at its text would find it. No setting of PostgreSQL stops that; namespaces of the
 //! kernel do, and `unshare` gives them to root and, where the system lets it, to everybody.
 
+use super::account::Accounts;
 use super::walls;
 use crate::postgres::Programs;
 use crate::postgres::system_user::SystemUser;
@@ -32,6 +33,8 @@ pub struct Walls {
     pub own: Option<String>,
     /// Namespaces; none: why not.
     pub namespaces: Option<String>,
+    /// A user of the operating system of its own, where we may choose one; none: why not.
+    pub user: Option<String>,
 }
 
 impl Walls {
@@ -40,6 +43,9 @@ impl Walls {
         let names = [("seccomp and Landlock", &self.own), ("namespaces", &self.namespaces)];
         let stand: Vec<&str> = names.iter().filter(|(_, why)| why.is_none()).map(|(name, _)| *name).collect();
         let mut words = format!("behind {}", stand.join(", and "));
+        if let Some(why) = &self.user {
+            words.push_str(&format!("; as a user who may be that of other servers ({why})"));
+        }
         for (name, why) in names {
             if let Some(why) = why {
                 words.push_str(&format!("; without {name} ({why})"));
@@ -71,7 +77,15 @@ for place in /run/postgresql /var/run/postgresql; do
   esac
 done
 "#;
-const NO_SHELL: &str = "mount --bind /dev/null \"$(readlink -f /bin/sh)\"\n";
+/// For the server alone: no shell, no look at the processes of this machine, and a shared memory of its own.
+const ALONE: &str = r#"
+mount --bind /dev/null "$(readlink -f /bin/sh)"
+case $dir/ in
+  /dev/shm/*) ;;
+  *) if [ -d /dev/shm ]; then mount -t tmpfs -o mode=1777 none /dev/shm; fi ;;
+esac
+mount -t tmpfs -o size=4k,mode=555 none /proc
+"#;
 const GO: &str = "exec \"$@\"\n";
 
 /// Before 15, the statistics collector needs the loopback interface, which a network of its own does not have.
@@ -84,13 +98,15 @@ type Circumstances = (Option<PathBuf>, PathBuf, Option<u32>);
 static FOUND: Mutex<BTreeMap<Circumstances, Confinement>> = Mutex::new(BTreeMap::new());
 
 /// Finds out by doing it, once for all servers that this process makes in one place.
-pub(super) fn detect(programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Confinement {
+pub(super) fn detect(programs: &Programs, accounts: Option<&Accounts>, dir: &Path) -> Confinement {
+    let account = accounts.map(|accounts| &accounts.runner);
     let around = (dir.parent().map(Path::to_owned), programs.dir().to_owned(), account.map(|account| account.uid));
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    found.entry(around).or_insert_with(|| find_out(programs, account, dir)).clone()
+    found.entry(around).or_insert_with(|| find_out(programs, accounts, dir)).clone()
 }
 
-fn find_out(programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Confinement {
+fn find_out(programs: &Programs, accounts: Option<&Accounts>, dir: &Path) -> Confinement {
+    let (account, user) = (accounts.map(|one| &one.runner), accounts.and_then(|one| one.shared.clone()));
     if programs.version().major < FIRST_WITHOUT_LOOPBACK {
         let why = format!("PostgreSQL {} needs the network for its statistics", programs.version().major);
         return Confinement::Open { why };
@@ -104,9 +120,9 @@ fn find_out(programs: &Programs, account: Option<&SystemUser>, dir: &Path) -> Co
         (Some(own), Some(namespaces)) => Confinement::Open { why: format!("{own}; {namespaces}") },
         // Each by itself, and not together: then the one that is tried to its end by more of us.
         (None, None) if tried(true, true).is_err() => {
-            Confinement::Confined(Walls { own: None, namespaces: Some("not together with Landlock".to_owned()) })
+            Confinement::Confined(Walls { own: None, namespaces: Some("not together with Landlock".to_owned()), user })
         }
-        (own, namespaces) => Confinement::Confined(Walls { own, namespaces }),
+        (own, namespaces) => Confinement::Confined(Walls { own, namespaces, user }),
     }
 }
 
@@ -145,7 +161,7 @@ fn wrap_in(
 ) -> Result<Command, String> {
     let mut words: Vec<OsString> = Vec::new();
     if wrapping.namespaces {
-        let script = format!("{HIDE}{NO_SHELL}{GO}");
+        let script = format!("{HIDE}{ALONE}{GO}");
         words.extend(in_namespaces(&script, account.is_none(), dir).ok_or("only Linux has the namespaces for that")?);
     }
     if wrapping.own {
@@ -185,7 +201,8 @@ fn in_namespaces(script: &str, own_user: bool, dir: &Path) -> Option<Vec<OsStrin
     let namespace = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).ok();
     let (mount, network) = (namespace("mnt")?, namespace("net")?);
     let user: &[&str] = if own_user { &["--user", "--map-current-user", "--keep-caps"] } else { &[] };
-    let fixed = ["--net", "--mount", "--propagation", "private", "--", "sh", "-c", script, "safe-migrate-shadow"];
+    let fixed =
+        ["--net", "--ipc", "--mount", "--propagation", "private", "--", "sh", "-c", script, "safe-migrate-shadow"];
     let mut words: Vec<OsString> = ["unshare"].iter().chain(user).chain(&fixed).map(OsString::from).collect();
     words.extend([mount.into(), network.into(), dir.into(), sockets(dir).join("\n").into()]);
     Some(words)

@@ -1,6 +1,6 @@
 //! A private cluster whose files are copied: away from it while its server is stopped, or into it instead of `initdb`.
 
-use super::{ClusterError, ClusterOptions, PrivateCluster, data_directory};
+use super::{ClusterError, ClusterOptions, PrivateCluster, data_directory, hand_over};
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -43,7 +43,11 @@ impl PrivateCluster {
     /// Makes the directory of a cluster whose data directory will be a copy of another one. [`PrivateCluster::resume`]
     /// starts it with the settings of the copy, [`PrivateCluster::start_first`] one whose original was never started.
     pub fn for_copy(options: ClusterOptions) -> Result<Self, ClusterError> {
-        Self::prepare(options)
+        let cluster = Self::prepare(options)?;
+        if let Some(accounts) = &cluster.server.accounts {
+            hand_over(&cluster.server.dir, &accounts.runner)?;
+        }
+        Ok(cluster)
     }
 
     /// Its data directory.
@@ -53,7 +57,7 @@ impl PrivateCluster {
 
     /// User and group of the operating system that its files must belong to, where they are not those of this process.
     pub fn owner(&self) -> Option<(u32, u32)> {
-        self.server.account.as_ref().map(|account| (account.uid, account.gid))
+        self.server.accounts.as_ref().map(|accounts| (accounts.runner.uid, accounts.runner.gid))
     }
 
     /// Stops the server cleanly, so that its files are all there is; every session ends.

@@ -25,6 +25,7 @@ pub use work_directory::WorkDirectory;
 
 use super::system_user::SystemUser;
 use super::{ConnectionSpec, Programs};
+use account::Accounts;
 use server::Server;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -78,6 +79,9 @@ impl PrivateCluster {
     pub async fn init(options: ClusterOptions) -> Result<Self, ClusterError> {
         let cluster = Self::prepare(options)?;
         cluster.server.init(&cluster.superuser).await?;
+        if let Some(accounts) = &cluster.server.accounts {
+            hand_over(&cluster.server.dir, &accounts.runner)?;
+        }
         Ok(cluster)
     }
 
@@ -90,17 +94,17 @@ impl PrivateCluster {
     /// Makes its directory, watched; neither data nor a server yet.
     fn prepare(options: ClusterOptions) -> Result<Self, ClusterError> {
         options.programs.check_has_server()?;
-        let account = account::choose(options.run_as.as_deref())?;
+        let accounts = account::choose(options.run_as.as_deref(), &options.programs)?;
         let dir = create_directory(&options.parent_dir)?;
         // Watched before anything else: finding out how it can be confined takes a while, in which we may be killed.
-        let watchdog = match claim(&dir, account.as_ref(), options.programs.environment()) {
+        let watchdog = match claim(&dir, accounts.as_ref(), options.programs.environment()) {
             Ok(watchdog) => Some(watchdog),
             Err(error) => {
                 std::fs::remove_dir_all(&dir).ok();
                 return Err(error);
             }
         };
-        let server = Server::new(options.programs, account, dir, options.confine);
+        let server = Server::new(options.programs, accounts, dir, options.confine);
         // From here on dropping it cleans up.
         let ClusterOptions { superuser, settings, .. } = options;
         Ok(Self { server, superuser, settings, watchdog, removed: false })
@@ -193,18 +197,23 @@ impl Drop for PrivateCluster {
     }
 }
 
-/// The directory belongs to this process, is watched, and is used by the server's user.
-fn claim(dir: &Path, account: Option<&SystemUser>, environment: &[(String, String)]) -> Result<Watchdog, ClusterError> {
+/// The directory belongs to this process, is watched, and is used by whom makes its files.
+fn claim(dir: &Path, accounts: Option<&Accounts>, environment: &[(String, String)]) -> Result<Watchdog, ClusterError> {
     orphan::write_owner(dir)?;
     let watchdog = Watchdog::start(dir, environment)?;
-    if let Some(account) = account {
-        std::os::unix::fs::chown(dir, Some(account.uid), Some(account.gid)).map_err(|source| ClusterError::Io {
-            what: "hand over",
-            path: dir.to_owned(),
-            source,
-        })?;
+    if let Some(accounts) = accounts {
+        let (user, group) = (Some(accounts.maker.uid), Some(accounts.maker.gid));
+        std::os::unix::fs::chown(dir, user, group).map_err(|source| not_handed_over(dir, source))?;
     }
     Ok(watchdog)
+}
+
+fn hand_over(dir: &Path, runner: &SystemUser) -> Result<(), ClusterError> {
+    account::hand_over(dir, runner).map_err(|source| not_handed_over(dir, source))
+}
+
+fn not_handed_over(dir: &Path, source: std::io::Error) -> ClusterError {
+    ClusterError::Io { what: "hand over", path: dir.to_owned(), source }
 }
 
 fn data_directory(dir: &Path) -> PathBuf {

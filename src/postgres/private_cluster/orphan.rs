@@ -1,7 +1,6 @@
 //! Directories of ours whose owner is gone: for those of private clusters the second net, under the watchdog.
 
-use super::{ClusterError, below, data_directory, process};
-use crate::postgres::system_user;
+use super::{ClusterError, account, below, data_directory, process};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
@@ -79,12 +78,8 @@ pub(super) fn sweep(parent: &Path, prefixes: &[&str], run_as: Option<&str>) -> R
 
 /// Whether the directory is one of ours, made on this machine by a process that is gone. Anything unclear is left.
 fn is_orphan(dir: &Path, prefixes: &[&str], run_as: Option<&str>) -> bool {
-    let ours = |uid| {
-        uid == system_user::effective_uid()
-            || system_user::named(run_as.unwrap_or("postgres")).is_some_and(|user| user.uid == uid)
-    };
     let Ok(metadata) = std::fs::symlink_metadata(dir) else { return false };
-    if !metadata.is_dir() || !ours(metadata.uid()) {
+    if !metadata.is_dir() || !account::may_be_ours(metadata.uid(), run_as) {
         return false;
     }
     let text = below::read(dir, OWNER_FILE).unwrap_or_default();

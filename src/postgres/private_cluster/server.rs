@@ -1,5 +1,6 @@
 //! The programs of a private cluster: `initdb`, and `postgres` as a child of ours.
 
+use super::account::Accounts;
 use super::below;
 use super::confinement::{self, Confinement};
 use super::{ClusterError, data_directory, process};
@@ -45,19 +46,19 @@ const DEFAULTS: [(&str, &str); 15] = [
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) programs: Programs,
-    pub(super) account: Option<SystemUser>,
+    pub(super) accounts: Option<Accounts>,
     pub(super) dir: PathBuf,
     child: Option<Child>,
     confinement: Confinement,
 }
 
 impl Server {
-    pub(super) fn new(programs: Programs, account: Option<SystemUser>, dir: PathBuf, confine: bool) -> Self {
+    pub(super) fn new(programs: Programs, accounts: Option<Accounts>, dir: PathBuf, confine: bool) -> Self {
         let confinement = match confine {
-            true => confinement::detect(&programs, account.as_ref(), &dir),
+            true => confinement::detect(&programs, accounts.as_ref(), &dir),
             false => Confinement::Open { why: "it was not asked for".to_owned() },
         };
-        Self { programs, account, dir, child: None, confinement }
+        Self { programs, accounts, dir, child: None, confinement }
     }
 
     /// Whether it can reach out.
@@ -82,6 +83,10 @@ impl Server {
         Err(ClusterError::Initdb { status: output.status, output: tail(&text) })
     }
 
+    fn runner(&self) -> Option<&SystemUser> {
+        self.accounts.as_ref().map(|accounts| &accounts.runner)
+    }
+
     /// A user who may not enter the directory of the programs would see a message about something else.
     async fn check_reachable(&self) -> Result<(), ClusterError> {
         let mut command = self.command("initdb");
@@ -96,7 +101,8 @@ impl Server {
     }
 
     fn not_reachable(&self, path: &Path) -> ClusterError {
-        let user = self.account.as_ref().map_or_else(|| "of this process".to_owned(), |account| account.name.clone());
+        let user = self.accounts.as_ref();
+        let user = user.map_or_else(|| "of this process".to_owned(), |accounts| accounts.maker.name.clone());
         ClusterError::NotReachable { user, path: path.to_owned() }
     }
 
@@ -198,7 +204,7 @@ impl Server {
     /// The server itself: confined where that is possible, and with nothing of ours for libpq to use in any case.
     fn server_command(&self) -> Command {
         let wrapped = match &self.confinement {
-            Confinement::Confined(walls) => confinement::wrap(walls, &self.programs, self.account.as_ref(), &self.dir),
+            Confinement::Confined(walls) => confinement::wrap(walls, &self.programs, self.runner(), &self.dir),
             Confinement::Open { .. } => None,
         };
         let mut command = match wrapped {
@@ -206,19 +212,24 @@ impl Server {
                 command.current_dir(&self.dir).stdin(Stdio::null()).arg(self.programs.dir().join("postgres"));
                 command
             }
-            None => self.command("postgres"),
+            None => self.command_as(self.runner(), "postgres"),
         };
-        if let Some(account) = &self.account {
+        if let Some(account) = self.runner() {
             command.env("USER", &account.name);
         }
         confinement::libpq_goes_nowhere(&mut command, &self.dir);
         command
     }
 
+    /// A program as the one that makes the files.
     fn command(&self, program: &str) -> Command {
+        self.command_as(self.accounts.as_ref().map(|accounts| &accounts.maker), program)
+    }
+
+    fn command_as(&self, account: Option<&SystemUser>, program: &str) -> Command {
         let mut command = self.programs.command(program).into_std();
         command.current_dir(&self.dir);
-        if let Some(account) = &self.account {
+        if let Some(account) = account {
             command.uid(account.uid).gid(account.gid).env("USER", &account.name).env("HOME", &self.dir);
         }
         command

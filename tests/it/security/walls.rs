@@ -67,6 +67,15 @@ impl Ground {
         ]
     }
 
+    /// Looks that leave one more row in `tried` when they succeed, which the report counts.
+    fn looks(&self) -> [(&'static str, String); 2] {
+        let file = self.scene.cluster().directory().join("data/PG_VERSION");
+        [
+            ("a file of production", format!("SELECT pg_read_file('{}') <> ''", file.display())),
+            ("processes", "SELECT count(*) > 1 FROM pg_ls_dir('/proc') p WHERE p ~ '^[0-9]+$'".to_owned()),
+        ]
+    }
+
     /// Nothing of production was changed and nothing outside was written.
     #[track_caller]
     fn nothing_was_reached(&self, output: &Output, case: &str) {
@@ -139,8 +148,20 @@ fn hostile_migration_reaches_nothing(version: Version) {
     ground.trap.was_sprung();
     assert!(ground.in_memory().exists());
     ground.clear();
+    let looks: String = ground
+        .looks()
+        .iter()
+        .map(|(name, sql)| {
+            assert_eq!(scene.database.query(sql), "t", "the control does not work: {name}");
+            format!(
+                "DO $do$ DECLARE seen bool; BEGIN EXECUTE convert_from(decode('{}', 'hex'), 'UTF8') INTO seen;
+                   IF seen THEN INSERT INTO tried VALUES ('{name}'); END IF; EXCEPTION WHEN OTHERS THEN NULL; END $do$;\n",
+                hex(sql)
+            )
+        })
+        .collect();
 
-    scene.project.write_migration("hostile", "0001_hidden", &migration(&attempts));
+    scene.project.write_migration("hostile", "0001_hidden", &(migration(&attempts) + &looks));
     let rehearsed = scene.project.run(&["rehearse", "--snapshot", "new"]);
     ground.nothing_was_reached(&rehearsed, "as it is");
     assert!(
@@ -149,6 +170,7 @@ fn hostile_migration_reaches_nothing(version: Version) {
         rehearsed.stdout,
         rehearsed.stderr
     );
+    assert!(rehearsed.stdout.contains("public.tried: 0 before, 8 after"), "{}", rehearsed.stdout);
     let doctor = scene.project.run(&["doctor"]).stdout;
     assert!(doctor.contains("behind seccomp and Landlock, and namespaces"), "{doctor}");
 
@@ -159,6 +181,8 @@ fn hostile_migration_reaches_nothing(version: Version) {
     ground.nothing_was_reached(&rehearsed, "without namespaces");
     assert_eq!(rehearsed.status, 0, "{}{}", rehearsed.stdout, rehearsed.stderr);
     assert!(rehearsed.stdout.contains("behind seccomp and Landlock; without namespaces ("), "{}", rehearsed.stdout);
+    // Root chooses the server's user, who may read nothing of production's; processes can be seen.
+    assert!(rehearsed.stdout.contains("public.tried: 0 before, 9 after"), "{}", rehearsed.stdout);
     let doctor = scene.project.run_with(&["doctor"], &without).stdout;
     assert!(doctor.contains("behind seccomp and Landlock; without namespaces ("), "{doctor}");
 
