@@ -6,7 +6,8 @@ use super::{
     subscription,
 };
 
-pub use super::database_properties::{DatabaseProperties, HostedOn, copy_properties, limit_connections, settings_of};
+pub use super::believed_properties::{BelievedProperties, OperatorsOwn};
+pub use super::database_properties::{DatabaseProperties, HostedOn, copy_properties, limit_connections};
 
 /// Why a database was not created, swapped or dropped.
 #[derive(Debug, thiserror::Error)]

@@ -107,20 +107,6 @@ impl DatabaseProperties {
         })
     }
 
-    /// The same without settings that load code into each session or turn a protection off, unless `known` has them too: who
-    /// can write a manifest is not the operator. Also the statements that would set them.
-    #[must_use]
-    pub fn without_code(&self, name: &str, known: &[(Option<String>, String)]) -> (Self, Vec<String>) {
-        let is_kept = |setting: &&(Option<String>, String)| {
-            let parameter = setting.1.split('=').next().unwrap_or_default();
-            known.contains(*setting) || !acts_on_each_session(parameter)
-        };
-        let left = self.settings.iter().filter(|setting| !is_kept(setting));
-        let statements = left.filter_map(|setting| setting_sql(&quote_identifier(name), setting)).collect();
-        let settings = self.settings.iter().filter(is_kept).cloned().collect();
-        (Self { settings, ..self.clone() }, statements)
-    }
-
     /// The statement that makes a database of this locale, which accepts no connections yet.
     pub(super) fn create_sql(&self, name: &str, server_major: u32, on: HostedOn) -> String {
         let mut sql = format!(
@@ -165,7 +151,7 @@ pub async fn copy_properties(session: &Session, name: &str, like: &DatabasePrope
     Ok(())
 }
 
-fn setting_sql(database: &str, (role, setting): &(Option<String>, String)) -> Option<String> {
+pub(super) fn setting_sql(database: &str, (role, setting): &(Option<String>, String)) -> Option<String> {
     let (parameter, value) = setting.split_once('=')?;
     let (value, parameter) = (setting_value(parameter, value), quote_identifier(parameter));
     Some(match role {
@@ -174,48 +160,6 @@ fn setting_sql(database: &str, (role, setting): &(Option<String>, String)) -> Op
             format!("ALTER ROLE {} IN DATABASE {database} SET {parameter} TO {value}", quote_identifier(role))
         }
     })
-}
-
-/// Parameters that make each new session load a library or run a text, or that turn off what protects the data.
-fn acts_on_each_session(parameter: &str) -> bool {
-    const ACTING: &[&str] = &[
-        "allow_system_table_mods",
-        "dynamic_library_path",
-        "event_triggers",
-        "extension_control_path",
-        "ignore_checksum_failure",
-        "ignore_system_indexes",
-        "jit_provider",
-        "local_preload_libraries",
-        "role",
-        "session_authorization",
-        "session_preload_libraries",
-        "session_replication_role",
-        "shared_preload_libraries",
-        "zero_damaged_pages",
-    ];
-    let name = parameter.to_ascii_lowercase();
-    // plperl.on_plperl_init, pltcl.start_proc, plv8.start_proc: texts of languages.
-    let of_language = name.split_once('.').is_some_and(|(language, what)| {
-        language.starts_with("pl") && (what.contains("init") || what.contains("start_proc"))
-    });
-    of_language || ACTING.contains(&name.as_str())
-}
-
-/// The settings of a database by its name: `ALTER DATABASE … SET` (role none) and `ALTER ROLE … IN DATABASE … SET`.
-pub async fn settings_of(session: &Session, name: &str) -> Result<Vec<(Option<String>, String)>, DatabaseError> {
-    let rows = session
-        .query(
-            "SELECT pg_catalog.textsend(r.rolname::text), pg_catalog.textsend(setting) FROM pg_catalog.pg_db_role_setting s
-               JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase AND d.datname = $1::name
-              CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS one (setting)
-               LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole",
-            &[&name],
-        )
-        .await?;
-    // The catalogs that all databases share hold each database's texts in that one's encoding.
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(rows.iter().map(|row| (row.get::<_, Option<Vec<u8>>>(0).map(text), text(row.get(1)))).collect())
 }
 
 /// Gives a restored database the connection limit of `like`.
@@ -267,7 +211,8 @@ fn list_elements(value: &str) -> Vec<String> {
     elements
 }
 
-async fn grants(session: &Session, database: &str, acl: &str) -> Result<Vec<String>, DatabaseError> {
+/// The statements that make these privileges again; `database` is its quoted name.
+pub(super) async fn grants(session: &Session, database: &str, acl: &str) -> Result<Vec<String>, DatabaseError> {
     let rows = session
         .query(
             "SELECT coalesce(r.rolname::text, ''), a.privilege_type, a.is_grantable

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod archive_entries;
+mod believed_properties;
 pub mod blockers;
 mod capabilities;
 pub mod catalog;

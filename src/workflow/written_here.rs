@@ -1,7 +1,8 @@
 //! The manifests and receipts that this machine wrote, by their hashes: a store in which one of them has changed raises an
 //! alarm.
 //!
-//! Never a grant: what is not in the list is believed as before. The list lies outside of the store, in the state directory of
+//! What is not in the list is believed as before; but for settings of a database that act on each session, nothing is believed
+//! more for being in it. The list lies outside of the store, in the state directory of
 //! the user, so that who can write to the store cannot change it.
 
 use std::collections::BTreeMap;
@@ -34,8 +35,7 @@ impl Project {
         operator: &dyn Operator,
     ) -> Result<SnapshotReader, Error> {
         let reader = SnapshotReader::open(store, id).await?;
-        let written = self.written_list(store, MANIFESTS).map(|list| read(&list)).unwrap_or_default();
-        if written.get(id.as_str()).is_some_and(|sha256| sha256 != reader.manifest_sha256()) {
+        if self.wrote_manifest(store, &reader) == Some(false) {
             operator.warn(&format!(
                 "ALARM: the manifest of snapshot {id} in {} is not the one that this machine wrote: somebody changed it in the \
                  store. Restore or rehearse with it only when you know why",
@@ -43,6 +43,12 @@ impl Project {
             ));
         }
         Ok(reader)
+    }
+
+    /// Whether this machine wrote this manifest, as it was read. None: it wrote none of that snapshot.
+    pub fn wrote_manifest(&self, store: &Store, reader: &SnapshotReader) -> Option<bool> {
+        let written = self.written_list(store, MANIFESTS).map(|list| read(&list)).unwrap_or_default();
+        written.get(reader.manifest().id.as_str()).map(|sha256| sha256 == reader.manifest_sha256())
     }
 
     /// Whether this machine wrote this receipt, as it is in the store now. None: it wrote none of that rehearsal.

@@ -120,6 +120,8 @@ fn lacks(plan: &RestorePlan) -> Vec<String> {
         ("the server lacks extensions", &plan.missing_extensions),
         ("extensions in another version", &plan.other_extension_versions),
         (rights, &plan.not_allowed),
+        ("set on the word of the snapshot alone", &plan.on_its_word),
+        ("not set, because only the snapshot says so", &plan.not_believed),
         (code_runs, &code),
         ("left out, as asked for", &plan.left_out),
         ("in the way of the swap now", &plan.obstacles),

@@ -55,21 +55,20 @@ impl Job<'_> {
             self.operator.warn(warning);
         }
         self.close_ledger(run, restored).await?;
-        // What the live database has, or the one that is put back beside it, is the operator's own.
-        let mut known = database::settings_of(&self.server.maintenance, &self.plan.belongs_to).await?;
-        known.extend(database::settings_of(&self.server.maintenance, self.project.target.database()).await?);
-        let (properties, left) = properties.without_code(&self.plan.fills, &known);
-        for statement in left {
-            self.operator.warn(&format!(
-                "not set, because it acts on every session and only the snapshot says so; when you want it: {statement}"
-            ));
+        for statement in &self.plan.not_believed {
+            self.operator.warn(&format!("not set, because only the snapshot says so; when you want it: {statement}"));
         }
-        let properties = &properties;
         let session = self.spec().connect("safe-migrate restore").await?;
         database::copy_properties(&session, &self.plan.fills, properties).await?;
         session.close().await;
         // With its settings it must still take a session.
-        self.spec().connect("safe-migrate restore").await?.close().await;
+        let session = self.spec().connect("safe-migrate restore").await?;
+        let restored = DatabaseProperties::read(&session).await?;
+        let differences = properties.differences(&session, &restored).await?;
+        session.close().await;
+        if !differences.is_empty() {
+            return Err(Gate::ProofFailed(differences).into());
+        }
         database::limit_connections(&self.server.maintenance, &self.plan.fills, properties).await?;
         interrupt.check()?;
         Ok(proof)

@@ -101,8 +101,7 @@ pub async fn restore(
     let _lock = RunLock::acquire(&server.maintenance, &plan.belongs_to, Duration::ZERO).await?;
     clear_way(project, &server, &plan, operator).await?;
     operator.step(describe(&plan).trim_end());
-    let trusted = trusted(project, &server, &reader, request).await?;
-    let code = &decide(&plan, trusted, request, operator)?;
+    let code = &decide(&plan, request, operator)?;
     confirm(&plan, project, operator)?;
     interrupt.check()?;
     let job = Job { project, server: &server, reader: &reader, plan: &plan, request, operator, code };
@@ -111,13 +110,8 @@ pub async fn restore(
 
 /// Whether functions of others may run, before anything is made. Whether they can be kept in their place by logins of our
 /// own turns out when there is a database to log in to.
-fn decide(
-    plan: &RestorePlan,
-    trusted: TrustedOwners,
-    request: &RestoreRequest,
-    operator: &dyn Operator,
-) -> Result<CodeOfOthers, Error> {
-    let found = &plan.found_code;
+fn decide(plan: &RestorePlan, request: &RestoreRequest, operator: &dyn Operator) -> Result<CodeOfOthers, Error> {
+    let (found, trusted) = (&plan.found_code, plan.trusted.clone());
     if found.code.is_empty() {
         return Ok(CodeOfOthers::OnlyOf(trusted));
     }
@@ -158,7 +152,7 @@ pub(super) async fn restore_within_run(
     plan.refuse_impossible()?;
     clear_way(project, server, &plan, operator).await?;
     operator.step(describe(&plan).trim_end());
-    let trusted = trusted(project, server, &reader, request).await?;
+    let trusted = plan.trusted.clone();
     let code = &match plan.found_code.is_loaded_by_owners() {
         true => CodeOfOthers::ByLogins(trusted, Loaders::default()),
         false => CodeOfOthers::OnlyOf(trusted),
@@ -265,13 +259,13 @@ impl Job<'_> {
             true => roles::make_missing(self.server, self.reader).await?,
             false => Vec::new(),
         };
-        let properties = manifest_parts::properties(self.reader.manifest());
+        let properties = &self.plan.properties;
         let kind = crate::postgres::MarkKind::Unfinished;
-        let database = database::create(session, &self.plan.fills, &properties, kind, HostedOn::Shared).await?;
+        let database = database::create(session, &self.plan.fills, properties, kind, HostedOn::Shared).await?;
         let mut loaders = Loaders::default();
         let filled = async {
             let code = self.code(&mut loaders).await?;
-            self.fill_and_prove(run, &properties, &code, interrupt).await
+            self.fill_and_prove(run, properties, &code, interrupt).await
         };
         match filled.await {
             Ok(proof) => {

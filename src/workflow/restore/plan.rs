@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::postgres::foreign_code::{ForeignCode, FoundCode};
+use crate::postgres::foreign_code::{ForeignCode, FoundCode, TrustedOwners};
 use crate::postgres::{catalog, roles, swap};
 use crate::report::format_bytes;
 use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
@@ -14,7 +14,7 @@ use super::estimate::{self, Space, TimeEstimate};
 use super::since::{self, Since};
 use super::swap::in_a_name;
 use super::{Destination, RestoreRequest, rights, without};
-use crate::postgres::database;
+use crate::postgres::database::{self, BelievedProperties, DatabaseProperties, OperatorsOwn};
 
 /// What a restore will do, before it does anything.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -57,6 +57,16 @@ pub struct RestorePlan {
     /// The same, with the owners of the tables.
     #[serde(skip)]
     pub found_code: FoundCode,
+    /// What the database gets on the word of the snapshot alone: owner, privileges, settings that act on each session.
+    pub on_its_word: Vec<String>,
+    /// Statements for what it does not get, because only the snapshot says so.
+    pub not_believed: Vec<String>,
+    /// What it gets besides its contents.
+    #[serde(skip)]
+    pub properties: DatabaseProperties,
+    /// Whose functions may run.
+    #[serde(skip)]
+    pub trusted: TrustedOwners,
     /// What is left out because it was named.
     pub left_out: Vec<String>,
     /// Its numbers in the archive.
@@ -138,6 +148,9 @@ pub async fn plan_restore(
         manifest.extensions.iter().map(|one| one.name.clone()).filter(|name| !is_left_out(name)).collect();
     let makes_roles = request.roles && !missing_roles.is_empty();
     let not_allowed = rights::refusals(server, manifest, &entries, &left_out.ids, makes_roles).await?;
+    let fills = filled_name(&live, manifest, &request.destination)?;
+    let in_the_end = replaces.as_ref().unwrap_or(&fills);
+    let believed = believed(project, store, server, reader, (&live, in_the_end)).await?;
     let is_beside_live = !matches!(request.destination, Destination::Named(_));
     Ok(RestorePlan {
         snapshot: manifest.id.clone(),
@@ -146,7 +159,7 @@ pub async fn plan_restore(
         taken: manifest.started_at,
         rows: manifest.totals.rows,
         bytes: manifest.totals.raw_bytes,
-        fills: filled_name(&live, manifest, &request.destination)?,
+        fills,
         space: estimate::space(project, session, manifest, &live).await?,
         time: estimate::time(project, store, manifest).await,
         since: if is_beside_live { Some(since::since(project, server, reader, &live).await?) } else { None },
@@ -160,12 +173,33 @@ pub async fn plan_restore(
         other_extension_versions: other_versions(session, manifest).await?,
         foreign_code: found_code.code.clone(),
         found_code,
+        on_its_word: believed.on_its_word,
+        not_believed: believed.left_out,
+        properties: believed.properties,
+        trusted,
         left_out: left_out.names,
         left_out_entries: left_out.ids,
         goes_on_without_space: request.ignore_space,
         not_allowed: not_allowed.lines,
         not_allowed_is_certain: not_allowed.certain,
     })
+}
+
+/// The live database, or the one that is put back beside it, is the operator's own.
+async fn believed(
+    project: &Project,
+    store: &Store,
+    server: &Server,
+    reader: &SnapshotReader,
+    (live, in_the_end): (&str, &str),
+) -> Result<BelievedProperties, Error> {
+    let session = &server.maintenance;
+    let mut own = Vec::new();
+    for name in [live, &reader.manifest().database.name] {
+        own.extend(OperatorsOwn::read(session, name).await?);
+    }
+    let is_ours = project.wrote_manifest(store, reader) == Some(true);
+    Ok(manifest_parts::properties(reader.manifest()).believed(session, in_the_end, &own, is_ours).await)
 }
 
 /// `pg_restore` must be able to read the archive: its version may not be older than the `pg_dump` that wrote it.

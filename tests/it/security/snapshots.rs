@@ -206,6 +206,50 @@ fn security_settings_of_a_database_load_no_code() {
     assert!(scene.cluster().try_sql(&copy, "SELECT 1").is_err());
 }
 
+/// The owner of a database drops it, and may set what each session gets.
+#[test]
+fn security_owner_and_privileges_of_a_database_are_the_operators() {
+    let scene = scene(Version::V15);
+    let (name, copy) = (scene.database.name().to_owned(), format!("{}_copy", scene.database.name()));
+    let mallory = format!("mallory_{name}");
+    let sql = |text: &str| scene.cluster().sql("postgres", text);
+    let of = |database: &str| {
+        let facts = "SELECT pg_get_userbyid(datdba), datacl FROM pg_database WHERE datname";
+        scene.cluster().query("postgres", &format!("{facts} = '{database}'"))
+    };
+    sql(&format!("CREATE ROLE {mallory}; REVOKE TEMP ON DATABASE {name} FROM PUBLIC"));
+    let id = scene.take_snapshot();
+    let (before, recorded) = (of(&name), id.clone());
+
+    // As it was recorded, because this machine wrote it: the control.
+    sql(&format!("GRANT TEMP ON DATABASE {name} TO PUBLIC; ALTER DATABASE {name} OWNER TO {mallory}"));
+    let quiet = scene.run(0, &["restore", &id, "--in-place", "--yes"]);
+    assert!(!quiet.stderr.contains("only the snapshot says so"), "{}", quiet.stderr);
+    assert_eq!(of(&name), before);
+
+    forged::manifest(&scene, &recorded, |value| {
+        value["database"]["owner"] = mallory.as_str().into();
+        value["database"]["acl"] = format!("{{=c/admin,admin=CTc/admin,{mallory}=CTc/admin}}").into();
+    });
+    let owner = format!("ALTER DATABASE \"{name}\" OWNER TO \"{mallory}\"");
+    let right = format!("GRANT CREATE ON DATABASE \"{name}\" TO \"{mallory}\"");
+    let planned = scene.run(0, &["restore", &id, "--in-place", "--dry-run"]).stdout;
+    assert!(planned.contains("not set, because only the snapshot says so") && planned.contains(&owner), "{planned}");
+    let output = scene.run(0, &["restore", &id, "--in-place", "--yes"]);
+    assert!(output.stderr.contains(&owner) && output.stderr.contains(&right), "{}", output.stderr);
+    assert_eq!(of(&name), before);
+
+    // With no database to compare with, it is all that there is, and is said before.
+    sql(&format!("ALTER DATABASE {name} RENAME TO {name}_away"));
+    let to = ["restore", &id, "--to", &copy, "--yes"];
+    let project = scene.project.run_with(&to, &[("DATABASE_URL", &scene.cluster().url("postgres"))]);
+    let owner = owner.replace(&name, &copy).replace(&format!("mallory_{copy}"), &mallory);
+    assert_eq!(project.status, 0, "{}", project.stderr);
+    assert!(project.stderr.contains("set on the word of the snapshot alone"), "{}", project.stderr);
+    assert!(project.stderr.contains(&owner), "{}", project.stderr);
+    assert!(of(&copy).starts_with(&mallory), "{}", of(&copy));
+}
+
 /// Whoever can write to the store is not the newest for ever by a date.
 #[test]
 fn security_snapshot_from_the_future_is_not_the_latest() {
