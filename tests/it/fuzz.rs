@@ -6,10 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sha2::Digest;
+
 use crate::support::{Scene, Version, rounds};
 use safe_migrate::lint::lint_files;
 use safe_migrate::migration::{Migration, MigrationSet, split_statements};
-use safe_migrate::postgres::{archive_entries, foreign_code, roles};
+use safe_migrate::postgres::row_comparison::{self, RowComparison};
+use safe_migrate::postgres::{ConnectionSpec, Environment, archive_entries, copy, foreign_code, roles};
 use safe_migrate::report::rehearsal::RehearsalReport;
 use safe_migrate::schema::Schema;
 use safe_migrate::snapshot::{Level, SnapshotId, SnapshotReader, list, verify};
@@ -278,6 +281,93 @@ fn fuzz_reports_of_rehearsals() {
         drop(safe_migrate::report::sarif(&report));
     });
 }
+
+/// Through the program itself, as it stands and sealed again.
+#[test]
+fn fuzz_receipts() {
+    let scene = Scene::dusangire(Version::V15);
+    scene.run(0, &["rehearse", "--snapshot", "new"]);
+    // That somebody changed what this machine wrote would end it before it is read.
+    scene.project.forget_state();
+    let rehearsal = scene.store.directory().join("rehearsals");
+    let rehearsal = std::fs::read_dir(rehearsal).unwrap().next().unwrap().unwrap().path();
+    let (id, file) = (rehearsal.file_name().unwrap().to_str().unwrap().to_owned(), rehearsal.join("receipt.json"));
+    let good = std::fs::read(&file).unwrap();
+    feed("receipts", rounds(12, 1_500), &[good], JSON, |input| {
+        let sealed_anew = serde_json::from_slice::<serde_json::Value>(input).ok().and_then(|mut value| {
+            value.as_object_mut()?.remove("sha256");
+            let seal = hex::encode(sha2::Sha256::digest(value.to_string()));
+            value.as_object_mut()?.insert("sha256".to_owned(), seal.into());
+            Some(value.to_string().into_bytes())
+        });
+        for bytes in std::iter::once(input.to_vec()).chain(sealed_anew) {
+            std::fs::write(&file, bytes).unwrap();
+            let output = scene.project.run(&["apply", "--dry-run", "--rehearsal", &id]);
+            assert!((0..=3).contains(&output.status), "exit {}: {}", output.status, output.stderr);
+            assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+        }
+    });
+}
+
+/// Rows out of a store go to a server as they are, and what it took is compared: the session stays in step, whatever they hold.
+#[test]
+fn fuzz_rows_as_copy_text() {
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql("CREATE TABLE dish (id bigint, name text, photo bytea, facts jsonb)");
+    let good = "1\tsoup\t\\\\xdeadbeef\t{\"hot\": true}\n2\ta\\tb\\\\c\\nd\t\\N\t[1, null]\n3\t\t\\\\x\t\\N\n";
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let url = scene.cluster().socket_url(scene.database.name());
+    let spec = ConnectionSpec::parse(Some(&url), &Environment::default()).unwrap();
+    let (session, second) =
+        runtime.block_on(async { (spec.connect("test").await.unwrap(), spec.connect("test").await.unwrap()) });
+    let columns: Vec<String> = ["id", "name", "photo", "facts"].map(str::to_owned).into();
+    let pairs = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect();
+    let mut taken = 0;
+    feed("rows as COPY text", rounds(300, 60_000), &[good.as_bytes().to_vec()], COPY, |input| {
+        runtime.block_on(async {
+            let into = ("public", "dish");
+            if copy::load(&session, into, &columns, "UTF8", bytes::Bytes::copy_from_slice(input)).await.is_ok() {
+                taken += 1;
+                let from = ("public.dish".to_owned(), "public.dish".to_owned());
+                for key in [&["id"][..], &[]] {
+                    let request = RowComparison {
+                        from: from.clone(),
+                        key: pairs(key),
+                        columns: pairs(&["name", "photo"]),
+                        samples: 3,
+                    };
+                    let found = row_comparison::compare(&session, &second, &request).await.unwrap();
+                    assert_eq!((found.gone, found.new, found.before), (0, 0, found.after), "{found:?}");
+                }
+            }
+            session.batch_execute("TRUNCATE public.dish").await.expect("the session is out of step");
+        });
+    });
+    assert!(taken > 0, "no input was taken");
+}
+
+const COPY: &[&str] = &[
+    "\t",
+    "\n",
+    "\\N",
+    "\\.",
+    "\\.\n",
+    "\n\\.\n",
+    "\\",
+    "\\x",
+    "\\000",
+    "\\377",
+    "\r",
+    "\r\n",
+    "\u{0}",
+    "{}",
+    "[]",
+    "1",
+    "-9223372036854775809",
+    "\\\\xdeadbee",
+    "DROP TABLE dish;\n",
+    "é",
+];
 
 const TOML: &[&str] = &[
     "[",
