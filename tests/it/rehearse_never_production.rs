@@ -134,6 +134,9 @@ fn rehearse_on_a_named_server() {
 
 #[test]
 fn rehearse_on_a_named_server_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     a_named_server_is_used_and_left_as_it_was(Version::V18);
 }
 
@@ -170,6 +173,9 @@ fn rehearse_never_on_productions_own_server() {
 
 #[test]
 fn rehearse_never_on_productions_own_server_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     productions_own_server_is_refused(Version::V18);
 }
 

@@ -184,5 +184,8 @@ fn restore_by_a_role_that_owns_its_database() {
 
 #[test]
 fn restore_by_a_role_that_owns_its_database_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     a_role_that_owns_its_database_restores_it(Version::V18);
 }

@@ -78,6 +78,9 @@ fn a_wrong_update_is_undone_and_that_is_undone_again_15() {
 
 #[test]
 fn a_wrong_update_is_undone_and_that_is_undone_again_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     a_wrong_update_is_undone_and_that_is_undone_again(Version::V18);
 }
 
@@ -187,6 +190,9 @@ fn odd_names_and_composite_keys_15() {
 
 #[test]
 fn odd_names_and_composite_keys_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     odd_names_and_composite_keys(Version::V18);
 }
 

@@ -112,6 +112,9 @@ fn the_old_rows_stand_beside_the_present_ones() {
 
 #[test]
 fn the_old_rows_stand_beside_the_present_ones_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     beside_the_present_one(Version::V18);
 }
 
@@ -150,6 +153,9 @@ fn a_table_takes_the_place_of_the_present_one_which_is_kept() {
 
 #[test]
 fn a_table_takes_the_place_of_the_present_one_which_is_kept_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     in_the_place_of_the_present_one(Version::V18);
 }
 

@@ -63,6 +63,9 @@ fn restore_plans_with_what_changed_since() {
 
 #[test]
 fn restore_plans_with_what_changed_since_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     the_plan_says_what_changed_since(Version::V18);
 }
 
@@ -157,5 +160,8 @@ fn restore_says_what_it_proved_and_what_was_wrong_before() {
 
 #[test]
 fn restore_says_what_it_proved_and_what_was_wrong_before_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     the_proof_says_what_it_proves(Version::V18);
 }

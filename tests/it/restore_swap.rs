@@ -92,6 +92,9 @@ fn restore_undo_swaps_back_and_undo_of_undo_swaps_again() {
 
 #[test]
 fn restore_undo_swaps_back_and_undo_of_undo_swaps_again_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     a_swap_is_undone_and_that_again(Version::V18);
 }
 
@@ -244,6 +247,9 @@ fn restore_names_what_stands_in_the_way_of_a_swap() {
 
 #[test]
 fn restore_names_what_stands_in_the_way_of_a_swap_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     obstacles_are_named(Version::V18);
 }
 

@@ -48,6 +48,9 @@ fn rollback_last_goes_by_the_rehearsal_of_the_run() {
 
 #[test]
 fn rollback_last_goes_by_the_rehearsal_of_the_run_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     goes_by_its_own_rehearsal(Version::V18);
 }
 
@@ -193,6 +196,9 @@ fn rollback_of_what_has_no_way_down_names_the_restore() {
 
 #[test]
 fn rollback_of_what_has_no_way_down_names_the_restore_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     names_the_restore(Version::V18);
 }
 

@@ -51,14 +51,19 @@ fn lasts(fault: StoreFault, shares: &[f64]) {
     assert!(stopped + 1 >= shares.len(), "{stopped} of {}", shares.len());
 }
 
+/// The first two, and all in the long form.
+fn some_of(shares: &[f64]) -> &[f64] {
+    &shares[..crate::support::rounds(2, 4) as usize]
+}
+
 #[test]
 fn fault_store_away() {
-    lasts(StoreFault::Away, &[0.0, 0.3, 0.7, 1.0]);
+    lasts(StoreFault::Away, some_of(&[0.3, 1.0, 0.0, 0.7]));
 }
 
 #[test]
 fn fault_store_answers_403() {
-    lasts(StoreFault::Status(403, "AccessDenied"), &[0.0, 0.3, 0.7, 1.0]);
+    lasts(StoreFault::Status(403, "AccessDenied"), some_of(&[0.0, 0.7, 0.3, 1.0]));
 }
 
 #[test]

@@ -59,6 +59,9 @@ fn no_money_is_made_or_lost_under_a_steady_writer() {
 
 #[test]
 fn no_money_is_made_or_lost_under_a_steady_writer_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     no_money_is_made_or_lost(Version::V18);
 }
 
