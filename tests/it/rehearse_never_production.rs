@@ -107,6 +107,35 @@ pub fn shadow_server(version: Version) -> TestCluster {
     cluster
 }
 
+/// There are no walls around a server that somebody named, so it is as with production's own.
+#[test]
+fn rehearse_on_a_named_server_runs_nothing_of_others() {
+    let production = Production::new(Version::V15);
+    let (cluster, database) = (production.scene.cluster(), &production.scene.database);
+    let shadow = shadow_server(Version::V15);
+    for server in [cluster.as_ref(), &shadow] {
+        server.sql("postgres", "CREATE ROLE mallory");
+    }
+    database.sql(
+        "CREATE FUNCTION public.rise(integer) RETURNS boolean LANGUAGE plpgsql AS
+           'BEGIN ALTER ROLE mallory SUPERUSER; RETURN true; EXCEPTION WHEN OTHERS THEN RETURN true; END';
+         ALTER FUNCTION public.rise(integer) OWNER TO mallory;
+         CREATE TABLE checked (id integer CHECK (rise(id))); ALTER TABLE checked OWNER TO mallory; GRANT SELECT ON checked TO app",
+    );
+    database.sql("SET SESSION AUTHORIZATION mallory; INSERT INTO checked VALUES (1)");
+    production.shadow_on(&shadow.url("postgres"));
+    let rose = || shadow.query("postgres", "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'");
+    let refused = production.scene.run(3, &["rehearse", "--snapshot", "new"]);
+    assert!(refused.stderr.contains("public.rise of mallory, called by table public.checked"), "{}", refused.stderr);
+    assert_eq!((rose().as_str(), ours(&shadow).as_str()), ("f", ""));
+    // The control: who is named is trusted, and there it may rise.
+    let file = production.scene.project.directory().join("safe-migrate.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    production.scene.project.configure(&format!("{text}\n[trust]\nowners = [\"mallory\"]\n"));
+    production.scene.run(0, &["rehearse", "--snapshot", "new"]);
+    assert_eq!(rose(), "t");
+}
+
 fn a_named_server_is_used_and_left_as_it_was(version: Version) {
     let production = Production::new(version);
     let shadow = shadow_server(version);
