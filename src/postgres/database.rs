@@ -1,5 +1,7 @@
 //! Databases as a whole: looked up, made with a mark, and dropped.
 
+use sha2::{Digest, Sha256};
+
 use super::database_properties::CLOSED;
 use super::{
     ConnectionError, ConnectionSpec, DatabaseError, KeptDatabase, Mark, MarkError, MarkKind, Session, quote_identifier,
@@ -260,17 +262,46 @@ async fn drop_unmarked(session: &Session, live: &str) -> Result<Vec<String>, Rep
 
 /// Whether a restore of `live` fills databases of this name.
 fn belongs_to(name: &str, live: &str) -> bool {
-    name == live || name.rsplit_once(RESTORED).is_some_and(|(of, _)| of == live)
+    name == live || name.rsplit_once(RESTORED).is_some_and(|(of, _)| of == short(live))
 }
 
 const RESTORED: &str = "_restored_";
+/// Bytes of a snapshot's id in a name: `20261122t135823z_7f3a9c`.
+const ID: usize = 23;
+/// Bytes of a PostgreSQL name.
+const LONGEST_NAME: usize = 63;
+const LONGEST_LIVE: usize = LONGEST_NAME - RESTORED.len() - ID;
+/// Hexadecimal digits that tell long names from each other.
+const DIGITS: usize = 8;
 
-/// The live name that a restored database of this name belongs to.
-pub fn live_name_of(restored: &str) -> Option<&str> {
-    restored.rsplit_once(RESTORED).map(|(live, _)| live)
+/// A live name as it stands at the beginning of others: a long one is cut, and ends in a hash of the whole.
+fn short(live: &str) -> String {
+    if live.len() <= LONGEST_LIVE {
+        return live.to_owned();
+    }
+    let hash = hex::encode(Sha256::digest(live));
+    let cut = live.floor_char_boundary(LONGEST_LIVE - 1 - DIGITS);
+    format!("{}_{}", &live[..cut], &hash[..DIGITS])
+}
+
+/// The live name that a restored database of this name belongs to: `connected`, one that is there, or the one that its name
+/// says.
+pub async fn live_name_of(session: &Session, restored: &str, connected: &str) -> Result<Option<String>, DatabaseError> {
+    let Some((of, _)) = restored.rsplit_once(RESTORED) else { return Ok(None) };
+    let rows = session.query("SELECT datname::text FROM pg_catalog.pg_database ORDER BY 1", &[]).await?;
+    let mut names: Vec<String> = Vec::new();
+    for row in rows {
+        names.push(row.try_get(0)?);
+    }
+    if short(connected) == of {
+        return Ok(Some(connected.to_owned()));
+    }
+    // A long one before one that is called as its short form is.
+    let longest = names.into_iter().filter(|name| short(name) == of).max_by_key(String::len);
+    Ok(Some(longest.unwrap_or_else(|| of.to_owned())))
 }
 
 /// How the names of databases begin that a restore of `live` fills.
 pub fn restored_prefix(live: &str) -> String {
-    format!("{live}{RESTORED}")
+    format!("{}{RESTORED}", short(live))
 }

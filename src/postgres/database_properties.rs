@@ -171,7 +171,7 @@ pub async fn limit_connections(session: &Session, name: &str, like: &DatabasePro
 
 /// Parameters whose value is a list: `SET x TO 'a, b'` would be one element (pg_dump knows the same five:
 /// `variable_is_guc_list_quote`).
-fn setting_value(parameter: &str, value: &str) -> String {
+pub(super) fn setting_value(parameter: &str, value: &str) -> String {
     let values: Vec<String> = setting_values(parameter, value).iter().map(|one| quote_literal(one)).collect();
     values.join(", ")
 }

@@ -14,6 +14,7 @@ pub mod contents;
 pub mod copy;
 pub mod database;
 mod database_properties;
+pub mod deferred_checks;
 pub mod definitions;
 mod execute;
 mod exported_snapshot;

@@ -64,6 +64,7 @@ mod rehearse_trace;
 mod rehearse_trace_locks;
 mod rehearse_trace_wal;
 mod report_in_browser;
+mod restore_checks;
 mod restore_elsewhere;
 mod restore_interrupted;
 mod restore_killed;

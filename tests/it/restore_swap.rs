@@ -186,6 +186,52 @@ fn restore_drop_old_wants_the_name_and_drops_nothing_else() {
     scene.run(1, &["restore", "--undo", &run, "--yes"]);
 }
 
+/// A name has 63 bytes, and ours stand behind it.
+#[test]
+fn restore_of_a_database_with_a_long_name() {
+    for long in ["n".repeat(63), "é".repeat(31), "a".repeat(30), "a".repeat(31)] {
+        let scene = Scene::empty(Version::V15);
+        let (cluster, name) = (scene.cluster(), scene.database.name());
+        // Of its own for each test on this server.
+        let long = format!("{}{name}", long.strip_suffix(&long[long.len() - name.len()..]).unwrap_or_default());
+        scene.database.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+        cluster.sql("postgres", &format!("ALTER DATABASE {name} RENAME TO \"{long}\""));
+        let file = scene.project.directory().join("safe-migrate.toml");
+        let text = std::fs::read_to_string(file).unwrap();
+        scene.project.configure(&text.replace(&scene.database.url(), &cluster.url(&long)));
+        scene.project.write_migration("kitchen", "0001_b", "-- migrate:up\nALTER TABLE t ADD b int;\n");
+        scene.run(0, &["apply", "--yes"]);
+        let columns = || {
+            cluster.query(
+                &long,
+                "SELECT string_agg(attname, ',') FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0",
+            )
+        };
+        assert_eq!(columns(), "a,b", "{long}");
+        // The way back that `apply` promised.
+        scene.run(0, &["restore", "--before", "last-apply", "--in-place", "--yes"]);
+        assert_eq!(columns(), "a", "{long}");
+        // Beside it, and then in its place.
+        let id = scene.take_snapshot();
+        scene.run(0, &["restore", &id, "--yes"]);
+        let all = format!(
+            "SELECT string_agg(datname, ' ') FROM pg_database WHERE datname ~ '_restored_' AND datname ~ '^{}'",
+            &long[..long.floor_char_boundary(16)]
+        );
+        let beside = cluster.query("postgres", &all);
+        cluster.sql(&long, "DROP TABLE t");
+        scene.run(0, &["restore", "--swap", &beside, "--yes"]);
+        assert_eq!(columns(), "a", "{long}");
+        scene.run(0, &["restore", &id, "--table", "t", "--mode", "beside", "--yes"]);
+        let ours = format!(
+            "SELECT string_agg(format('DROP DATABASE %I', datname), ';') FROM pg_database WHERE datname ~ '^{}'",
+            &long[..long.floor_char_boundary(16)]
+        );
+        cluster.query("postgres", &ours).split(';').for_each(|sql| cluster.sql("postgres", sql));
+        cluster.sql("postgres", &format!("CREATE DATABASE {name}"));
+    }
+}
+
 fn obstacles_are_named(version: Version) {
     let scene = Scene::empty(version);
     let (cluster, name) = (scene.cluster(), scene.database.name());

@@ -77,7 +77,8 @@ impl TrustedOwners {
         self
     }
 
-    fn has(&self, owner: &str) -> bool {
+    /// Whether this role is one of them.
+    pub fn has(&self, owner: &str) -> bool {
         self.0.contains(owner)
     }
 }

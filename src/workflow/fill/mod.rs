@@ -9,6 +9,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::postgres::deferred_checks::{self, DeferredCheck, NotValid};
 use crate::postgres::not_carried::missing_tablespaces;
 use crate::postgres::{
     ConnectionSpec, Programs, Section, Session, Tablespaces, archive, archive_entries, catalog, maintenance,
@@ -38,6 +39,8 @@ pub struct FillTarget<'a> {
     pub outside_links: bool,
     /// Entries of the schema's archive that are not made.
     pub left_out: &'a BTreeSet<u32>,
+    /// Whether the server is one of ours, which is thrown away: its catalogs may be written.
+    pub private: bool,
     /// Whether functions of others may run there.
     pub code: &'a CodeOfOthers,
 }
@@ -55,8 +58,14 @@ pub async fn fill_and_prove(
     let (spec, manifest) = (&target.spec, reader.manifest());
     let filled = load(target, reader, operator).await?;
     let proving = proof::prove_rows(spec, manifest, level, target.jobs, operator);
-    let (rows, ()) = tokio::try_join!(proving, finish(target, manifest, filled, operator))?;
-    proof::conclude(spec, manifest, rows).await
+    let (rows, left) = tokio::try_join!(proving, finish(target, manifest, filled, operator))?;
+    let mut proof = proof::conclude(spec, manifest, rows).await?;
+    proof.warnings.extend(left.iter().map(|one| {
+        let state = if target.private { "does not hold for the rows" } else { "is left NOT VALID" };
+        format!("{} {state}: {}", one.constraint, one.why)
+    }));
+    proof.not_valid = if target.private { Vec::new() } else { left };
+    Ok(proof)
 }
 
 /// Fewer bytes of rows than this have their last indexes and constraints made by one session.
@@ -71,6 +80,7 @@ struct Filled {
     busy: ConnectionSpec,
     vacuumed: Vec<usize>,
     analyzed: Vec<statistics::Name>,
+    checks: Vec<DeferredCheck>,
 }
 
 async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn Operator) -> Result<Filled, Error> {
@@ -97,13 +107,17 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     let trees = builds::trees(manifest, statistics::partitioned(&session).await?);
     let entries = archive_entries::entries(programs, &schema, Some(&list), tablespaces).await?;
     let when_full = WhenFull { builds: builds::builds(manifest, &trees, entries), analyze, trees };
+    // What others own is loaded by logins, which check as they load.
+    let apart = |owner: &str| matches!(target.code, CodeOfOthers::ByLogins(trusted, _) if !trusted.has(owner));
+    let checks = deferred_checks::take_off(&session, apart).await?;
     let ways = Ways { logins: logins(&session, manifest, (target.code, &busy)).await?, spec: busy.clone() };
     let done = rows::load(ways, target.jobs, reader, when_full, operator).await?;
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
+    deferred_checks::put_back(&session, &checks).await?;
     let rest =
         write_list(target.files, "rest.list", &without_entries(contents, &done.entries.iter().copied().collect()))?;
-    Ok(Filled { schema, rest, tablespaces, busy, vacuumed: done.vacuumed, analyzed: done.analyzed })
+    Ok(Filled { schema, rest, tablespaces, busy, vacuumed: done.vacuumed, analyzed: done.analyzed, checks })
 }
 
 /// The connections by which the tables of the manifest are loaded; none: by our own.
@@ -126,8 +140,8 @@ async fn finish(
     manifest: &Manifest,
     filled: Filled,
     operator: &dyn Operator,
-) -> Result<(), Error> {
-    let Filled { schema, rest, tablespaces, busy, vacuumed, analyzed } = filled;
+) -> Result<Vec<NotValid>, Error> {
+    let Filled { schema, rest, tablespaces, busy, vacuumed, analyzed, checks } = filled;
     operator.step("adding the remaining indexes, constraints and triggers");
     // Each of its workers connects twice, which takes longer than the indexes of a few rows.
     let jobs = if manifest.totals.raw_bytes < FEW_BYTES { 1 } else { target.jobs + 1 };
@@ -138,12 +152,28 @@ async fn finish(
     if target.outside_links {
         subscription::detach(&session, target.spec.database()).await?;
     }
+    let own_path = own_path(target, manifest, &session).await?;
+    let left = deferred_checks::validate(&session, checks, own_path.as_deref()).await?;
+    if target.private {
+        deferred_checks::call_valid(&session, &left).await?;
+    }
     // A function of the user's in an index can fail here; the rows are there all the same.
     let vacuumed = vacuumed.iter().map(|table| name(&manifest.tables[*table]));
     if let Err(error) = statistics::gather(&session, &vacuumed.chain(analyzed).collect()).await {
         operator.warn(&format!("the planner has no statistics of every table, run VACUUM ANALYZE: {error}"));
     }
-    Ok(())
+    Ok(left)
+}
+
+/// The path of the database's own sessions, where everything that it could lead to is trusted.
+async fn own_path(target: &FillTarget<'_>, manifest: &Manifest, session: &Session) -> Result<Option<String>, Error> {
+    let others = match target.code {
+        CodeOfOthers::BehindWalls | CodeOfOthers::Accepted => false,
+        CodeOfOthers::OnlyOf(trusted) | CodeOfOthers::ByLogins(trusted, _) => {
+            deferred_checks::has_functions_of_others(session, |owner| trusted.has(owner)).await?
+        }
+    };
+    Ok((!others).then(|| deferred_checks::own_path(&manifest_parts::properties(manifest))))
 }
 
 /// A list of contents without these entries: `3564; 2606 16440 CONSTRAINT public …`.

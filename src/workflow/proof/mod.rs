@@ -4,6 +4,7 @@ mod rows;
 
 use serde::Serialize;
 
+use crate::postgres::deferred_checks::NotValid;
 use crate::postgres::{ConnectionSpec, Session, catalog, sequence_check};
 use crate::snapshot::Manifest;
 
@@ -40,6 +41,8 @@ pub struct Proof {
     pub differences: Vec<String>,
     /// What the operator should know of the snapshot's own data: it came back as it was.
     pub warnings: Vec<String>,
+    /// Constraints that were valid and that its rows do not pass.
+    pub not_valid: Vec<NotValid>,
 }
 
 /// Reads every table of the database back and compares rows, sequences and indexes with the manifest.

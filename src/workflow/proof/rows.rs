@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::postgres::catalog::Table;
 use crate::postgres::{ConnectionSpec, Session, catalog, copy, prepare_copy_session, row_counts};
-use crate::report::format_things;
+use crate::report::{format_count, format_things};
 use crate::snapshot::{Manifest, RowSetHash};
 
 use super::super::streaming_threads::{StreamingThreads, streaming};
@@ -162,9 +162,13 @@ fn conditions_of_here(groups: &mut [ReadBack], tables: &[Table]) -> Vec<String> 
 fn difference(group: &ReadBack, found: &RowSetHash) -> Option<String> {
     let name = format!("{}.{}", group.schema, group.name);
     if found.rows != group.expected.rows {
-        Some(format!("table {name}: {} rows in the snapshot, {} here", group.expected.rows, found.rows))
+        Some(format!(
+            "table {name}: {} in the snapshot, {} here",
+            format_things(group.expected.rows, "row"),
+            format_count(found.rows)
+        ))
     } else if *found != group.expected {
-        Some(format!("table {name}: {} rows, but not the same ones", found.rows))
+        Some(format!("table {name}: {}, but not the same ones", format_things(found.rows, "row")))
     } else {
         None
     }

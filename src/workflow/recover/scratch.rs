@@ -54,9 +54,6 @@ impl Scratch {
         let tail = hex::encode(rand::random::<[u8; 4]>());
         let prefix = database::restored_prefix(project.target.database());
         let name = format!("{prefix}{tail}");
-        if name.len() > 63 {
-            return Err(Error::RestoreRefused(format!("\"{name}\" is longer than 63 bytes")));
-        }
         let properties = manifest_parts::properties(manifest);
         let database =
             database::create(&server.maintenance, &name, &properties, MarkKind::Unfinished, HostedOn::Shared).await?;

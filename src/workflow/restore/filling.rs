@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::postgres::database::{self, DatabaseProperties, HostedOn, MarkedDatabase};
+use crate::postgres::deferred_checks::{self, NotValid};
 use crate::postgres::{
     ConnectionSpec, LedgerError, MarkKind, RunRecord, Section, Tablespaces, WorkDirectory, archive, ledger,
     subscription,
@@ -37,14 +38,16 @@ impl Job<'_> {
             jobs: self.project.jobs,
             outside_links: true,
             left_out: &self.plan.left_out_entries,
+            private: false,
             code,
         };
         self.operator.step(&format!("filling \"{}\" from snapshot {}", self.plan.fills, self.plan.snapshot));
         let filling = fill::fill_and_prove(&target, self.reader, self.request.proof, self.operator);
         let scratch = self.scratch(properties).await?;
         let plain = self.project.database(&scratch.name);
-        let both = async { tokio::try_join!(filling, self.read_plain(&plain, files.path())) };
-        let (mut proof, plain) = interrupt.or(both).await?;
+        let both = async { tokio::try_join!(filling, self.restore_plain(&plain, files.path())) };
+        let (mut proof, ()) = interrupt.or(both).await?;
+        let plain = self.read_plain(&plain, &proof.not_valid).await?;
         database::drop_marked(&self.server.maintenance, &self.project.target, &scratch).await?;
         let restored = read_raw(&self.server.programs, &target.spec, &[]).await?;
         proof::prove_schema(&restored, &plain, &mut proof);
@@ -86,8 +89,8 @@ impl Job<'_> {
             .await?)
     }
 
-    /// Restores the archive there, without rows, and reads the schema.
-    async fn read_plain(&self, scratch: &ConnectionSpec, files: &Path) -> Result<SchemaReading, Error> {
+    /// Restores the archive there, without rows.
+    async fn restore_plain(&self, scratch: &ConnectionSpec, files: &Path) -> Result<(), Error> {
         let programs = &self.server.programs;
         let bytes = self.reader.get_blob(&self.reader.manifest().schema).await?;
         let archive_file = &fill::write_file(files, "plain.dump", &bytes)?;
@@ -100,7 +103,15 @@ impl Job<'_> {
             archive::restore(programs, scratch, archive_file, section, list, Tablespaces::Default, 1).await?;
         }
         subscription::detach(&scratch.connect("safe-migrate proof").await?, scratch.database()).await?;
-        read_raw(programs, scratch, &[]).await
+        Ok(())
+    }
+
+    /// Reads its schema, with the constraints that the rows do not pass as they had to be left.
+    async fn read_plain(&self, scratch: &ConnectionSpec, left: &[NotValid]) -> Result<SchemaReading, Error> {
+        let session = scratch.connect("safe-migrate proof").await?;
+        deferred_checks::leave_not_valid(&session, left).await?;
+        session.close().await;
+        read_raw(&self.server.programs, scratch, &[]).await
     }
 
     /// The restored ledger knows nothing of what came after the snapshot: its unfinished runs end as `restored`, and

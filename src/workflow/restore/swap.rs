@@ -38,7 +38,8 @@ pub(super) struct Incoming<'a> {
 pub async fn swap(project: &Project, name: &str, operator: &dyn Operator) -> Result<SwapReport, Error> {
     let session = project.maintenance_session().await?;
     keep_session(&session).await?;
-    let Some(live) = database::live_name_of(name) else {
+    let connected = project.target.database();
+    let Some(live) = &database::live_name_of(&session, name, connected).await? else {
         return Err(not_proven(name));
     };
     let _lock = RunLock::acquire(&session, live, Duration::ZERO).await?;

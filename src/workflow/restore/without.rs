@@ -71,8 +71,7 @@ pub(super) fn find(entries: &[ArchiveEntry], asked: &[String]) -> Result<LeftOut
     let mut ids = BTreeSet::new();
     let mut names = Vec::new();
     for wanted in asked {
-        let found = entries.iter().find(|entry| label(entry).eq_ignore_ascii_case(wanted.trim()));
-        let entry = found.ok_or_else(|| unknown(entries, wanted))?;
+        let entry = named(entries, wanted.trim())?;
         if HOLDS_DATA.contains(&entry.kind.as_str()) {
             return Err(Error::RestoreRefused(format!(
                 "{} holds what the snapshot proves, and cannot be left out; restore --table brings back single tables",
@@ -99,6 +98,22 @@ pub(super) fn find(entries: &[ArchiveEntry], asked: &[String]) -> Result<LeftOut
         "what is to be left out is needed by others, which must be named too:\n  {}",
         stranded.join("\n  ")
     )))
+}
+
+/// The entry of that name; without its schema where only one is called so.
+fn named<'a>(entries: &'a [ArchiveEntry], wanted: &str) -> Result<&'a ArchiveEntry, Error> {
+    if let Some(entry) = entries.iter().find(|entry| label(entry).eq_ignore_ascii_case(wanted)) {
+        return Ok(entry);
+    }
+    let short = |entry: &&ArchiveEntry| format!("{} {}", entry.kind, entry.name).eq_ignore_ascii_case(wanted);
+    match entries.iter().filter(short).collect::<Vec<_>>().as_slice() {
+        [] => Err(unknown(entries, wanted)),
+        [entry] => Ok(entry),
+        several => {
+            let names: Vec<String> = several.iter().map(|entry| format!("'{}'", label(entry))).collect();
+            Err(Error::RestoreRefused(format!("several are called {wanted}: {}", names.join(", "))))
+        }
+    }
 }
 
 fn unknown(entries: &[ArchiveEntry], wanted: &str) -> Error {
@@ -155,6 +170,13 @@ mod tests {
         assert!(refusal(&["EXTENSION hstore"]).ends_with("--without 'VIEW public.v'"));
         assert!(refusal(&["TABLE public.t"]).contains("cannot be left out"));
         assert!(refusal(&["EVENT TRIGGER wathcing"]).ends_with("it has EVENT TRIGGER watching"));
+        // Its schema may be left out where nothing else is called so.
+        let left = find(&sample(), &["view V".to_owned()]).unwrap();
+        assert_eq!(left.names, ["VIEW public.v"]);
+        let mut two = sample();
+        two.push(entry(7, "VIEW", Some("other"), "v", &[]));
+        let why = find(&two, &["VIEW v".to_owned()]).unwrap_err().to_string();
+        assert!(why.ends_with("several are called VIEW v: 'VIEW public.v', 'VIEW other.v'"), "{why}");
         assert!(refusal(&["everything"]).contains("by kind and name"));
         assert!(find(&sample(), &[]).unwrap().ids.is_empty());
     }

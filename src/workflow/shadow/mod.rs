@@ -163,6 +163,7 @@ impl Shadow {
             jobs: project.jobs,
             outside_links: false,
             left_out: &std::collections::BTreeSet::new(),
+            private: matches!(shadow.home, Home::Private(..)),
             code: &shadow.code_of_others().await?,
         };
         shadow.check(&shadow.maintenance).await?;

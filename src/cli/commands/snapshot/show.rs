@@ -9,7 +9,7 @@ use super::named;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Outcome, table};
-use crate::report::{format_ago, format_bytes, format_count, format_duration, format_time};
+use crate::report::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
 use crate::workflow::Error;
 
@@ -74,7 +74,7 @@ fn text(manifest: &Manifest) -> String {
         ),
         ("LSN", server.lsn.clone()),
         ("written by", format!("safe-migrate {}, pg_dump {}", manifest.tool_version, server.pg_dump_version)),
-        ("rows", format!("{} in {} tables", format_count(totals.rows), manifest.tables.len())),
+        ("rows", format!("{} in {}", format_count(totals.rows), format_things(manifest.tables.len() as u64, "table"))),
         (
             "size",
             format!(

@@ -6,7 +6,7 @@ use super::named;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::report::format_count;
+use crate::report::{format_count, format_things};
 use crate::snapshot::{self, Sample, SnapshotError, SnapshotId, VerifyReport};
 use crate::store::Store;
 use crate::workflow::{Error, Operator, Project, Proof, Unit, verify_by_restore};
@@ -141,10 +141,10 @@ fn is_damage(error: &SnapshotError) -> bool {
 
 fn proven(proof: &Proof) -> String {
     format!(
-        "{} rows in {} tables and {} sequences equal the manifest; the schema equals a plain pg_restore",
-        format_count(proof.rows),
-        format_count(proof.tables as u64),
-        format_count(proof.sequences as u64)
+        "{} in {} and {} equal the manifest; the schema equals a plain pg_restore",
+        format_things(proof.rows, "row"),
+        format_things(proof.tables as u64, "table"),
+        format_things(proof.sequences as u64, "sequence")
     )
 }
 
