@@ -26,6 +26,8 @@ const COPY_SESSION: &str = "
     SET quote_all_identifiers = off;
     SET standard_conforming_strings = on;
     SET array_nulls = on;
+    SET transform_null_equals = off;
+    SET backslash_quote = safe_encoding;
     SET search_path = '';
     SET check_function_bodies = off";
 

@@ -14,7 +14,7 @@ pub struct Fingerprint(String);
 
 impl Fingerprint {
     /// The version of the rules by which a schema becomes a hash. Raised when they change.
-    pub const ALGORITHM: u32 = 1;
+    pub const ALGORITHM: u32 = 2;
 
     /// Hashes sorted entries. Each field goes in with its length, so that no two lists run together to the same bytes.
     pub(super) fn of<'a>(entries: impl Iterator<Item = &'a SchemaEntry>) -> Fingerprint {

@@ -73,6 +73,7 @@ mod restore_part_input;
 mod restore_part_missing;
 mod restore_part_table;
 mod restore_plan;
+mod restore_settings;
 mod restore_swap;
 mod restore_swap_lost;
 mod rollback_last;

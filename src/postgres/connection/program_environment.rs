@@ -5,6 +5,26 @@ use super::{ChannelBinding, ConnectionError, ConnectionSpec, Host, SessionAttrib
 use secrecy::ExposeSecret;
 use tokio::process::Command;
 
+/// What a database or a role may set of its own that changes how a schema is printed or read; `pg_dump` and `pg_restore` set
+/// some of it themselves. What they print is compared with what they print elsewhere and later.
+const PINNED: &[(&str, &str)] = &[
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO,YMD"),
+    ("IntervalStyle", "postgres"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "3"),
+    ("xmlbinary", "base64"),
+    ("xmloption", "content"),
+    ("array_nulls", "on"),
+    ("transform_null_equals", "off"),
+    ("standard_conforming_strings", "on"),
+    ("backslash_quote", "safe_encoding"),
+    ("quote_all_identifiers", "off"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+];
+
 impl ConnectionSpec {
     /// Makes a program connect as [`ConnectionSpec::connect`] would; every other `PG*` variable is cleared.
     ///
@@ -26,9 +46,8 @@ impl ConnectionSpec {
         if let Some(address) = self.hostaddr {
             command.env("PGHOSTADDR", address.to_string());
         }
-        if let Some(options) = &self.options {
-            command.env("PGOPTIONS", options);
-        }
+        let pinned = PINNED.iter().fold(self.clone(), |spec, (name, value)| spec.with_setting(name, value));
+        command.env("PGOPTIONS", pinned.options.unwrap_or_default());
         if let Some(path) = &self.passfile_path {
             command.env("PGPASSFILE", path);
         }
