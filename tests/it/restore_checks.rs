@@ -37,6 +37,25 @@ const COUNTS: &str =
                         FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0
                          AND connamespace = 'public'::regnamespace";
 
+/// Functions that call others by a name without a schema: in an index, a generated column, a materialized view, a domain within
+/// an array.
+const UNQUALIFIED: &str = r#"
+    CREATE TABLE zz (i int); CREATE SCHEMA kitchen;
+    CREATE FUNCTION norm1(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';
+    CREATE FUNCTION norm2(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN norm1($1); END';
+    CREATE FUNCTION norm3(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN cooked($1); END';
+    CREATE FUNCTION kitchen.cooked(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper($1)';
+    CREATE TABLE cities (id int PRIMARY KEY, name text); INSERT INTO cities SELECT g, 'City ' || g FROM generate_series(1, 200) g;
+    CREATE TABLE gen (id int, name text, g text GENERATED ALWAYS AS (norm2(name)) STORED, k text GENERATED ALWAYS AS (norm3(name)) STORED);
+    INSERT INTO gen (id, name) SELECT g, 'N' || g FROM generate_series(1, 50) g;
+    CREATE DOMAIN told AS text CHECK (norm2(VALUE) <> 'x'); CREATE TABLE lists (v told[]); INSERT INTO lists VALUES ('{a,B}')"#;
+/// What 15 makes and 17 refuses to.
+const BEFORE_17: &str = r#"
+    CREATE INDEX cities_norm ON cities (norm2(name)); COMMENT ON INDEX cities_norm IS 'by name';
+    CREATE MATERIALIZED VIEW mv AS SELECT id, norm2(name) AS n FROM cities; CREATE UNIQUE INDEX mv_id ON mv (id);
+    CREATE MATERIALIZED VIEW of_mv AS SELECT count(*) AS c, max(norm2(n)) AS m FROM mv;
+    COMMENT ON INDEX mv_id IS 'of a view'"#;
+
 fn scene(version: Version, sql: &str) -> Scene {
     let scene = Scene::empty(version);
     scene.database.sql(sql);
@@ -82,6 +101,56 @@ fn restore_checks_that_ask_other_tables_come_back() {
 #[test]
 fn restore_checks_that_ask_other_tables_come_back_18() {
     come_back(Version::V18);
+}
+
+fn find_what_they_call(version: Version) {
+    let scene = Scene::empty(version);
+    let name = scene.database.name();
+    scene.database.sql(&format!("ALTER DATABASE {name} SET search_path = public, kitchen"));
+    scene.database.sql(UNQUALIFIED);
+    if version == Version::V15 {
+        scene.database.sql(BEFORE_17);
+    }
+    scene.project.write_migration("kitchen", "0001_n", MIGRATION);
+    let before = dump(&scene, name);
+    let id = scene.take_snapshot();
+    scene.run(0, &["snapshot", "verify", &id, "--level", "restore"]);
+    let copy = format!("{name}_copy");
+    scene.run(0, &["restore", &id, "--to", &copy, "--yes"]);
+    assert_eq!(dump(&scene, &copy), before);
+    let views = match version {
+        Version::V15 => ", (SELECT string_agg(n, ',' ORDER BY id) FROM mv), (SELECT m FROM of_mv)",
+        Version::V18 => "",
+    };
+    let values = &format!("SELECT (SELECT string_agg(g || k, ',' ORDER BY id) FROM gen){views}");
+    assert_eq!(scene.cluster().query(&copy, values), scene.cluster().query(name, values));
+    scene.cluster().sql("postgres", &format!("DROP DATABASE {copy}"));
+    scene.run(0, &["restore", &id, "--in-place", "--yes"]);
+    assert_eq!(dump(&scene, name), before);
+    scene.run(0, &["apply", "--yes"]);
+
+    // Where functions of others could be found instead, nothing is looked for.
+    let mallory = format!("mallory_{name}");
+    scene.cluster().sql("postgres", &format!("CREATE ROLE {mallory}"));
+    scene.database.sql(&format!(
+        "CREATE FUNCTION norm1(varchar) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'evil' $$;
+         ALTER FUNCTION norm1(varchar) OWNER TO {mallory}"
+    ));
+    let id = scene.take_snapshot();
+    let output = scene.project.run(&["restore", &id, "--to", &copy, "--yes"]);
+    assert!(output.status != 0 && output.stderr.contains("norm1"), "{}: {}", output.status, output.stderr);
+    scene.database.sql("DROP FUNCTION norm1(varchar)");
+    scene.cluster().sql("postgres", &format!("DROP ROLE {mallory}"));
+}
+
+#[test]
+fn restore_checks_and_functions_find_what_they_call() {
+    find_what_they_call(Version::V15);
+}
+
+#[test]
+fn restore_checks_and_functions_find_what_they_call_18() {
+    find_what_they_call(Version::V18);
 }
 
 /// Made stricter since the rows came: production has them, so a copy may not be refused for them.

@@ -1,6 +1,7 @@
 //! Fills an empty database from a snapshot: schema, rows, sequences, large objects, then indexes and constraints.
 
 mod builds;
+mod own_path;
 mod rows;
 mod schedule;
 #[cfg(test)]
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::postgres::deferred_checks::{self, DeferredCheck, NotValid};
 use crate::postgres::not_carried::missing_tablespaces;
 use crate::postgres::{
-    ConnectionSpec, Programs, Section, Session, Tablespaces, archive, archive_entries, catalog, maintenance,
-    prepare_copy_session, statistics, subscription,
+    ArchiveEntry, ConnectionSpec, Programs, Section, Session, Tablespaces, archive, archive_entries, catalog,
+    maintenance, prepare_copy_session, statistics, subscription,
 };
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
 
@@ -81,6 +82,9 @@ struct Filled {
     vacuumed: Vec<usize>,
     analyzed: Vec<statistics::Name>,
     checks: Vec<DeferredCheck>,
+    /// What we make ourselves behind the rest.
+    by_us: Vec<ArchiveEntry>,
+    own_path: Option<String>,
 }
 
 async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn Operator) -> Result<Filled, Error> {
@@ -106,18 +110,37 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     let analyze = manifest.tables.iter().map(|table| independent.contains(&name(table))).collect();
     let trees = builds::trees(manifest, statistics::partitioned(&session).await?);
     let entries = archive_entries::entries(programs, &schema, Some(&list), tablespaces).await?;
+    let own_path = own_path(target, manifest, &session).await?;
+    let has_functions = deferred_checks::has_functions_of_others(&session, |_| false).await?;
+    let behind = if has_functions { behind_rows(&entries) } else { Vec::new() };
     let when_full = WhenFull { builds: builds::builds(manifest, &trees, entries), analyze, trees };
     // What others own is loaded by logins, which check as they load.
     let apart = |owner: &str| matches!(target.code, CodeOfOthers::ByLogins(trusted, _) if !trusted.has(owner));
     let checks = deferred_checks::take_off(&session, apart).await?;
-    let ways = Ways { logins: logins(&session, manifest, (target.code, &busy)).await?, spec: busy.clone() };
+    let ways = Ways {
+        own_path: own_path.clone(),
+        logins: logins(&session, manifest, (target.code, &busy)).await?,
+        spec: busy.clone(),
+    };
     let done = rows::load(ways, target.jobs, reader, when_full, operator).await?;
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
     deferred_checks::put_back(&session, &checks).await?;
-    let rest =
-        write_list(target.files, "rest.list", &without_entries(contents, &done.entries.iter().copied().collect()))?;
-    Ok(Filled { schema, rest, tablespaces, busy, vacuumed: done.vacuumed, analyzed: done.analyzed, checks })
+    let mut by_us = own_path::may_need(&behind, &done.lost);
+    by_us.retain(|entry| !done.entries.contains(&entry.id));
+    let done_or_ours = done.entries.iter().copied().chain(by_us.iter().map(|entry| entry.id)).collect();
+    let rest = write_list(target.files, "rest.list", &without_entries(contents, &done_or_ours))?;
+    Ok(Filled {
+        schema,
+        rest,
+        tablespaces,
+        busy,
+        vacuumed: done.vacuumed,
+        analyzed: done.analyzed,
+        checks,
+        by_us,
+        own_path,
+    })
 }
 
 /// The connections by which the tables of the manifest are loaded; none: by our own.
@@ -141,7 +164,7 @@ async fn finish(
     filled: Filled,
     operator: &dyn Operator,
 ) -> Result<Vec<NotValid>, Error> {
-    let Filled { schema, rest, tablespaces, busy, vacuumed, analyzed, checks } = filled;
+    let Filled { schema, rest, tablespaces, busy, vacuumed, analyzed, checks, by_us, own_path } = filled;
     operator.step("adding the remaining indexes, constraints and triggers");
     // Each of its workers connects twice, which takes longer than the indexes of a few rows.
     let jobs = if manifest.totals.raw_bytes < FEW_BYTES { 1 } else { target.jobs + 1 };
@@ -152,7 +175,7 @@ async fn finish(
     if target.outside_links {
         subscription::detach(&session, target.spec.database()).await?;
     }
-    let own_path = own_path(target, manifest, &session).await?;
+    own_path::make(&session, &by_us, own_path.as_deref()).await?;
     let left = deferred_checks::validate(&session, checks, own_path.as_deref()).await?;
     if target.private {
         deferred_checks::call_valid(&session, &left).await?;
@@ -163,6 +186,12 @@ async fn finish(
         operator.warn(&format!("the planner has no statistics of every table, run VACUUM ANALYZE: {error}"));
     }
     Ok(left)
+}
+
+/// The entries that come behind the rows.
+fn behind_rows(entries: &[ArchiveEntry]) -> Vec<ArchiveEntry> {
+    const BEFORE: &[&str] = &["FUNCTION", "PROCEDURE", "SCHEMA", "SEQUENCE", "TABLE", "TYPE", "DOMAIN", "EXTENSION"];
+    entries.iter().filter(|entry| !BEFORE.contains(&entry.kind.as_str())).cloned().collect()
 }
 
 /// The path of the database's own sessions, where everything that it could lead to is trusted.

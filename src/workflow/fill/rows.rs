@@ -1,7 +1,7 @@
 //! Loads the rows with several workers and, as soon as a table is full, vacuums it and builds its indexes.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use crate::snapshot::{ChunkAhead, SnapshotReader, TableData};
 use super::super::streaming_threads::StreamingThreads;
 use super::super::{Error, Operator, Unit, manifest_parts};
 use super::builds::{Build, Tree};
+use super::own_path;
 use super::schedule::{Load, Schedule, Task};
 
 /// How the database is reached.
@@ -24,6 +25,8 @@ pub(super) struct Ways {
     pub(super) spec: ConnectionSpec,
     /// The connection by which each table of the manifest is loaded; none: by ours.
     pub(super) logins: Vec<Option<ConnectionSpec>>,
+    /// The path of the database's own sessions, where it may be used.
+    pub(super) own_path: Option<String>,
 }
 
 /// What the workers share.
@@ -33,6 +36,7 @@ struct Work {
     schedule: Schedule,
     /// Numbers of the archive's entries that were made.
     made: Mutex<Vec<u32>>,
+    lost: Mutex<Vec<u32>>,
     /// Whether a table may be analyzed at once, by its number.
     analyze: Vec<bool>,
     /// Tables that a vacuum and its statistics were not refused for.
@@ -51,6 +55,8 @@ pub(super) struct Done {
     pub(super) vacuumed: Vec<usize>,
     /// Partitioned tables that have their statistics.
     pub(super) analyzed: Vec<statistics::Name>,
+    /// Builds whose functions did not find what they call, by number.
+    pub(super) lost: BTreeSet<u32>,
 }
 
 /// What is done with a table when it is full; tables are counted as in the manifest.
@@ -81,6 +87,7 @@ pub(super) async fn load(
         reader: reader.clone(),
         schedule: Schedule::new(manifest, builds, &trees),
         made: Mutex::default(),
+        lost: Mutex::default(),
         analyze,
         vacuumed: Mutex::default(),
         trees,
@@ -105,7 +112,12 @@ pub(super) async fn load(
         format_things(manifest.tables.len() as u64, "table")
     ));
     let analyzed = taken(&work.analyzed).into_iter().map(|whole| work.trees[whole].name.clone()).collect();
-    Ok(Done { entries: taken(&work.made), vacuumed: taken(&work.vacuumed), analyzed })
+    Ok(Done {
+        entries: taken(&work.made),
+        vacuumed: taken(&work.vacuumed),
+        analyzed,
+        lost: taken(&work.lost).into_iter().collect(),
+    })
 }
 
 fn taken<T>(list: &Mutex<Vec<T>>) -> Vec<T> {
@@ -172,7 +184,8 @@ async fn load_chunks(work: &Work, (session, logins): (&Session, &mut Logins), fi
             let rows = segment.of(&raw)?;
             let session = loading(work, (session, &mut *logins), *table).await?;
             let table = &work.reader.manifest().tables[*table];
-            copy_segment(session, table, rows, &work.reader.manifest().database.encoding).await?;
+            let encoding = &work.reader.manifest().database.encoding;
+            copy_segment(session, table, rows, encoding, work.ways.own_path.as_deref()).await?;
             // Nobody listens any more only when the restore was given up.
             let _ = work.loaded.send(segment.length);
         }
@@ -205,7 +218,12 @@ async fn analyze(work: &Work, session: &Session, whole: usize) -> Result<(), Err
 async fn build(work: &Work, session: &Session, entry: &ArchiveEntry) -> Result<bool, Error> {
     match archive_entries::make(session, entry).await {
         Ok(()) => work.made.lock().unwrap_or_else(PoisonError::into_inner).push(entry.id),
-        Err(error) => return unless_lost(error).map(|()| false),
+        Err(error) => {
+            if own_path::finds_nothing(&error) {
+                work.lost.lock().unwrap_or_else(PoisonError::into_inner).push(entry.id);
+            }
+            return unless_lost(error).map(|()| false);
+        }
     }
     Ok(true)
 }
@@ -218,13 +236,25 @@ fn unless_lost(error: DatabaseError) -> Result<(), Error> {
     Ok(())
 }
 
-async fn copy_segment(session: &Session, table: &TableData, rows: Bytes, encoding: &str) -> Result<(), Error> {
+async fn copy_segment(
+    session: &Session,
+    table: &TableData,
+    rows: Bytes,
+    encoding: &str,
+    own_path: Option<&str>,
+) -> Result<(), Error> {
     // An enum's hash differs in a new database: rows of hash partitions find their leaf again through the root.
     let (schema, name) = match &table.hash_partition_root {
         Some((schema, name)) => (schema.as_str(), name.as_str()),
         None => (table.schema.as_str(), table.name.as_str()),
     };
-    copy::load(session, (schema, name), &table.columns, encoding, rows)
-        .await
-        .map_err(|source| Error::RestoreRefused(format!("table {schema}.{name}: {source}")))
+    let into = (schema, name);
+    let loaded = match copy::load(session, into, &table.columns, encoding, rows.clone()).await {
+        // A generated column, or a domain within an array, calls by a name without a schema.
+        Err(error) if own_path::finds_nothing(&error) && own_path.is_some() => {
+            own_path::within(session, own_path, copy::load(session, into, &table.columns, encoding, rows)).await
+        }
+        loaded => loaded,
+    };
+    loaded.map_err(|source| Error::RestoreRefused(format!("table {schema}.{name}: {source}")))
 }
