@@ -7,7 +7,7 @@ use crate::store::Store;
 use super::proof::{self, Proof};
 use super::schema_reading::read_raw;
 use super::shadow::{self, Shadow};
-use super::{Error, Interrupt, Operator, Project};
+use super::{Error, Interrupt, Operator, Project, fill};
 
 /// Restores a snapshot into a shadow and compares rows, sequences, indexes and schema. Never connects to production.
 pub async fn verify_by_restore(
@@ -36,7 +36,10 @@ async fn prove_schema(
     operator.step("comparing the schema with a plain pg_restore");
     let archive_file = shadow.write_file("plain.dump", &reader.get_blob(&reader.manifest().schema).await?)?;
     let contents = archive::list(programs, &archive_file).await?;
-    let list = shadow.write_file("plain.list", shadow::without_outside_links(&contents).join("\n").as_bytes())?;
+    let list = shadow.write_file(
+        "plain.list",
+        fill::without_view_data(shadow::without_outside_links(&contents)).join("\n").as_bytes(),
+    )?;
     let plain = shadow.scratch_database().await?;
     for section in [Section::PreData, Section::PostData] {
         archive::restore(programs, &plain.spec, &archive_file, Some(section), Some(&list), Tablespaces::Default, 1)

@@ -53,6 +53,8 @@ const UNQUALIFIED: &str = r#"
 const BEFORE_17: &str = r#"
     CREATE INDEX cities_norm ON cities (norm2(name)); COMMENT ON INDEX cities_norm IS 'by name';
     CREATE MATERIALIZED VIEW mv AS SELECT id, norm2(name) AS n FROM cities; CREATE UNIQUE INDEX mv_id ON mv (id);
+    CREATE FUNCTION counted() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM mv); END';
+    CREATE MATERIALIZED VIEW before_mv AS SELECT counted() AS c;
     CREATE MATERIALIZED VIEW of_mv AS SELECT count(*) AS c, max(norm2(n)) AS m FROM mv;
     COMMENT ON INDEX mv_id IS 'of a view'"#;
 
@@ -104,7 +106,8 @@ fn restore_checks_that_ask_other_tables_come_back_18() {
 }
 
 fn find_what_they_call(version: Version) {
-    let scene = Scene::empty(version);
+    // A server of its own: there is a role that other databases' snapshots would name.
+    let scene = Scene::on(&std::sync::Arc::new(crate::support::TestCluster::start(version, &[])));
     let name = scene.database.name();
     scene.database.sql(&format!("ALTER DATABASE {name} SET search_path = public, kitchen"));
     scene.database.sql(UNQUALIFIED);

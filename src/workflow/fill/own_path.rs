@@ -44,14 +44,29 @@ pub(super) fn may_need(entries: &[ArchiveEntry], lost: &BTreeSet<u32>) -> Vec<Ar
     found
 }
 
-/// Makes them, each as `pg_restore` would, and under the path where that finds nothing.
+/// Makes them, each as `pg_restore` would, and under the path where that finds nothing. A materialized view whose function
+/// reads another one, of which the archive does not know, comes after it: what fails is tried again as long as something else
+/// does not.
 pub(super) async fn make(session: &Session, entries: &[ArchiveEntry], path: Option<&str>) -> Result<(), Error> {
-    for entry in entries {
-        let made = match archive_entries::make(session, entry).await {
-            Err(error) if finds_nothing(&error) => within(session, path, archive_entries::make(session, entry)).await,
-            made => made,
-        };
-        made.map_err(|error| Error::RestoreRefused(format!("{} {}: {error}", entry.kind, entry.name)))?;
+    let mut pending: Vec<&ArchiveEntry> = entries.iter().collect();
+    loop {
+        let (mut failed, mut first) = (Vec::new(), None);
+        for entry in &pending {
+            let made = match archive_entries::make(session, entry).await {
+                Err(error) if finds_nothing(&error) => {
+                    within(session, path, archive_entries::make(session, entry)).await
+                }
+                made => made,
+            };
+            if let Err(error) = made {
+                first.get_or_insert_with(|| format!("{} {}: {error}", entry.kind, entry.name));
+                failed.push(*entry);
+            }
+        }
+        match first {
+            None => return Ok(()),
+            Some(why) if failed.len() == pending.len() => return Err(Error::RestoreRefused(why)),
+            Some(_) => pending = failed,
+        }
     }
-    Ok(())
 }

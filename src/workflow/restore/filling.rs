@@ -95,9 +95,8 @@ impl Job<'_> {
         let bytes = self.reader.get_blob(&self.reader.manifest().schema).await?;
         let archive_file = &fill::write_file(files, "plain.dump", &bytes)?;
         let contents = archive::list(programs, archive_file).await?;
-        let contents = fill::without_entries(contents, &self.plan.left_out_entries);
-        let list =
-            (!self.plan.left_out.is_empty()).then(|| fill::write_list(files, "plain.list", &contents)).transpose()?;
+        let contents = fill::without_view_data(fill::without_entries(contents, &self.plan.left_out_entries));
+        let list = Some(fill::write_list(files, "plain.list", &contents)?);
         for section in [Section::PreData, Section::PostData] {
             let (section, list) = (Some(section), list.as_deref());
             archive::restore(programs, scratch, archive_file, section, list, Tablespaces::Default, 1).await?;
