@@ -61,7 +61,7 @@ impl Swap<'_> {
     async fn in_transaction(&self, session: &Session, ender: &Session) -> Result<(), ReplaceError> {
         let sql = self.sql();
         let mut renaming = std::pin::pin!(session.batch_execute(&sql));
-        loop {
+        let renamed = loop {
             let ending = async {
                 // What cannot be ended shows in the rename's own error.
                 let ended = end_sessions(ender, &[self.live, self.incoming]).await;
@@ -70,10 +70,14 @@ impl Swap<'_> {
             };
             tokio::select! {
                 biased;
-                result = &mut renaming => { result?; break; }
+                result = &mut renaming => break result,
                 ended = ending => ended?,
             }
-        }
+        };
+        // Given up here, the last one may be on its way to the server still, and would end whoever comes after the swap.
+        let answered = ender.batch_execute("").await;
+        renamed?;
+        answered?;
         // Names can change between a look and a rename; the transaction sees what it has really renamed.
         let now = oid(session, self.live).await?;
         let kept = oid(session, self.kept).await?;

@@ -26,6 +26,12 @@ fn run_for(scene: &Scene, arguments: &[&str], time: Duration) -> bool {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+    // What it had sent is still done: it may have been ending sessions.
+    std::thread::sleep(Duration::from_millis(100));
+    let (cluster, name) = (scene.cluster(), scene.database.name());
+    while cluster.try_sql(name, "SELECT 1").is_err_and(|words| words.contains("terminating connection")) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
     false
 }
 

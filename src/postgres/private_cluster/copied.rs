@@ -131,6 +131,9 @@ mod tests {
         let mut copy = PrivateCluster::for_copy(options(&std::env::temp_dir())).unwrap();
         let mut command = std::process::Command::new("cp");
         assert!(command.arg("-a").arg(&stopped.data).arg(copy.data_directory()).status().unwrap().success());
+        if let Some(accounts) = &copy.server.accounts {
+            hand_over(copy.dir(), &accounts.runner).unwrap();
+        }
         for entry in std::fs::read_dir(copy.data_directory().join("pg_wal")).unwrap() {
             let entry = entry.unwrap();
             if stopped.is_needless(&format!("pg_wal/{}", entry.file_name().to_str().unwrap())) {
