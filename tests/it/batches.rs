@@ -139,22 +139,12 @@ fn batches_along_what_is_no_key_are_refused_before_anything_is_changed() {
     assert_eq!(scene.database.query("SELECT DISTINCT price FROM dish"), "100");
 }
 
-fn rows_done(scene: &Scene) -> u64 {
-    // The ledger is made version by version, and this comes with the third.
-    let column =
-        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('safe_migrate.step') AND attname = 'rows_done'";
-    if scene.database.query(column) == "0" {
-        return 0;
-    }
-    scene.database.query("SELECT coalesce(max(rows_done), 0) FROM safe_migrate.step").parse().unwrap()
-}
-
 #[test]
 fn batches_stop_when_asked_and_go_on_without_the_rows_that_came_since() {
     let scene = scene(Version::V18, 900, "batch:10 key:dish.id pause:50ms", RAISE);
     let run = scene.project.command(&SKIP).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    while rows_done(&scene) < 50 {
+    while scene.rows_done() < 50 {
         assert!(Instant::now() < deadline, "no batch");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -163,7 +153,7 @@ fn batches_stop_when_asked_and_go_on_without_the_rows_that_came_since() {
     let words = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{words}");
     assert!(words.contains("run the command again") && words.contains("0001_prices.sql:2"), "{words}");
-    let done = rows_done(&scene);
+    let done = scene.rows_done();
     let raised = "SELECT count(*) FROM dish WHERE price > 100";
     assert_eq!(scene.database.query(raised), done.to_string());
     assert!((50..900).contains(&done));
@@ -246,7 +236,7 @@ fn batches_wait_for_a_standby_that_is_behind() {
         // It does not get to the end while the standby stands still.
         let (mut last, mut since) = (0, Instant::now());
         while last == 0 || since.elapsed() < Duration::from_secs(4) {
-            let now = rows_done(&scene);
+            let now = scene.rows_done();
             if now != last {
                 (last, since) = (now, Instant::now());
             }

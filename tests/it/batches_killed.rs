@@ -7,16 +7,6 @@ use crate::support::{Scene, Version};
 
 const SKIP: [&str; 6] = ["apply", "--yes", "--skip-rehearsal", "test", "--skip-snapshot", "test"];
 
-fn rows_done(scene: &Scene) -> u64 {
-    // The ledger is made version by version, and this comes with the third.
-    let column =
-        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('safe_migrate.step') AND attname = 'rows_done'";
-    if scene.database.query(column) == "0" {
-        return 0;
-    }
-    scene.database.query("SELECT coalesce(max(rows_done), 0) FROM safe_migrate.step").parse().unwrap()
-}
-
 #[test]
 fn batches_killed_at_random_visit_each_row_once() {
     let kills = crate::support::rounds(8, 100);
@@ -29,10 +19,10 @@ fn batches_killed_at_random_visit_each_row_once() {
     let up = "-- migrate:up transaction:false batch:5 key:dish.id\nUPDATE dish SET price = price * 1.1 WHERE id > :from AND id <= :to;\n";
     scene.project.write_migration("menu", "0001_prices", up);
     for kill in 0..kills {
-        let before = rows_done(&scene);
+        let before = scene.rows_done();
         let mut run = scene.project.command(&SKIP).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        while rows_done(&scene) == before {
+        while scene.rows_done() == before {
             assert!(run.try_wait().unwrap().is_none() && Instant::now() < deadline, "kill {kill}: no batch");
         }
         std::thread::sleep(Duration::from_micros(rand::random_range(0..200_000)));

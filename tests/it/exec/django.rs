@@ -234,6 +234,9 @@ fn exec_django_fakes_a_migration_whose_schema_is_there() {
 /// A type changed and a constraint removed: Django's way back gives the constraint another name, and wants unique rows.
 #[test]
 fn exec_django_that_loosens_a_column_is_told_what_its_way_back_is_worth() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     let django = DjangoProject::on(&TestCluster::shared(Version::V15));
     django.begin_migrated();
     django.fill();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Mutex;
 
 use crate::support::{TestCluster, run_with_input};
 
@@ -169,10 +170,17 @@ fn psql_command(place: Place<'_>) -> Command {
     command
 }
 
-/// The database's own encoding: what is printed in it is not converted.
+/// The database's own encoding: what is printed in it is not converted. Asked once for each database; no test makes one name twice with two encodings.
 fn encoding(place: Place<'_>) -> String {
+    static KNOWN: Mutex<BTreeMap<(u16, String), String>> = Mutex::new(BTreeMap::new());
+    let key = (place.cluster.port(), place.database.to_owned());
+    if let Some(known) = KNOWN.lock().unwrap().get(&key) {
+        return known.clone();
+    }
     let of = format!("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = '{}'", place.database);
-    place.cluster.query("postgres", &of)
+    let found = place.cluster.query("postgres", &of);
+    KNOWN.lock().unwrap().insert(key, found.clone());
+    found
 }
 
 fn bytes_of(command: &mut Command, input: &[u8]) -> Vec<u8> {

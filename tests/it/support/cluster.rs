@@ -221,7 +221,8 @@ impl TestCluster {
         output_of(self.psql(database).args(["-q", "-At", "-c", text])).trim_end_matches('\n').to_owned()
     }
 
-    fn psql(&self, database: &str) -> Command {
+    /// psql on a database of this server, without a file of its own and ending at the first error.
+    pub fn psql(&self, database: &str) -> Command {
         let mut psql = self.program("psql");
         psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-d", &self.socket_url(database)]);
         psql

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cluster::{TestCluster, Version};
 use super::database::TestDatabase;
-use super::programs::output_of;
+use super::programs::{output_of, run_with_input};
 use super::project::{Output, Project};
 use super::store::TestStore;
 
@@ -93,6 +93,20 @@ impl Scene {
         }
         let order = "SELECT app || '/' || name FROM safe_migrate.migration ORDER BY applied_at, app, name";
         self.database.query(order).lines().map(str::to_owned).collect()
+    }
+
+    /// Rows that a migration in batches is recorded to have done. The ledger is made version by version, and this comes
+    /// with the third: 0 before that.
+    pub fn rows_done(&self) -> u64 {
+        let script = "SELECT count(*) = 1 AS there FROM pg_attribute
+                       WHERE attrelid = to_regclass('safe_migrate.step') AND attname = 'rows_done' \\gset
+                      \\if :there
+                      SELECT coalesce(max(rows_done), 0) FROM safe_migrate.step;
+                      \\else
+                      SELECT 0;
+                      \\endif\n";
+        let output = run_with_input(self.cluster().psql(self.database.name()).args(["-q", "-At"]), script);
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number of rows")
     }
 
     /// The ids of the snapshots that the store holds, oldest first, by their manifests.
