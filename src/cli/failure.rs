@@ -2,17 +2,18 @@
 
 use super::error::{CliError, ErrorKind};
 use crate::migration::Conflict;
-use crate::postgres::ExecuteError;
 use crate::postgres::foreign_code::ForeignCode;
+use crate::postgres::{DatabaseError, ExecuteError};
 use crate::snapshot::SnapshotError;
-use crate::workflow::{Error, Gate};
+use crate::workflow::{Error, Gate, NotMade};
 
 const UNCHANGED: &str = "unchanged";
 
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         let (kind, code) = classify(&error);
-        let hints = hints(&error);
+        let mut hints = hints(&error);
+        hints.extend(exhausted(&error).map(str::to_owned));
         let state = match &error {
             Error::RunStopped { production, .. } => production.clone(),
             Error::VerificationFailed { .. } => "migrated, and not as rehearsed".to_owned(),
@@ -37,7 +38,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::Cluster(_) => (ErrorKind::Failed, "shadow"),
         Error::Mark(_) => (ErrorKind::Failed, "mark"),
         Error::Replace(_) => (ErrorKind::Failed, "replace-database"),
-        Error::Export(_) => (ErrorKind::Failed, "snapshot-locks"),
+        Error::Export(_) => (ErrorKind::Snapshot, "snapshot-locks"),
         Error::Archive(_) => (ErrorKind::Failed, "archive"),
         Error::Ledger(_) => (ErrorKind::Failed, "ledger"),
         Error::Lock(crate::postgres::LockError::Held { .. }) => (ErrorKind::Locked, "locked"),
@@ -49,7 +50,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::Store(_) => (ErrorKind::Snapshot, "store"),
         Error::Snapshot(SnapshotError::InvalidId { .. }) => (ErrorKind::Usage, "snapshot-id"),
         Error::Snapshot(_) => (ErrorKind::Snapshot, "snapshot"),
-        Error::NoSnapshot(_) => (ErrorKind::Snapshot, "no-snapshot"),
+        Error::NoSnapshot { .. } => (ErrorKind::Snapshot, "no-snapshot"),
         Error::Migration(_) => (ErrorKind::Usage, "migration-files"),
         Error::Plan(_) | Error::NoWayDown { .. } => (ErrorKind::Usage, "plan"),
         Error::Gate(gate) => (ErrorKind::Gate, gate_code(gate)),
@@ -59,6 +60,7 @@ fn classify(error: &Error) -> (ErrorKind, &'static str) {
         Error::NoCreatedb { .. } => (ErrorKind::Failed, "no-createdb"),
         Error::ShadowRefused { .. } => (ErrorKind::Gate, "shadow-refused"),
         Error::RestoreRefused(_) => (ErrorKind::Failed, "restore-refused"),
+        Error::NotMade { .. } => (ErrorKind::Failed, "not-made"),
         Error::NoSuchPart { .. } => (ErrorKind::Usage, "no-such-part"),
         Error::NotPossible { .. } => (ErrorKind::Usage, "not-possible"),
         Error::OutputExists(_) => (ErrorKind::Usage, "output-exists"),
@@ -84,6 +86,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::Drift { .. } => "drift",
         Gate::Standby(_) => "standby",
         Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
+        Gate::NoRestore(_) => "no-restore",
         Gate::RestoreAfterFailure(_) => "restore-after-failure",
         Gate::RehearsalFailed(_) => "rehearsal-failed",
         Gate::HalfDone(_) => "half-done",
@@ -128,7 +131,8 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Execute(ExecuteError::Unclear { .. }) => {
             one("look whether it took effect; then --step done, or --step again, or restore the snapshot of that run")
         }
-        Error::NoSnapshot(_) => one("take one with `safe-migrate snapshot create`"),
+        Error::NoSnapshot { hint, .. } => one(hint),
+        Error::NotMade { not_made, kept } => not_made_hints(not_made, kept.as_deref()),
         Error::NoSuchPart { hint, .. } => hint.iter().cloned().collect(),
         Error::ShadowRefused { hint, .. } | Error::NoWayDown { hint, .. } | Error::NotPossible { hint, .. } => {
             vec![hint.clone()]
@@ -139,6 +143,46 @@ fn hints(error: &Error) -> Vec<String> {
         Error::RunStopped { hint, .. } | Error::VerificationFailed { hint, .. } => vec![hint.clone()],
         _ => Vec::new(),
     }
+}
+
+/// What to do when the server ran out of something, whatever was being done.
+fn exhausted(error: &Error) -> Option<&'static str> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(one) = cause {
+        if let Some(of_server) = one.downcast_ref::<DatabaseError>() {
+            return exhausted_in(of_server);
+        }
+        cause = one.source();
+    }
+    None
+}
+
+fn exhausted_in(error: &DatabaseError) -> Option<&'static str> {
+    Some(match error.sqlstate.as_deref()? {
+        "53100" => "the server's disk is full; the message names the file, and for a shadow [shadow] dir another disk",
+        "53200" if error.message.contains("shared memory") => {
+            "raise max_locks_per_transaction on the server and restart it: one lock is taken for each table"
+        }
+        "53200" => {
+            "the server has too little memory; lower [snapshot] jobs, or maintenance_work_mem and work_mem there"
+        }
+        "53300" => "all connections of the server are taken; lower [snapshot] jobs, or raise max_connections",
+        "53400" => "a limit of the server is reached; its message names it",
+        _ => return None,
+    })
+}
+
+/// The options that pass what cannot be restored, and how to go on where the rows are there.
+fn not_made_hints(not_made: &[NotMade], kept: Option<&str>) -> Vec<String> {
+    let without: Vec<String> = not_made.iter().map(|one| format!("--without '{}'", one.entry)).collect();
+    let mut hints = vec![format!("a restore goes on without that: {}; or --keep-going", without.join(" "))];
+    if not_made.iter().any(|one| one.entry.starts_with("FK CONSTRAINT ")) {
+        hints.push("foreign keys that rows do not pass come back as NOT VALID with --not-valid".to_owned());
+    }
+    if let Some(command) = kept {
+        hints.push(format!("the rows are loaded and kept; with these options, or when it is mended: {command}"));
+    }
+    hints
 }
 
 /// Each place begins with `app/name`.
@@ -170,6 +214,9 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         }
         Gate::Standby(_) => "give the address of the primary with --database",
         Gate::ChangedMeanwhile { .. } => "run the command again",
+        Gate::NoRestore(_) => {
+            "run it as a role that may (`safe-migrate doctor` says what is missing), or go on with --accept-no-restore WHY"
+        }
         Gate::RestoreAfterFailure(_) => "or choose \"stop\" or \"rollback\" in [on_failure]",
         Gate::RehearsalFailed(_) => "correct the migration and run the command again",
         Gate::HalfDone(_) => "finish it with `safe-migrate apply`, or restore the snapshot of the run that began it",

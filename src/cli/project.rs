@@ -112,6 +112,7 @@ impl Context {
             compression: config.snapshot.compression,
             max_rate: config.snapshot.max_rate,
             lock_wait: config.snapshot.lock_wait,
+            max_block: config.snapshot.max_block,
             ask_above: Some(config.ask_above),
             execute: ExecuteOptions {
                 lock_timeout: config.apply.lock_timeout,

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::history::History;
 use super::parsed::Parsed;
 use super::rules::{self, Check, Hit, Place, Rule, Subject};
-use crate::migration::{Direction, Migration, MigrationId, MigrationSet, Plan, Section};
+use super::section::SectionFacts;
+use crate::migration::{Direction, Migration, MigrationId, MigrationSet, Plan, Section, Statement};
 
 /// One remark on a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,14 +43,22 @@ impl fmt::Display for Finding {
 /// The remarks on the up sections of the migrations that are wanted, each taken for a run of its own on a database with
 /// rows and users. Down sections are not looked at: that they drop what the up section made is their purpose.
 pub fn lint_files(migrations: &MigrationSet, wanted: impl Fn(&Migration) -> bool) -> Vec<Finding> {
+    lint_files_while(migrations, wanted, &|| true)
+}
+
+/// The same as long as `go_on` says so, which is asked before each statement; what is found by then is returned.
+pub fn lint_files_while(
+    migrations: &MigrationSet,
+    wanted: impl Fn(&Migration) -> bool,
+    go_on: &dyn Fn() -> bool,
+) -> Vec<Finding> {
     let mut history = History::default();
-    let all: Vec<(&Migration, Vec<Parsed<'_>>)> =
-        migrations.iter().map(|migration| (migration.as_ref(), parsed(&migration.up))).collect();
-    all.iter().flat_map(|(_, section)| section).for_each(|one| history.learn_indexes(one));
+    let all: Vec<(&Migration, SectionFacts)> =
+        migrations.iter().map(|one| (one.as_ref(), facts_of(&one.up, &mut history, go_on))).collect();
     let mut findings = Vec::new();
-    for (migration, statements) in &all {
+    for (migration, facts) in &all {
         history.new_tables.clear();
-        let found = of_section(migration, &migration.up, statements, &mut history);
+        let found = of_section(migration, &migration.up, facts, &mut history, go_on);
         if wanted(migration) {
             findings.extend(of_migration(migration));
             findings.extend(found);
@@ -61,18 +70,15 @@ pub fn lint_files(migrations: &MigrationSet, wanted: impl Fn(&Migration) -> bool
 /// The remarks on the statements of a plan, in the order in which they run.
 pub fn lint_plan(plan: &Plan) -> Vec<Finding> {
     let mut history = History::default();
-    let steps: Vec<(&Migration, &Section, Vec<Parsed<'_>>)> = plan
-        .steps
-        .iter()
-        .filter_map(|step| step.section().map(|section| (step.migration.as_ref(), section, parsed(section))))
-        .collect();
-    steps.iter().flat_map(|(_, _, section)| section).for_each(|one| history.learn_indexes(one));
+    let sections = plan.steps.iter().filter_map(|step| Some((step.migration.as_ref(), step.section()?)));
+    let steps: Vec<(&Migration, &Section, SectionFacts)> =
+        sections.map(|(migration, section)| (migration, section, facts_of(section, &mut history, &|| true))).collect();
     let mut findings = Vec::new();
-    for (migration, section, statements) in &steps {
+    for (migration, section, facts) in &steps {
         if plan.direction == Direction::Apply {
             findings.extend(of_migration(migration));
         }
-        findings.extend(of_section(migration, section, statements, &mut history));
+        findings.extend(of_section(migration, section, facts, &mut history, &|| true));
     }
     findings
 }
@@ -84,37 +90,49 @@ pub fn lint_plan(plan: &Plan) -> Vec<Finding> {
 pub fn data_loss(plan: &Plan) -> Vec<Finding> {
     let mut findings = Vec::new();
     for step in &plan.steps {
-        let statements = step.section().map(parsed).unwrap_or_default();
-        findings.extend(statements.iter().flat_map(|one| losses(&step.migration, one)));
+        let statements = step.section().into_iter().flat_map(statements);
+        findings.extend(statements.flat_map(|one| losses(&step.migration, &Parsed::new(one))));
     }
     findings
 }
 
-fn parsed(section: &Section) -> Vec<Parsed<'_>> {
-    // What stands for a program is no SQL.
-    let statements = section.statements.iter().filter(|_| section.program.is_none());
-    statements.map(Parsed::new).collect()
+/// The statements of a section; what stands for a program is no SQL.
+fn statements(section: &Section) -> impl Iterator<Item = &Statement> {
+    section.statements.iter().filter(|_| section.program.is_none())
+}
+
+/// Reads a section, one statement at a time: the trees of all of them would take fifty times the text.
+fn facts_of(section: &Section, history: &mut History, go_on: &dyn Fn() -> bool) -> SectionFacts {
+    let mut facts = SectionFacts::default();
+    for statement in statements(section).take_while(|_| go_on()) {
+        let parsed = Parsed::new(statement);
+        history.learn_indexes(&parsed);
+        facts.learn(&parsed);
+    }
+    facts
 }
 
 fn of_section(
     migration: &Migration,
     section: &Section,
-    statements: &[Parsed<'_>],
+    facts: &SectionFacts,
     history: &mut History,
+    go_on: &dyn Fn() -> bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut squawk = rules::violations(section, statements, &with_new_tables(history, statements));
-    for (index, one) in statements.iter().enumerate() {
+    let mut squawk = rules::violations(section, facts, &with_new_tables(history, facts));
+    for (index, statement) in statements(section).take_while(|_| go_on()).enumerate() {
+        let one = &Parsed::new(statement);
         let first = findings.len();
         findings.extend(losses(migration, one));
-        let place = Place { migration, section: statements, index, transaction: section.transaction, history };
+        let place = Place { migration, parsed: one, facts, index, transaction: section.transaction, history };
         for rule in rules::rules() {
             if let Check::Statement(check) = rule.check {
                 findings.extend(check(&place).into_iter().map(|hit| finding(migration, rule, one, hit)));
             }
         }
-        let own = squawk.extract_if(.., |(_, at, _)| *at == index);
-        findings.extend(own.map(|(rule, _, hit)| finding(migration, rule, one, hit)));
+        let own = squawk.remove(&index).unwrap_or_default();
+        findings.extend(own.into_iter().map(|(rule, hit)| finding(migration, rule, one, hit)));
         findings[first..].sort_by_key(|finding| finding.line);
         history.learn(one);
     }
@@ -122,10 +140,10 @@ fn of_section(
 }
 
 /// Squawk looks at a section as a whole, so all that it makes counts as new.
-fn with_new_tables(history: &History, statements: &[Parsed<'_>]) -> History {
+fn with_new_tables(history: &History, facts: &SectionFacts) -> History {
     let mut after = History::default();
     after.new_tables.extend(history.new_tables.iter().cloned());
-    after.new_tables.extend(statements.iter().flat_map(Parsed::creates));
+    after.new_tables.extend(facts.creates.iter().cloned());
     after
 }
 

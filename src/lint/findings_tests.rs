@@ -66,3 +66,28 @@ fn squawks_findings_have_the_line_of_the_file() {
     assert_eq!(codes(&found), [("changing-column-type", 7)]);
     assert_eq!(found.iter().find(|one| one.line == 7).unwrap().statement_line, 5);
 }
+
+/// The exponent of the work between two sizes: 1 is a straight line.
+fn exponent(work: impl Fn(usize) -> u64) -> f64 {
+    let (small, large) = (work(100), work(800));
+    (large as f64 / small as f64).ln() / 8f64.ln()
+}
+
+#[test]
+fn the_work_grows_with_the_statements_and_not_with_their_square() {
+    let statements = [
+        "INSERT INTO dish SELECT 1, 'x' FROM menu;\n",
+        "INSERT INTO dish VALUES (1, 'x');\n",
+        "ALTER TABLE dish VALIDATE CONSTRAINT c;\n",
+        "ALTER TYPE spice ADD VALUE 'hot';\n",
+        "REFRESH MATERIALIZED VIEW sold;\n",
+    ];
+    for statement in statements {
+        let grown = exponent(|count| {
+            let before = crate::lint::parsed::LOOKED_AT.get();
+            lint_files(&set(&[("menu/0001_x", &statement.repeat(count))]), |_| true);
+            crate::lint::parsed::LOOKED_AT.get() - before
+        });
+        assert!(grown < 1.1, "{statement}: {grown}");
+    }
+}

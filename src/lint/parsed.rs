@@ -16,6 +16,12 @@ pub(super) struct Parsed<'a> {
     pub is_understood: bool,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often a statement was looked through.
+    pub(super) static LOOKED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 impl<'a> Parsed<'a> {
     pub(super) fn new(statement: &'a Statement) -> Self {
         let text = without_placeholders(&statement.text);
@@ -25,6 +31,8 @@ impl<'a> Parsed<'a> {
 
     /// The nodes of one kind that this statement runs, not those of a function that it defines.
     pub(super) fn nodes<N: AstNode>(&self) -> impl Iterator<Item = N> + use<N> {
+        #[cfg(test)]
+        LOOKED_AT.set(LOOKED_AT.get() + 1);
         self.root.descendants().filter_map(N::cast).filter(|node| !runs_later(node.syntax()))
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
-use petgraph::visit::{Dfs, EdgeRef, Reversed};
+use petgraph::visit::{Dfs, EdgeRef, IntoNeighbors, Reversed, Visitable};
 
 use super::id::MigrationId;
 
@@ -88,22 +88,42 @@ impl DependencyGraph {
 
     /// All that `id` depends on, without itself.
     pub fn ancestors(&self, id: &MigrationId) -> BTreeSet<MigrationId> {
-        let Some(index) = self.nodes.get(id) else { return BTreeSet::new() };
-        let mut search = Dfs::new(Reversed(&self.graph), *index);
-        std::iter::from_fn(|| search.next(Reversed(&self.graph)))
-            .filter(|node| node != index)
-            .map(|node| self.graph[node].clone())
-            .collect()
+        let mut all = self.with_ancestors([id]);
+        all.remove(id);
+        all
+    }
+
+    /// These, and all that one of them depends on.
+    pub fn with_ancestors<'a>(&self, ids: impl IntoIterator<Item = &'a MigrationId>) -> BTreeSet<MigrationId> {
+        self.reached(Reversed(&self.graph), ids)
     }
 
     /// All that depends on `id`, without itself.
     pub fn dependents(&self, id: &MigrationId) -> BTreeSet<MigrationId> {
-        let Some(index) = self.nodes.get(id) else { return BTreeSet::new() };
-        let mut search = Dfs::new(&self.graph, *index);
-        std::iter::from_fn(|| search.next(&self.graph))
-            .filter(|node| node != index)
-            .map(|node| self.graph[node].clone())
-            .collect()
+        let mut all = self.with_dependents([id]);
+        all.remove(id);
+        all
+    }
+
+    /// These, and all that depends on one of them.
+    pub fn with_dependents<'a>(&self, ids: impl IntoIterator<Item = &'a MigrationId>) -> BTreeSet<MigrationId> {
+        self.reached(&self.graph, ids)
+    }
+
+    /// One walk for all of the starts: each migration is visited once.
+    fn reached<'a, G>(&self, graph: G, ids: impl IntoIterator<Item = &'a MigrationId>) -> BTreeSet<MigrationId>
+    where
+        G: IntoNeighbors<NodeId = NodeIndex> + Visitable<NodeId = NodeIndex> + Copy,
+    {
+        let mut search = Dfs::empty(graph);
+        let mut found = BTreeSet::new();
+        for start in ids.into_iter().filter_map(|id| self.nodes.get(id)) {
+            search.move_to(*start);
+            while let Some(node) = search.next(graph) {
+                found.insert(self.graph[node].clone());
+            }
+        }
+        found
     }
 
     /// Per app, the migrations that no other of the app follows.

@@ -35,8 +35,7 @@ impl MigrationSet {
             }
             Target::Zero(app) => return Err(PlanError::ZeroIsRollback { app }),
         };
-        let mut wanted: BTreeSet<MigrationId> = ends.iter().flat_map(|id| self.ancestors(id)).collect();
-        wanted.extend(ends);
+        let wanted = self.graph.with_ancestors(&ends);
         let pending =
             |migration: &&Arc<Migration>| wanted.contains(&migration.id) && !applied_ids.contains(&migration.id);
         Ok(Plan::new(Direction::Apply, self.iter().filter(pending).cloned().collect()))
@@ -125,10 +124,12 @@ impl MigrationSet {
                 });
             }
         }
-        for needed in &own {
-            if let Some(later) = history.applied_dependents(needed).into_iter().find(|id| !own.contains(id)) {
-                return Err(PlanError::NeededByLater { run_id: run_id.to_owned(), needed: needed.clone(), later });
-            }
+        let behind = history.graph.with_dependents(&own);
+        let is_later = |id: &&MigrationId| behind.contains(*id) && history.applied.contains(*id) && !own.contains(*id);
+        if let Some(later) = history.graph.order().iter().find(is_later).cloned() {
+            let before = history.graph.ancestors(&later);
+            let needed = own.iter().find(|id| before.contains(*id)).unwrap_or(&later).clone();
+            return Err(PlanError::NeededByLater { run_id: run_id.to_owned(), needed, later });
         }
         history.rollback(own)
     }
@@ -159,13 +160,6 @@ impl<'a> History<'a> {
         Ok(History { set, applied: ids(applied), ledger_only, graph })
     }
 
-    /// The applied migrations that depend on `id`, in dependency order.
-    fn applied_dependents(&self, id: &MigrationId) -> Vec<MigrationId> {
-        let dependents = self.graph.dependents(id);
-        let counts = |id: &&MigrationId| dependents.contains(*id) && self.applied.contains(*id);
-        self.graph.order().iter().filter(counts).cloned().collect()
-    }
-
     /// Rolls back `starts` and the applied migrations that depend on them.
     fn rollback(self, starts: BTreeSet<MigrationId>) -> Result<Plan, PlanError> {
         let plan = self.forget(starts)?;
@@ -179,8 +173,8 @@ impl<'a> History<'a> {
 
     /// The same, whether there is a way down or not.
     fn forget(mut self, starts: BTreeSet<MigrationId>) -> Result<Plan, PlanError> {
-        let mut undone: BTreeSet<MigrationId> = starts.iter().flat_map(|id| self.applied_dependents(id)).collect();
-        undone.extend(starts);
+        let mut undone = self.graph.with_dependents(&starts);
+        undone.retain(|id| self.applied.contains(id) || starts.contains(id));
         let reverse: Vec<MigrationId> =
             self.graph.order().iter().rev().filter(|id| undone.contains(*id)).cloned().collect();
         let migrations: Vec<Arc<Migration>> =

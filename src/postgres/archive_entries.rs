@@ -15,7 +15,7 @@ use std::path::Path;
 
 use squawk_lexer::{TokenKind, tokenize};
 
-use super::archive::{ArchiveError, Tablespaces, output, text_of};
+use super::archive::{ArchiveError, Section, Tablespaces, output, text_of};
 use super::{DatabaseError, Programs, Session};
 
 /// One entry of an archive.
@@ -39,6 +39,24 @@ pub struct ArchiveEntry {
     pub tablespace: String,
 }
 
+/// Kinds that go with what they are about.
+const GOES_ALONG: &[&str] = &["ACL", "COMMENT", "SECURITY LABEL"];
+
+impl ArchiveEntry {
+    /// Whether it is a property of what it needs.
+    pub fn goes_along(&self) -> bool {
+        GOES_ALONG.contains(&self.kind.as_str())
+    }
+
+    /// What it is called, as `restore --without` names it: `EVENT TRIGGER watch`, `FUNCTION public.total(integer)`.
+    pub fn label(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{} {schema}.{}", self.kind, self.name),
+            None => format!("{} {}", self.kind, self.name),
+        }
+    }
+}
+
 /// Reads the entries of an archive in its order, chosen by `list` (as `pg_restore --use-list` takes it) when there is one.
 pub async fn entries(
     programs: &Programs,
@@ -46,8 +64,22 @@ pub async fn entries(
     list: Option<&Path>,
     tablespaces: Tablespaces,
 ) -> Result<Vec<ArchiveEntry>, ArchiveError> {
+    entries_of_section(programs, archive, None, list, tablespaces).await
+}
+
+/// The same, of one section when it is given.
+pub async fn entries_of_section(
+    programs: &Programs,
+    archive: &Path,
+    section: Option<Section>,
+    list: Option<&Path>,
+    tablespaces: Tablespaces,
+) -> Result<Vec<ArchiveEntry>, ArchiveError> {
     let mut command = programs.command("pg_restore");
     command.args(["--verbose", "--file=-"]);
+    if let Some(section) = section {
+        command.arg(section.argument());
+    }
     if let Some(list) = list {
         command.arg("--use-list").arg(list);
     }

@@ -1,5 +1,6 @@
 //! Who stands in the way: the sessions for whose locks others wait, in words for the operator.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{DatabaseError, Session};
@@ -99,22 +100,107 @@ pub async fn cancel(session: &Session, pid: i32, name: &str) -> Result<(), Datab
     Ok(())
 }
 
-/// Returns when one of these sessions has waited for a lock for `limit`, with the words for who has it.
+/// The sessions of one snapshot: its leader, which has a lock on every table, and the programs that call themselves so.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotSessions<'a> {
+    /// Process number of the leader.
+    pub leader: i32,
+    /// Name of the programs.
+    pub programs: &'a str,
+}
+
+/// Why a snapshot cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// One of its sessions has waited for too long for somebody's lock.
+    Waits(String),
+    /// One of its sessions waits behind somebody who waits for the leader: neither would ever end.
+    Deadlocked(String),
+    /// Somebody has waited for too long behind it.
+    HoldsUp(String),
+}
+
+/// How long the sessions of a snapshot may wait, and others for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For locks of others.
+    pub wait: Duration,
+    /// Of others, behind the snapshot; none: as long as it takes.
+    pub block: Option<Duration>,
+}
+
+/// How often [`watch`] looks at first: what is deadlocked from the beginning begins again soon.
+const LOOK_AT_FIRST: Duration = Duration::from_millis(100);
+const AT_FIRST: Duration = Duration::from_secs(3);
+
+/// Returns when a snapshot cannot go on. `longest`: how long others have waited behind it, in milliseconds.
 ///
 /// `pg_dump` limits the wait for the tables that it locks, and no other: the text of a view that somebody drops keeps
-/// it waiting for ever.
-pub async fn watch(session: &Session, pid: i32, name: &str, limit: Duration) -> Result<String, DatabaseError> {
+/// it waiting for ever. And the server knows no deadlock between one who queues behind another one and our leader, because
+/// our programs wait for each other outside of it.
+pub async fn watch(
+    session: &Session,
+    ours: SnapshotSessions<'_>,
+    patience: Patience,
+    longest: &AtomicU64,
+) -> Result<Blocked, DatabaseError> {
+    let begun = Instant::now();
     let mut since = None;
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let blockers = of_sessions(session, pid, name).await?;
+        tokio::time::sleep(if begun.elapsed() < AT_FIRST { LOOK_AT_FIRST } else { LOOK_EVERY }).await;
+        if let Some(held_up) = held_up(session, ours).await? {
+            let waited = u64::try_from(held_up.waited.as_millis()).unwrap_or(u64::MAX);
+            longest.fetch_max(waited, Ordering::Relaxed);
+            if held_up.deadlocked {
+                return Ok(Blocked::Deadlocked(held_up.words));
+            }
+            if patience.block.is_some_and(|limit| held_up.waited >= limit) {
+                return Ok(Blocked::HoldsUp(held_up.words));
+            }
+        }
+        let blockers = of_sessions(session, ours.leader, ours.programs).await?;
         let waiting_since = *since.get_or_insert_with(Instant::now);
         match blockers {
-            Some(words) if waiting_since.elapsed() >= limit => return Ok(words),
+            Some(words) if waiting_since.elapsed() >= patience.wait => return Ok(Blocked::Waits(words)),
             Some(_) => {}
             None => since = None,
         }
     }
+}
+
+/// Who waits for the sessions of a snapshot.
+struct HeldUp {
+    /// The longest of them.
+    waited: Duration,
+    /// `ALTER TABLE …` and on which table.
+    words: String,
+    /// Whether one of ours waits for one of them.
+    deadlocked: bool,
+}
+
+async fn held_up(session: &Session, ours: SnapshotSessions<'_>) -> Result<Option<HeldUp>, DatabaseError> {
+    const HELD_UP: &str = "
+        WITH ours AS MATERIALIZED (
+            SELECT pid FROM pg_catalog.pg_stat_activity
+             WHERE (pid = $1 OR application_name = $2) AND datname = pg_catalog.current_database()
+        ), waiting AS MATERIALIZED (
+            SELECT l.pid, l.relation, l.waitstart, pg_catalog.pg_blocking_pids(l.pid) AS by, l.pid IN (SELECT pid FROM ours) AS own
+              FROM pg_catalog.pg_locks l WHERE NOT l.granted
+        )
+        SELECT extract(epoch FROM pg_catalog.clock_timestamp() - w.waitstart)::float8,
+               'backend ' || w.pid || ' (' || coalesce(nullif(a.application_name, ''), 'no name') || ') wants '
+                          || coalesce(w.relation::regclass::text, 'a lock') || ': ' || coalesce(left(a.query, 100), ''),
+               EXISTS (SELECT FROM waiting o WHERE o.own AND w.pid = ANY (o.by))
+          FROM waiting w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
+         WHERE NOT w.own AND w.by && ARRAY(SELECT pid FROM ours)
+         ORDER BY 3 DESC, 1 DESC NULLS LAST LIMIT 1";
+    let Some(row) = session.query_opt(HELD_UP, &[&ours.leader, &ours.programs]).await? else { return Ok(None) };
+    let seconds = row.try_get::<_, Option<f64>>(0)?.unwrap_or_default().max(0.0);
+    Ok(Some(HeldUp {
+        waited: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        words: row.try_get(1)?,
+        deadlocked: row.try_get(2)?,
+    }))
 }
 
 fn in_words(rows: &[tokio_postgres::Row]) -> Option<String> {

@@ -22,8 +22,6 @@ pub struct Capabilities {
     pub superuser: bool,
     /// May create databases: `CREATEDB`, or superuser.
     pub create_databases: bool,
-    /// May set the mark on a database of its own: superuser, or `GRANT SET ON PARAMETER` (server 15 and later).
-    pub set_mark: bool,
     /// May end the sessions of other roles: `pg_signal_backend`, or superuser.
     pub end_sessions: bool,
     /// Owns the target database, itself or by a role that it is in; `None` when there is no such database.
@@ -37,37 +35,29 @@ pub struct Capabilities {
 impl Capabilities {
     /// Reads them in one statement; `target` names the database that a restore would replace.
     pub async fn read(session: &Session, target: &str) -> Result<Self, DatabaseError> {
-        let may_set_mark = if session.server_version_num() >= 150_000 {
-            "r.rolsuper OR pg_catalog.has_parameter_privilege('safe_migrate.mark', 'SET')"
-        } else {
-            "r.rolsuper"
-        };
         let row = session
             .query_one(
-                &format!(
-                    "SELECT r.rolname::text, r.rolsuper, r.rolsuper OR r.rolcreatedb, {may_set_mark},
+                "SELECT r.rolname::text, r.rolsuper, r.rolsuper OR r.rolcreatedb,
                             pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'),
                             (SELECT pg_catalog.pg_has_role(d.datdba, 'USAGE')
                                FROM pg_catalog.pg_database d WHERE d.datname = $1),
                             s.version, s.cipher, pg_catalog.clock_timestamp()
                        FROM pg_catalog.pg_roles r
                        LEFT JOIN pg_catalog.pg_stat_ssl s ON s.pid = pg_catalog.pg_backend_pid() AND s.ssl
-                      WHERE r.rolname = current_user"
-                ),
+                      WHERE r.rolname = current_user",
                 &[&target],
             )
             .await?;
-        let version: Option<String> = row.get(6);
-        let cipher: Option<String> = row.get(7);
+        let version: Option<String> = row.get(5);
+        let cipher: Option<String> = row.get(6);
         Ok(Self {
             role: row.get(0),
             superuser: row.get(1),
             create_databases: row.get(2),
-            set_mark: row.get(3),
-            end_sessions: row.get(4),
-            owns_target: row.get(5),
+            end_sessions: row.get(3),
+            owns_target: row.get(4),
             tls: version.zip(cipher).map(|(version, cipher)| Tls { version, cipher }),
-            clock: row.get(8),
+            clock: row.get(7),
         })
     }
 }
@@ -84,19 +74,18 @@ mod tests {
         superuser.batch_execute("CREATE ROLE plain LOGIN; CREATE ROLE team").await.unwrap();
         superuser.batch_execute("CREATE DATABASE theirs OWNER team").await.unwrap();
         let all = Capabilities::read(&superuser, "theirs").await.unwrap();
-        assert!(all.superuser && all.create_databases && all.set_mark && all.end_sessions);
+        assert!(all.superuser && all.create_databases && all.end_sessions);
         assert_eq!((all.owns_target, all.tls), (Some(true), None));
 
         let plain = cluster.spec("postgres").with_user("plain").connect("test").await.unwrap();
         let none = Capabilities::read(&plain, "theirs").await.unwrap();
         assert_eq!(none.role, "plain");
-        assert!(!(none.superuser || none.create_databases || none.set_mark || none.end_sessions));
+        assert!(!(none.superuser || none.create_databases || none.end_sessions));
         assert_eq!(none.owns_target, Some(false));
 
         superuser.batch_execute("ALTER ROLE plain CREATEDB; GRANT pg_signal_backend, team TO plain").await.unwrap();
-        superuser.batch_execute("GRANT SET ON PARAMETER \"safe_migrate.mark\" TO plain").await.unwrap();
         let granted = Capabilities::read(&plain, "theirs").await.unwrap();
-        assert!(!granted.superuser && granted.create_databases && granted.set_mark && granted.end_sessions);
+        assert!(!granted.superuser && granted.create_databases && granted.end_sessions);
         assert_eq!(granted.owns_target, Some(true));
         assert_eq!(Capabilities::read(&plain, "nowhere").await.unwrap().owns_target, None);
         plain.close().await;

@@ -337,3 +337,43 @@ pub async fn peculiarities(session: &Session, tables: &[Table]) -> Result<Peculi
 pub fn column_list(columns: &[String]) -> String {
     columns.iter().map(|column| quote_identifier(column)).collect::<Vec<_>>().join(", ")
 }
+
+/// Bytes of a `bytea` of which two digits each are more than a value may have when it is printed.
+pub const UNPRINTABLE: i64 = 536_870_910;
+
+/// Values of a table that `COPY` cannot print, in words: table, column, row, size. Reads the heap, and no value.
+pub async fn unprintable(session: &Session, table: &Table) -> Result<Vec<String>, DatabaseError> {
+    let columns = session
+        .query(
+            "SELECT pg_catalog.quote_ident(a.attname), a.attname::text,
+                    coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('%L || %I', k.attname || ' = ', k.attname), $$ || ', ' || $$
+                                                           ORDER BY pg_catalog.array_position(i.indkey::int2[], k.attnum))
+                                FROM pg_catalog.pg_index i
+                                JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey)
+                               WHERE i.indrelid = a.attrelid AND i.indisprimary), $$'ctid ' || ctid$$)
+               FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = 'pg_catalog.bytea'::pg_catalog.regtype
+              ORDER BY a.attnum",
+            &[&table.oid],
+        )
+        .await?;
+    let mut found = Vec::new();
+    for column in columns {
+        let (quoted, name, key): (String, String, String) =
+            (column.try_get(0)?, column.try_get(1)?, column.try_get(2)?);
+        let sql = format!(
+            "SELECT {key}, pg_catalog.octet_length({quoted})::bigint FROM ONLY {} WHERE pg_catalog.octet_length({quoted}) > {UNPRINTABLE}
+              LIMIT 3",
+            table.qualified_name()
+        );
+        for row in session.query(&sql, &[]).await? {
+            let (key, bytes): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+            let megabytes = bytes / 1_000_000;
+            found.push(format!(
+                "table {}.{}: column {name} of the row {key} has {megabytes} MB",
+                table.schema, table.name
+            ));
+        }
+    }
+    Ok(found)
+}

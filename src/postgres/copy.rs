@@ -44,6 +44,15 @@ pub async fn begin_worker(session: &Session, snapshot: &str, relation: &str) -> 
         .map_err(DatabaseError::from)
 }
 
+/// Opens a transaction that sees what an exported snapshot sees.
+pub async fn begin_under(session: &Session, snapshot: &str) -> Result<(), DatabaseError> {
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
+        quote_literal(snapshot)
+    );
+    Ok(session.batch_execute(&begin).await?)
+}
+
 /// Streams the rows of one range; each item is one row with its line end.
 ///
 /// The server sends one CopyData message per row (PostgreSQL documentation, 55.2.6).

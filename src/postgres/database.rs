@@ -79,7 +79,7 @@ impl MarkedDatabase {
     /// Takes the mark off: from here on it is the operator's database.
     pub async fn release(self, session: &Session) -> Result<(), ReplaceError> {
         self.check(session).await?;
-        session.batch_execute(&Mark::reset_sql(&self.name)).await?;
+        session.batch_execute(&Mark::reset_sql(session, &self.name).await?).await?;
         Ok(())
     }
 }
@@ -144,8 +144,7 @@ pub async fn create(
     match mark_and_open(session, name, kind).await {
         Ok(mark) => Ok(MarkedDatabase { name: name.to_owned(), mark }),
         Err(error) => {
-            // Made a moment ago by this session, and still empty.
-            session.batch_execute(&format!("ROLLBACK;DROP DATABASE {}", quote_identifier(name))).await?;
+            drop_just_made(session, name).await;
             Err(error)
         }
     }
@@ -167,10 +166,19 @@ pub async fn create_copy(
     match mark_and_open(session, name, MarkKind::Shadow).await {
         Ok(mark) => Ok(MarkedDatabase { name: name.to_owned(), mark }),
         Err(error) => {
-            // Made a moment ago by this session.
-            session.batch_execute(&format!("ROLLBACK;DROP DATABASE {quoted}")).await?;
+            drop_just_made(session, name).await;
             Err(error)
         }
+    }
+}
+
+/// Drops a database that this session made a moment ago and nobody could connect to. When that fails too, the first error
+/// is the one that says why; the next restore drops what is left.
+async fn drop_just_made(session: &Session, name: &str) {
+    let drop = format!("DROP DATABASE {}", quote_identifier(name));
+    // Two requests: together they would be one transaction, in which no database can be dropped.
+    for statement in ["ROLLBACK", drop.as_str()] {
+        let _ = session.batch_execute(statement).await;
     }
 }
 
@@ -217,9 +225,19 @@ pub async fn drop_unfinished(
     server: &ConnectionSpec,
     live: &str,
 ) -> Result<Vec<String>, ReplaceError> {
+    drop_of_kinds(session, server, live, &[MarkKind::Unfinished]).await
+}
+
+/// The same, of these kinds.
+pub async fn drop_of_kinds(
+    session: &Session,
+    server: &ConnectionSpec,
+    live: &str,
+    kinds: &[MarkKind],
+) -> Result<Vec<String>, ReplaceError> {
     let mut dropped = drop_unmarked(session, live).await?;
     for (name, mark) in Mark::all(session).await? {
-        if mark.kind() == MarkKind::Unfinished && belongs_to(&name, live) {
+        if kinds.contains(&mark.kind()) && belongs_to(&name, live) {
             drop_marked(session, server, &MarkedDatabase { name: name.clone(), mark }).await?;
             dropped.push(name);
         }

@@ -1,5 +1,6 @@
 //! What makes a database besides its contents: owner, locale, privileges, comment, limit and settings.
 
+use super::note::{self, Note, Place};
 use super::{DatabaseError, Session, quote_identifier, quote_literal};
 
 /// Whose server a database is made on.
@@ -97,7 +98,7 @@ impl DatabaseProperties {
             collation_version: row.get(8),
             acl: row.get(9),
             connection_limit: row.get(10),
-            comment: row.get(11),
+            comment: row.get::<_, Option<String>>(11).and_then(|comment| note::without_notes(&comment)),
             bytes: row.get(12),
             settings: settings
                 .iter()
@@ -137,7 +138,11 @@ pub async fn copy_properties(session: &Session, name: &str, like: &DatabasePrope
     let database = quote_identifier(name);
     let mut sql = vec![format!("ALTER DATABASE {database} OWNER TO {}", quote_identifier(&like.owner))];
     if let Some(comment) = &like.comment {
-        sql.push(format!("COMMENT ON DATABASE {database} IS {}", quote_literal(comment)));
+        let said = Note::Mark.find(session, Some(name)).await?;
+        sql.push(match said.iter().any(|found| matches!(found.text, Some((_, Place::Comment)))) {
+            true => note::comment_below_sql(name, comment),
+            false => format!("COMMENT ON DATABASE {database} IS {}", quote_literal(comment)),
+        });
     }
     if let Some(acl) = &like.acl {
         // Without an ACL, PUBLIC and the owner have rights by default.

@@ -6,7 +6,7 @@
 //! put back behind the rows, `NOT VALID`, and are validated when everything is there.
 
 use super::database_properties::{DatabaseProperties, setting_value};
-use super::{DatabaseError, Session, quote_literal};
+use super::{ArchiveEntry, DatabaseError, Session, quote_literal};
 
 /// A constraint that was taken off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +95,31 @@ pub async fn take_off(session: &Session, is_apart: impl Fn(&str) -> bool) -> Res
     Ok(taken)
 }
 
+/// The checks of tables and domains that are not valid now and come with the table: those of a restore that stopped. One
+/// that was so in the snapshot is an entry of its own, behind the rows.
+pub async fn not_valid(session: &Session) -> Result<Vec<DeferredCheck>, DatabaseError> {
+    let sql = "SELECT CASE WHEN c.contypid = 0 THEN 'TABLE' ELSE 'DOMAIN' END,
+               pg_catalog.format('%I.%I', n.nspname, coalesce(r.relname, t.typname)), pg_catalog.quote_ident(c.conname),
+               pg_catalog.pg_get_constraintdef(c.oid), pg_catalog.obj_description(c.oid, 'pg_constraint')
+          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
+          LEFT JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
+          LEFT JOIN pg_catalog.pg_type t ON t.oid = c.contypid
+         WHERE c.contype = 'c' AND NOT c.convalidated AND (c.conislocal OR c.contypid <> 0)
+         ORDER BY 2, 3";
+    let mut found = Vec::new();
+    for row in session.query(sql, &[]).await? {
+        let definition: String = row.try_get(3)?;
+        found.push(DeferredCheck {
+            kind: row.try_get(0)?,
+            of: row.try_get(1)?,
+            name: row.try_get(2)?,
+            definition: definition.trim_end_matches(" NOT VALID").to_owned(),
+            comment: row.try_get(4)?,
+        });
+    }
+    Ok(found)
+}
+
 /// Puts them back, for rows that come from now on.
 pub async fn put_back(session: &Session, checks: &[DeferredCheck]) -> Result<(), DatabaseError> {
     for check in checks {
@@ -115,11 +140,16 @@ pub async fn validate(
         let DeferredCheck { kind, of, name, .. } = &check;
         let statement = format!("ALTER {kind} {of} VALIDATE CONSTRAINT {name}");
         let Err(first) = session.batch_execute(&statement).await else { continue };
+        // Only what the server says of the rows is an answer; a lost connection is none.
+        if session.is_closed() {
+            return Err(first.into());
+        }
         let why = match own_path {
             Some(path) => {
                 let within = format!("BEGIN; SET LOCAL search_path = {path}; {statement}; COMMIT");
                 match session.batch_execute(&within).await {
                     Ok(()) => continue,
+                    Err(error) if session.is_closed() => return Err(error.into()),
                     Err(error) => {
                         session.batch_execute("ROLLBACK").await?;
                         error
@@ -134,10 +164,41 @@ pub async fn validate(
     Ok(left)
 }
 
+/// Makes a foreign key that not all rows pass, for rows that come from now on.
+pub async fn add_foreign_key_not_valid(
+    session: &Session,
+    entry: &ArchiveEntry,
+    why: &DatabaseError,
+) -> Result<NotValid, DatabaseError> {
+    const KEYS: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, r.relname), pg_catalog.quote_ident(c.conname),
+               pg_catalog.pg_get_constraintdef(c.oid)
+          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
+          JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
+         WHERE c.contype = 'f' AND c.conparentid = 0 AND n.nspname = $1 AND r.relname || ' ' || c.conname = $2";
+    let sql = entry.sql.trim_end().trim_end_matches(';');
+    session.batch_execute(&format!("{sql} NOT VALID")).await?;
+    let row = session.query_one(KEYS, &[&entry.schema.clone().unwrap_or_default(), &entry.name]).await?;
+    let (of, name, definition): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let definition = definition.trim_end_matches(" NOT VALID").to_owned();
+    let check = DeferredCheck { kind: "TABLE".to_owned(), of, name, definition, comment: None };
+    let constraint = format!("foreign key {} of table {}", check.name, check.of);
+    Ok(NotValid { constraint, why: why.to_string(), check })
+}
+
 /// Makes another database without rows have them as they were left.
 pub async fn leave_not_valid(session: &Session, left: &[NotValid]) -> Result<(), DatabaseError> {
     for NotValid { check, .. } in left {
         let DeferredCheck { kind, of, name, .. } = check;
+        let mut check = check.clone();
+        if kind == "TABLE" {
+            let comment = format!(
+                "SELECT pg_catalog.obj_description(oid, 'pg_constraint') FROM pg_catalog.pg_constraint
+                  WHERE conrelid = {}::pg_catalog.regclass AND pg_catalog.quote_ident(conname) = {}",
+                quote_literal(of),
+                quote_literal(name)
+            );
+            check.comment = session.query_one(&comment, &[]).await?.try_get(0)?;
+        }
         session.batch_execute(&format!("ALTER {kind} {of} DROP CONSTRAINT {name}; {}", check.again())).await?;
     }
     Ok(())
@@ -159,7 +220,7 @@ pub async fn call_valid(session: &Session, left: &[NotValid]) -> Result<(), Data
         let name = quote_literal(&check.name);
         let sql = format!(
             "UPDATE pg_catalog.pg_constraint SET convalidated = true
-              WHERE {column} = {of} AND pg_catalog.quote_ident(conname) = {name} AND contype = 'c'"
+              WHERE {column} = {of} AND pg_catalog.quote_ident(conname) = {name} AND contype IN ('c', 'f')"
         );
         session.batch_execute(&sql).await?;
     }

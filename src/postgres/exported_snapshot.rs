@@ -1,5 +1,6 @@
 //! The leader of a snapshot: it locks every table, and only then exports what all workers will see.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::{self, Table};
@@ -39,8 +40,8 @@ impl From<tokio_postgres::Error> for ExportError {
 /// An open transaction whose snapshot is exported; it ends when this is dropped.
 #[derive(Debug)]
 pub struct ExportedSnapshot {
-    /// The leader's session, inside its transaction.
-    pub session: Session,
+    /// The leader's session, inside its transaction. It holds a lock on every table.
+    pub session: Arc<Session>,
     /// Name for `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
     pub name: String,
     /// Position in the write-ahead log.
@@ -79,10 +80,16 @@ impl ExportedSnapshot {
                 .await?;
             if catalog::lockable_relations(&session).await? == relations {
                 let tables = catalog::tables(&session).await?;
+                let session = Arc::new(session);
                 return Ok(Self { name: row.get(0), lsn: row.get(1), tables, session, begun });
             }
         }
         Err(ExportError::Restless)
+    }
+
+    /// Gives the locks back: somebody waits for them for whom we wait.
+    pub async fn give_up(self) -> Result<(), ExportError> {
+        Ok(self.session.batch_execute("ROLLBACK").await?)
     }
 
     /// Ends the transaction, and answers how long it held back vacuum.

@@ -1,11 +1,10 @@
 //! The old databases that swaps keep: which run put each aside, and whose name it had.
 //!
-//! The evidence stands in the shared catalog, in the same setting as the mark (a role that may set one may set the
-//! other), and is written in the transaction that renames. It names the database's OID, so that it means nothing when
+//! The evidence stands in the shared catalog, in the place of the mark, and is written in the transaction that renames. It names the database's OID, so that it means nothing when
 //! it turns up elsewhere, and the OID of the database that took the name.
 
-use super::mark::{self, SETTING};
-use super::{DatabaseError, Session, quote_identifier, quote_literal};
+use super::note::{Note, Place};
+use super::{DatabaseError, Session, mark};
 
 /// An old database that a swap put aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +39,10 @@ impl KeptDatabase {
     }
 
     /// The statement that writes the evidence, for the transaction that renames. The database has its new name there.
-    pub(super) fn set_sql(&self) -> String {
+    pub(super) fn set_sql(&self, place: Place) -> String {
         // In hexadecimal: each database writes its settings in its own encoding.
         let text = format!("kept:{}:{}:{}:{}", self.run, self.oid, self.successor, hex::encode(&self.live));
-        format!("ALTER DATABASE {} SET {SETTING} = {}", quote_identifier(&self.name), quote_literal(&text))
+        Note::Mark.set_sql(place, &self.name, &text)
     }
 
     fn parse(name: String, oid: u32, text: &str) -> Option<Self> {
@@ -71,7 +70,7 @@ mod tests {
             live: "le: café".to_owned(),
             successor: 16_500,
         };
-        let sql = kept.set_sql();
+        let sql = kept.set_sql(Place::Setting);
         let text = sql.split('\'').nth(1).expect("a literal");
         assert_eq!(KeptDatabase::parse(kept.name.clone(), kept.oid, text), Some(kept.clone()));
         assert_eq!(KeptDatabase::parse(kept.name.clone(), 1, text), None, "copied to another database");

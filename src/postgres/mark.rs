@@ -1,23 +1,14 @@
 //! The mark of a database that is ours to destroy: a shadow, or one that a restore has not finished.
 //!
-//! It stands in the shared catalog as a setting of the database, so that it survives a crash and is seen from any
-//! database of the server; and it names the database's OID, so that it means nothing when it turns up elsewhere
-//! (a copied setting, a restored `pg_dumpall`).
+//! It stands in the shared catalog ([`note`](super::note)), so that it survives a crash and is seen from any database of
+//! the server; and it names the database's OID, so that it means nothing when it turns up elsewhere (a copied setting, a
+//! restored `pg_dumpall`).
 
-use super::{DatabaseError, Session, quote_identifier, quote_literal};
+use super::note::{Note, Place};
+use super::{DatabaseError, Session};
 use crate::fault;
 use std::fmt;
 use std::str::FromStr;
-
-/// The setting that holds it.
-pub(super) const SETTING: &str = "safe_migrate.mark";
-
-/// `setrole = 0`: the database's own settings, not those of a role in it. Other settings are not even looked at: each
-/// database writes its own in its own encoding.
-const READ: &str = "SELECT d.datname::text, d.oid, s.mark FROM pg_catalog.pg_database d \
-     LEFT JOIN LATERAL (SELECT pg_catalog.array_agg(x) AS mark FROM pg_catalog.pg_db_role_setting s, \
-                               pg_catalog.unnest(s.setconfig) x WHERE s.setdatabase = d.oid AND s.setrole = 0 \
-                          AND pg_catalog.starts_with(x, 'safe_migrate.mark=')) s ON true";
 
 /// What a marked database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +17,8 @@ pub enum MarkKind {
     Shadow,
     /// A restore fills it, or was killed while it did.
     Unfinished,
+    /// A restore loaded all its rows, and something behind them could not be made; it waits to be gone on with.
+    Filled,
     /// A restore filled it and proved it; it waits to be swapped in.
     Proven,
 }
@@ -35,6 +28,7 @@ impl MarkKind {
         match self {
             Self::Shadow => "shadow",
             Self::Unfinished => "unfinished",
+            Self::Filled => "filled",
             Self::Proven => "proven",
         }
     }
@@ -112,10 +106,7 @@ impl MarkError {
     /// What to do next, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            // A parameter that no library has defined yet could turn out to need a superuser (PostgreSQL's rule).
-            Self::NotPermitted { .. } => Some(
-                "only a superuser may set it, or from PostgreSQL 15 on a role with: GRANT SET ON PARAMETER \"safe_migrate.mark\" TO the role",
-            ),
+            Self::NotPermitted { .. } => Some("only the owner of a database may mark it, or a superuser"),
             Self::NotMarked { .. } | Self::OtherMark { .. } | Self::Copied { .. } => {
                 Some("nothing was changed; check which server and database the command names")
             }
@@ -129,7 +120,9 @@ impl Mark {
     pub async fn set(session: &Session, database: &str, kind: MarkKind) -> Result<Self, MarkError> {
         let (oid, _) = Self::read_text(session, database).await?;
         let mark = Self { kind, nonce: format!("{:032x}", rand::random::<u128>()), oid };
-        session.batch_execute(&mark.set_sql(database)).await.map_err(|error| explain(database, error))?;
+        let place = Note::Mark.place(session).await.map_err(|error| explain(database, error))?;
+        let sql = Note::Mark.set_sql(place, database, &mark.to_string());
+        session.batch_execute(&sql).await.map_err(|error| explain(database, error.into()))?;
         mark.check(session, database).await?;
         Ok(mark)
     }
@@ -137,7 +130,7 @@ impl Mark {
     /// Reads a database's mark; `None` when it has none. A mark that was made for another database is an error.
     pub async fn read(session: &Session, database: &str) -> Result<Option<Self>, MarkError> {
         let (actual, text) = Self::read_text(session, database).await?;
-        let Some(text) = text else { return Ok(None) };
+        let Some((text, _)) = text else { return Ok(None) };
         let Ok(mark) = text.parse::<Self>() else {
             return Err(MarkError::Malformed { database: database.to_owned(), text });
         };
@@ -168,9 +161,10 @@ impl Mark {
         Ok(marked.filter_map(good).collect())
     }
 
-    /// The statement that takes the mark off, for the transaction that renames the database.
-    pub fn reset_sql(database: &str) -> String {
-        format!("ALTER DATABASE {} RESET {SETTING}", quote_identifier(database))
+    /// The statement that takes the mark off, for the transaction that renames the database; empty when it has none.
+    pub async fn reset_sql(session: &Session, database: &str) -> Result<String, MarkError> {
+        let (_, text) = Self::read_text(session, database).await?;
+        Ok(text.map(|(_, place)| Note::Mark.reset_sql(place, database)).unwrap_or_default())
     }
 
     /// OID of the database that it was made for.
@@ -183,38 +177,23 @@ impl Mark {
         self.kind
     }
 
-    fn set_sql(&self, database: &str) -> String {
-        format!("ALTER DATABASE {} SET {SETTING} = {}", quote_identifier(database), quote_literal(&self.to_string()))
-    }
-
-    async fn read_text(session: &Session, database: &str) -> Result<(u32, Option<String>), MarkError> {
-        let failed = |error| explain(database, error);
-        let row = session.query_opt(&format!("{READ} WHERE d.datname = $1"), &[&database]).await.map_err(failed)?;
-        let Some(row) = row else { return Err(MarkError::NoDatabase { database: database.to_owned() }) };
-        Ok((row.try_get(1).map_err(failed)?, mark_text(row.try_get(2).map_err(failed)?)))
+    async fn read_text(session: &Session, database: &str) -> Result<(u32, Option<(String, Place)>), MarkError> {
+        let found = Note::Mark.find(session, Some(database)).await.map_err(|error| explain(database, error))?;
+        let Some(found) = found.into_iter().next() else {
+            return Err(MarkError::NoDatabase { database: database.to_owned() });
+        };
+        Ok((found.oid, found.text))
     }
 }
 
 /// Every database of the server with something in the mark's place: name, OID, text.
 pub(super) async fn texts(session: &Session) -> Result<Vec<(String, u32, String)>, DatabaseError> {
-    let rows = session.query(&format!("{READ} WHERE s.mark IS NOT NULL ORDER BY 1"), &[]).await?;
-    let mut found = Vec::new();
-    for row in rows {
-        let (database, oid): (String, u32) = (row.try_get(0)?, row.try_get(1)?);
-        found.extend(mark_text(row.try_get(2)?).map(|text| (database, oid, text)));
-    }
-    Ok(found)
+    let found = Note::Mark.find(session, None).await?;
+    Ok(found.into_iter().filter_map(|found| Some((found.database, found.oid, found.text?.0))).collect())
 }
 
-/// The mark among a database's settings (`name=value` each).
-fn mark_text(settings: Option<Vec<String>>) -> Option<String> {
-    let settings = settings.unwrap_or_default();
-    let found = settings.iter().find_map(|setting| setting.strip_prefix(SETTING)?.strip_prefix('='))?;
-    Some(found.to_owned())
-}
-
-fn explain(database: &str, error: tokio_postgres::Error) -> MarkError {
-    let (database, source) = (database.to_owned(), DatabaseError::from(error));
+fn explain(database: &str, source: DatabaseError) -> MarkError {
+    let database = database.to_owned();
     if source.has_sqlstate("42501") {
         MarkError::NotPermitted { database, source }
     } else {
@@ -245,6 +224,7 @@ impl FromStr for Mark {
         let kind = match kind {
             "shadow" => MarkKind::Shadow,
             "unfinished" => MarkKind::Unfinished,
+            "filled" => MarkKind::Filled,
             "proven" => MarkKind::Proven,
             _ => return Err(NotAMark),
         };
@@ -287,7 +267,8 @@ mod tests {
         inside.close().await;
 
         // The same text on another database is refused: the OID is another.
-        session.batch_execute(&mark.set_sql("live")).await.unwrap();
+        let copied = Note::Mark.set_sql(Place::Setting, "live", &mark.to_string());
+        session.batch_execute(&copied).await.unwrap();
         assert!(matches!(mark.check(&session, "live").await, Err(MarkError::Copied { .. })));
         assert_eq!(Mark::all(&session).await.unwrap(), vec![("a shadow".to_owned(), mark.clone())]);
 
@@ -298,24 +279,31 @@ mod tests {
         // The mark follows a rename, and goes in the same transaction.
         session.batch_execute("ALTER DATABASE \"a shadow\" RENAME TO renamed").await.unwrap();
         later.check(&session, "renamed").await.unwrap();
-        session.batch_execute(&Mark::reset_sql("renamed")).await.unwrap();
+        session.batch_execute(&Mark::reset_sql(&session, "renamed").await.unwrap()).await.unwrap();
         assert!(matches!(later.check(&session, "renamed").await, Err(MarkError::NotMarked { .. })));
         session.close().await;
         cluster.stop().await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_role_without_the_right_is_told_so() {
+    async fn an_owner_marks_with_or_without_the_right_to_set_it() {
         let cluster = start_cluster().await;
         let session = cluster.spec("postgres").connect("test").await.unwrap();
         session.batch_execute("CREATE ROLE plain LOGIN CREATEDB").await.unwrap();
         session.batch_execute("CREATE DATABASE theirs OWNER plain").await.unwrap();
+        session.batch_execute("COMMENT ON DATABASE theirs IS 'of the shop'").await.unwrap();
         let plain = cluster.spec("theirs").with_user("plain").connect("test").await.unwrap();
-        let error = Mark::set(&plain, "theirs", MarkKind::Shadow).await.unwrap_err();
-        assert!(matches!(error, MarkError::NotPermitted { .. }), "{error}");
-        assert!(error.hint().unwrap().contains("GRANT SET"));
+        let by_comment = Mark::set(&plain, "theirs", MarkKind::Unfinished).await.unwrap();
+        by_comment.check(&plain, "theirs").await.unwrap();
+        assert_eq!(Mark::read(&session, "theirs").await.unwrap(), None, "not the word of an owner for a superuser");
+        plain.batch_execute(&Mark::reset_sql(&plain, "theirs").await.unwrap()).await.unwrap();
+        assert_eq!(Mark::read(&plain, "theirs").await.unwrap(), None);
+        let others = Mark::set(&plain, "postgres", MarkKind::Shadow).await.unwrap_err();
+        assert!(matches!(others, MarkError::NotPermitted { .. }), "{others}");
+        assert!(others.hint().unwrap().contains("owner"));
         session.batch_execute("GRANT SET ON PARAMETER \"safe_migrate.mark\" TO plain").await.unwrap();
-        Mark::set(&plain, "theirs", MarkKind::Shadow).await.unwrap();
+        let by_setting = Mark::set(&plain, "theirs", MarkKind::Shadow).await.unwrap();
+        by_setting.check(&session, "theirs").await.unwrap();
         plain.close().await;
         session.close().await;
         cluster.stop().await.unwrap();

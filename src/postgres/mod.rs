@@ -31,6 +31,7 @@ mod lock_mode;
 pub mod maintenance;
 mod mark;
 pub mod not_carried;
+mod note;
 mod pooler;
 mod private_cluster;
 mod programs;

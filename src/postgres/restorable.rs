@@ -45,12 +45,6 @@ pub async fn refusals(
     let extensions: Vec<String> =
         entries.iter().filter(|entry| entry.kind == "EXTENSION").map(|entry| entry.name.clone()).collect();
     let mut lines: Vec<String> = superuser_only(&script).into_iter().collect();
-    let role = &capabilities.role;
-    if !capabilities.set_mark {
-        lines.push(format!(
-            "mark a database as ours; as a superuser: GRANT SET ON PARAMETER \"safe_migrate.mark\" TO \"{role}\""
-        ));
-    }
     for extension in for_superusers(session, &extensions).await? {
         lines.push(format!("create extension \"{extension}\""));
     }

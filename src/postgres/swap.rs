@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::kept::KeptDatabase;
+use super::note::Note;
 use super::{DatabaseError, Mark, ReplaceError, Session, quote_identifier};
 use crate::fault;
 
@@ -59,7 +60,7 @@ impl Swap<'_> {
     }
 
     async fn in_transaction(&self, session: &Session, ender: &Session) -> Result<(), ReplaceError> {
-        let sql = self.sql();
+        let sql = self.sql(session).await?;
         let mut renaming = std::pin::pin!(session.batch_execute(&sql));
         let renamed = loop {
             let ending = async {
@@ -106,7 +107,7 @@ impl Swap<'_> {
         Ok(oid(session, self.live).await? == Some(self.incoming_oid))
     }
 
-    fn sql(&self) -> String {
+    async fn sql(&self, session: &Session) -> Result<String, ReplaceError> {
         let [live, incoming, kept] = [self.live, self.incoming, self.kept].map(quote_identifier);
         let mut sql = vec![
             "BEGIN".to_owned(),
@@ -123,12 +124,12 @@ impl Swap<'_> {
                 successor: self.incoming_oid,
             };
             sql.push(format!("ALTER DATABASE {live} RENAME TO {kept}"));
-            sql.push(evidence.set_sql());
+            sql.push(evidence.set_sql(Note::Mark.place(session).await?));
         }
         // The mark goes with the rename: one that outlived it would make the live database look like a stray.
-        sql.push(Mark::reset_sql(self.incoming));
+        sql.push(Mark::reset_sql(session, self.incoming).await?);
         sql.push(format!("ALTER DATABASE {incoming} RENAME TO {live}"));
-        sql.join(";")
+        Ok(sql.join(";"))
     }
 }
 

@@ -89,12 +89,12 @@ fn age(summary: &SnapshotSummary) -> (&str, bool, Option<OffsetDateTime>, &str) 
 async fn summary(store: &Store, id: SnapshotId) -> Result<Option<SnapshotSummary>, SnapshotError> {
     let state = match read_manifest(store, &id).await {
         Ok(manifest) => SnapshotState::Complete(SnapshotDetails {
+            rows: manifest.users_rows(),
             source: manifest.source,
             database: manifest.database.name,
             started_at: manifest.started_at,
             finished_at: manifest.finished_at,
             reason: manifest.reason,
-            rows: manifest.totals.rows,
             raw_bytes: manifest.totals.raw_bytes,
             stored_bytes: manifest.totals.stored_bytes,
         }),

@@ -62,6 +62,9 @@ pub struct Manifest {
     /// Absent in manifests of versions that did not measure it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vacuum_held_back_ms: Option<u64>,
+    /// How long other sessions waited for its locks, at most, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others_waited_ms: Option<u64>,
     /// The tables with rows of their own.
     pub tables: Vec<TableData>,
     /// Sums over the snapshot.
@@ -129,7 +132,20 @@ pub struct Totals {
     pub chunks: u64,
 }
 
+/// The schema of the ledger, whose tables are ours and no tables of the operator's.
+pub const LEDGER_SCHEMA: &str = "safe_migrate";
+
 impl Manifest {
+    /// The tables of the operator: all but those of the ledger.
+    pub fn users_tables(&self) -> impl Iterator<Item = &TableData> {
+        self.tables.iter().filter(|table| table.schema != LEDGER_SCHEMA)
+    }
+
+    /// Rows of the operator's tables.
+    pub fn users_rows(&self) -> u64 {
+        self.users_tables().map(|table| table.rows.rows).sum()
+    }
+
     /// How many raw bytes each chunk can have: segments end within theirs, and a blob's are no larger than the blob.
     pub(super) fn largest_chunks(&self) -> HashMap<ChunkId, u64> {
         let segments = self.tables.iter().flat_map(|table| &table.segments);
@@ -147,6 +163,11 @@ impl Manifest {
     /// How long taking it held back vacuum, where that was measured.
     pub fn vacuum_held_back(&self) -> Option<Duration> {
         self.vacuum_held_back_ms.map(Duration::from_millis)
+    }
+
+    /// How long other sessions waited for its locks, at most, where that was measured.
+    pub fn others_waited(&self) -> Option<Duration> {
+        self.others_waited_ms.map(Duration::from_millis)
     }
 
     /// The blobs with their names, as messages show them.

@@ -37,7 +37,7 @@ pub use chunk::CHUNK_SIZE;
 pub use error::SnapshotError;
 pub use id::{ChunkId, SnapshotId};
 pub use list::{SnapshotDetails, SnapshotState, SnapshotSummary, delete, list};
-pub use manifest::{Blob, FORMAT_VERSION, Manifest, Segment, TableData, Totals};
+pub use manifest::{Blob, FORMAT_VERSION, LEDGER_SCHEMA, Manifest, Segment, TableData, Totals};
 pub use packer::{PackedSegment, RangeKey, TablePacker, segments_by_table};
 pub use reader::{ChunkAhead, SnapshotReader};
 pub use record::{DatabaseRecord, DatabaseSetting, ExtensionRecord, Reason, SequenceRecord, ServerRecord};

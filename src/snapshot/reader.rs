@@ -1,6 +1,6 @@
 //! Reading a snapshot: the manifest first, then its chunks, each checked before it is used.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::store::{Store, StoreError};
 
 use super::writer::compute;
-use super::{Blob, ChunkId, Manifest, RowSetHash, Segment, SnapshotError, SnapshotId};
+use super::{Blob, ChunkId, Manifest, RowSetHash, Segment, SnapshotError, SnapshotId, TableData};
 use super::{chunk, sealed};
 
 /// How many chunks are kept that several segments share (a chunk of small tables has hundreds).
@@ -62,6 +62,29 @@ impl SnapshotReader {
         let sizes = manifest.largest_chunks();
         let (store, kept, runtime) = (store.clone(), Mutex::default(), Handle::current());
         Ok(Self { inner: Arc::new(Inner { store, manifest, manifest_sha256, shared, sizes, kept, runtime }) })
+    }
+
+    /// The same snapshot without these tables and sequences, by schema and name: as if it had never held them.
+    #[must_use]
+    pub fn leaving_out(&self, tables: &BTreeSet<(String, String)>, sequences: &BTreeSet<(String, String)>) -> Self {
+        let Inner { store, manifest, manifest_sha256, sizes, runtime, .. } = &*self.inner;
+        let mut manifest = manifest.clone();
+        manifest.tables.retain(|table| !tables.contains(&(table.schema.clone(), table.name.clone())));
+        manifest.sequences.retain(|one| !sequences.contains(&(one.schema.clone(), one.name.clone())));
+        let bytes = |table: &TableData| table.segments.iter().map(|segment| segment.length).sum::<u64>();
+        manifest.totals.rows = manifest.tables.iter().map(|table| table.rows.rows).sum();
+        manifest.totals.raw_bytes = manifest.tables.iter().map(bytes).sum();
+        let (shared, kept) = (shared_chunks(&manifest), Mutex::default());
+        let inner = Inner {
+            store: store.clone(),
+            manifest,
+            manifest_sha256: manifest_sha256.clone(),
+            shared,
+            sizes: sizes.clone(),
+            kept,
+            runtime: runtime.clone(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The manifest.

@@ -1,5 +1,6 @@
 //! What can stop a workflow.
 
+use super::fill::NotMade;
 use crate::migration::{Conflict, MigrationError, PlanError};
 use crate::postgres::database::ReplaceError;
 use crate::postgres::foreign_code::ForeignCode;
@@ -56,6 +57,9 @@ pub enum Gate {
         /// What changed.
         what: String,
     },
+    /// The role could not restore the snapshot that secures the run.
+    #[error("this role could not take the way back: {0}")]
+    NoRestore(String),
     /// `[on_failure] after = "restore"` where a restore could lose rows.
     #[error("[on_failure] after = \"restore\" {0}")]
     RestoreAfterFailure(String),
@@ -229,9 +233,22 @@ pub enum Error {
     /// The snapshot cannot be taken.
     #[error("the snapshot cannot be taken: {0}")]
     SnapshotRefused(String),
+    /// Some of the snapshot cannot be restored.
+    #[error("this of the snapshot cannot be restored here:{}", lines(&not_made.iter().map(|one| format!("{}: {}", one.entry, one.why)).collect::<Vec<_>>()))]
+    NotMade {
+        /// Each with the server's words.
+        not_made: Vec<NotMade>,
+        /// The database that is filled, and waits for the rest; none: it was dropped.
+        kept: Option<String>,
+    },
     /// No snapshot to work with.
-    #[error("{0}")]
-    NoSnapshot(String),
+    #[error("{message}")]
+    NoSnapshot {
+        /// Which one is missing, and where.
+        message: String,
+        /// What to do next.
+        hint: &'static str,
+    },
     /// The role that is connected may not make the database that a restore fills.
     #[error("role \"{role}\" may not create a database, and a restore fills a new one")]
     NoCreatedb {

@@ -3,8 +3,10 @@
 use crate::postgres::catalog::{Extension, Sequence, Table};
 use crate::postgres::database::DatabaseProperties;
 use crate::postgres::roles::{self, ParsedRoles};
+use crate::report::format_things;
 use crate::snapshot::{
-    DatabaseRecord, DatabaseSetting, ExtensionRecord, Manifest, SequenceRecord, SnapshotReader, TableData,
+    DatabaseRecord, DatabaseSetting, ExtensionRecord, LEDGER_SCHEMA, Manifest, SequenceRecord, SnapshotReader,
+    TableData,
 };
 
 use super::Error;
@@ -17,6 +19,19 @@ pub async fn roles(reader: &SnapshotReader) -> Result<ParsedRoles, Error> {
         tracing::warn!(snapshot = %reader.manifest().id, left_out = ?parsed.left_out, "statements that are not about roles are left out");
     }
     Ok(parsed)
+}
+
+/// What a snapshot holds, in words: `2 rows in 2 tables and the ledger`.
+pub fn counted(manifest: &Manifest) -> String {
+    counted_of(manifest.tables.iter().map(|table| (table.schema.as_str(), table.rows.rows)))
+}
+
+/// The same of tables by schema and rows.
+pub fn counted_of<'a>(tables: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let (ours, theirs): (Vec<_>, Vec<_>) = tables.partition(|(schema, _)| *schema == LEDGER_SCHEMA);
+    let rows: u64 = theirs.iter().map(|(_, rows)| rows).sum();
+    let ledger = if ours.is_empty() { "" } else { " and the ledger" };
+    format!("{} in {}{ledger}", format_things(rows, "row"), format_things(theirs.len() as u64, "table"))
 }
 
 /// The manifest's record of a database.

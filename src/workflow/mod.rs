@@ -40,9 +40,11 @@ pub use apply::{AfterFailure, ApplyOutcome, ApplyReport, ApplyRequest, Fence, Re
 pub use dead_fence::lift_dead_fence;
 pub use error::{Error, Gate};
 pub use export::{ExportReport, export};
+pub use fill::{Failing, NotMade};
 pub use findings::{denied, of_text, reported};
 pub use history::{HistoryEntry, history};
 pub use interrupt::Interrupt;
+pub use manifest_parts::counted;
 pub use programs::ProgramEnvironment;
 pub use project::{Actor, Project, Server};
 pub use proof::{Proof, ProofLevel};

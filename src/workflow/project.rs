@@ -52,6 +52,8 @@ pub struct Project {
     pub max_rate: Option<u64>,
     /// How long a snapshot waits for a lock that others hold before it gives up and names them; not zero.
     pub lock_wait: Duration,
+    /// How long others may wait for the locks of a snapshot; none: as long as it takes.
+    pub max_block: Option<Duration>,
     /// Estimated bytes above which a snapshot asks first.
     pub ask_above: Option<u64>,
     /// Limits of each migration.

@@ -1,5 +1,7 @@
 //! The record of a run, in the ledger and in the store: a restore swaps the ledger too, so the store has its own copy.
 
+use std::collections::BTreeSet;
+
 use crate::postgres::{RunRecord, ServerClock};
 use crate::report::redact;
 use crate::snapshot::SnapshotId;
@@ -79,6 +81,13 @@ pub async fn source_of(project: &Project, run_id: &str) -> Option<String> {
     let body = store.get(&ObjectKey::new(format!("runs/{run_id}.json")).ok()?).await.ok()?;
     let value: serde_json::Value = serde_json::from_slice(&body).ok()?;
     Some(value.get("source")?.as_str()?.to_owned())
+}
+
+/// Ids of all runs that the store knows, of all sources.
+pub async fn ids(store: &Store) -> Result<BTreeSet<String>, Error> {
+    let objects = store.list("runs/").await?;
+    let id = |key: &str| Some(key.strip_prefix("runs/")?.strip_suffix(".json")?.to_owned());
+    Ok(objects.iter().filter_map(|object| id(object.key.as_str())).collect())
 }
 
 /// Reads the runs of a source from the store, oldest first. A record that cannot be read is left out: it is history,

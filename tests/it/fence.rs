@@ -67,7 +67,7 @@ fn fence_writers_have_no_gap_on_18() {
 #[test]
 fn fence_of_an_ordinary_owner_says_that_large_objects_are_not_fenced() {
     let scene = Scene::empty(Version::V15);
-    let role = scene.cluster().role("owner", "secret", "");
+    let role = scene.cluster().role("owner", "secret", "CREATEDB");
     scene.database.sql(&format!(
         "ALTER DATABASE {} OWNER TO {role}; CREATE TABLE t (i int); ALTER TABLE t OWNER TO {role};
          GRANT CREATE ON SCHEMA public TO {role}; GRANT EXECUTE ON FUNCTION pg_control_system() TO {role};

@@ -25,6 +25,7 @@ fn request(context: &Context, django: Django, arguments: &[&str]) -> ExecRequest
         probe: Probe::Django(django),
         accept_data_loss: None,
         accept_drift: None,
+        accept_no_restore: None,
         wait: std::time::Duration::ZERO,
         rehearse_only: false,
     }
@@ -52,6 +53,7 @@ pub(super) async fn migrate(
     let mut request = request(context, project(context)?, &arguments);
     request.accept_data_loss.clone_from(&options.accept_data_loss);
     request.accept_drift.clone_from(&options.accept_drift);
+    request.accept_no_restore.clone_from(&options.accept_no_restore);
     request.wait = options.wait.unwrap_or_default();
     request.rehearse_only = options.dry_run;
     exec::run_request(context, &request).await

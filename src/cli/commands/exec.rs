@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::run_options::parse_reason;
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
 use crate::cli::context::Context;
@@ -53,6 +54,9 @@ pub(crate) struct ExecOptions {
     /// Accept that the schema is not the one the last run left, for this reason
     #[arg(long, value_name = "WHY")]
     pub(crate) accept_drift: Option<String>,
+    /// Accept that this role could not restore the snapshot, for this reason; it is recorded
+    #[arg(long, value_name = "WHY", value_parser = parse_reason)]
+    pub(crate) accept_no_restore: Option<String>,
     /// Wait this long for another run to end, for example `5m`
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) wait: Option<Duration>,
@@ -88,6 +92,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         probe,
         accept_data_loss: args.options.accept_data_loss.clone(),
         accept_drift: args.options.accept_drift.clone(),
+        accept_no_restore: args.options.accept_no_restore.clone(),
         wait: args.options.wait.unwrap_or_default(),
         rehearse_only: args.options.rehearse,
     };
@@ -126,7 +131,7 @@ fn rendered(report: &ExecReport) -> Outcome {
     }
     text.push_str(&format!("  {}\n", report.verification));
     if let Some(snapshot) = &run.snapshot_id {
-        text.push_str(&format!("  the way back: safe-migrate restore {snapshot} --in-place\n"));
+        text.push_str(&format!("  the way back: {}\n", report.way_back.command(snapshot)));
     }
     let value = json!({
         "run": run,

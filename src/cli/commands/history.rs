@@ -21,7 +21,7 @@ EXAMPLES:
   safe-migrate history 20261122T140210Z-19be04")]
 pub(crate) struct Args {
     /// Show this run in full
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN|last")]
     pub(crate) run: Option<String>,
 }
 
@@ -32,6 +32,25 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         Some(run) => Ok(in_full(find(&entries, run)?)),
         None => Ok(listed(&entries)),
     }
+}
+
+/// A run by its word: an id (or how it begins), or `last`, the newest that a restore could take back.
+pub(super) async fn restore_by_word(context: &Context, project: &Project, word: &str) -> Result<String, CliError> {
+    if word != "last" {
+        return Ok(word.to_owned());
+    }
+    let entries = history(project, &context.operator).await?;
+    let undone = |entry: &&HistoryEntry| {
+        let run = &entry.run;
+        run.command.starts_with("restore ")
+            && !run.command.contains("--drop-old")
+            && run.outcome.as_deref() == Some("done")
+    };
+    let last = entries.iter().filter(undone).max_by_key(|entry| (entry.run.started_at, &entry.run.id));
+    let last = last.ok_or_else(|| {
+        CliError::usage("unknown-run", "there is no restore yet").hint("`safe-migrate history` lists the runs")
+    })?;
+    Ok(last.run.id.clone())
 }
 
 /// The ledger is worth reading also where no store is configured.
@@ -47,6 +66,9 @@ fn project(context: &Context) -> Result<Project, CliError> {
 
 /// The run of this id, or of an id that begins so.
 fn find<'a>(entries: &'a [HistoryEntry], text: &str) -> Result<&'a HistoryEntry, CliError> {
+    if let ("last", Some(newest)) = (text, entries.iter().max_by_key(|entry| (entry.run.started_at, &entry.run.id))) {
+        return Ok(newest);
+    }
     let found: Vec<&HistoryEntry> = entries.iter().filter(|entry| entry.run.id.starts_with(text)).collect();
     match found.as_slice() {
         [one] => Ok(one),

@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::failure::policy_hints;
 use crate::cli::output::{Outcome, table};
-use crate::lint::{Finding, Level, Policy, Rule, lint_files, rule, rules};
+use crate::lint::{Finding, Level, Policy, Rule, lint_files_while, rule, rules};
 use crate::migration::{Migration, MigrationSet};
 use crate::report::{FindingLevel, FindingReport, format_things};
 use crate::workflow::{Error, reported};
@@ -69,7 +69,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     };
     let count = migrations.iter().filter(|migration| wanted(migration)).count();
     let policy = if args.all { with_all(policy) } else { policy.clone() };
-    let findings = lint_files(&migrations, wanted);
+    let wish = context.interrupt.wish();
+    // A seed of a million lines takes a while, and the operator is heard meanwhile by another thread.
+    let findings = tokio::task::block_in_place(|| lint_files_while(&migrations, wanted, &|| !wish.is_set()));
+    wish.check()?;
     let findings: Vec<FindingReport> =
         findings.iter().filter_map(|finding| reported(&below(finding, &context.directory), &policy)).collect();
     concluded(&findings, count, args.deny_warnings)

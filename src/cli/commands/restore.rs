@@ -1,10 +1,13 @@
 //! `restore`: the database as it was.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::restore_part;
+use super::snapshot::REFUSED;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
@@ -12,9 +15,9 @@ use crate::report::{format_ago, format_bytes};
 use crate::snapshot::{SnapshotId, SnapshotReader, SnapshotSummary};
 use crate::store::Store;
 use crate::workflow::restore::{
-    Choice, Destination, RestoreRequest, candidates, choose, describe, plan_restore, restore,
+    Choice, Destination, RestoreRequest, TAKE_ONE, candidates, choose, describe, plan_restore, refuse, refused, restore,
 };
-use crate::workflow::{Error, Operator, Project, ProofLevel};
+use crate::workflow::{Error, Failing, Operator, Project, ProofLevel};
 
 use super::restore_report::rendered;
 use super::restore_swap;
@@ -42,7 +45,7 @@ pub(crate) struct Args {
     #[arg(value_name = "ID|latest")]
     pub(crate) snapshot: Option<String>,
     /// The snapshot that this run took before it changed anything
-    #[arg(long, value_name = "RUN|last-apply", conflicts_with = "snapshot")]
+    #[arg(long, value_name = "RUN|last-apply|last", conflicts_with = "snapshot")]
     pub(crate) before: Option<String>,
     /// Fill this new database, and leave it there
     #[arg(long, value_name = "NAME|URL", conflicts_with = "in_place")]
@@ -53,9 +56,18 @@ pub(crate) struct Args {
     /// Also create the roles that are missing on the server
     #[arg(long)]
     pub(crate) roles: bool,
-    /// Leave this entry of the snapshot out, by kind and name: 'EVENT TRIGGER watch', 'EXTENSION hstore'
+    /// Leave this entry of the snapshot out, by kind and name: 'EVENT TRIGGER watch', 'TABLE public.visit'
     #[arg(long, value_name = "ENTRY", conflicts_with_all = ["swap", "undo", "drop_old", "table"])]
     pub(crate) without: Vec<String>,
+    /// Make foreign keys that rows do not pass as NOT VALID
+    #[arg(long, conflicts_with_all = ["swap", "undo", "drop_old", "table"])]
+    pub(crate) not_valid: bool,
+    /// Restore the rest without what cannot be restored, and list that (exit 4)
+    #[arg(long, conflicts_with_all = ["swap", "undo", "drop_old", "table"])]
+    pub(crate) keep_going: bool,
+    /// Go on with the database that an earlier restore filled, where something behind the rows could not be made
+    #[arg(long, conflicts_with_all = ["swap", "undo", "drop_old", "table"])]
+    pub(crate) resume: bool,
     /// Go on although the disk seems too small
     #[arg(long)]
     pub(crate) ignore_space: bool,
@@ -65,22 +77,29 @@ pub(crate) struct Args {
     /// Show what would be done; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// How the restored rows are proven: read back and hashed, or only counted
+    /// How the restored rows are proven: read back and hashed, only counted, or read back when it is in service
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(crate) proof: ProofArgument,
     /// Put a database that `restore` filled earlier in the place of the present one
     #[arg(long, value_name = "NAME", conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles"])]
     pub(crate) swap: Option<String>,
     /// Put back what this run replaced; what replaced it is kept in turn
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles", "swap", "table"])]
+    #[arg(long, value_name = "RUN|last", conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles", "swap", "table"])]
     pub(crate) undo: Option<String>,
     /// Drop the old database that this run put aside; asks for its name
     #[arg(
         long,
-        value_name = "RUN",
+        value_name = "RUN|last",
         conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles", "swap", "undo", "table"]
     )]
     pub(crate) drop_old: Option<String>,
+    /// Prove the snapshot that this run restored, in a private server; live rows are not looked at
+    #[arg(
+        long,
+        value_name = "RUN|last",
+        conflicts_with_all = ["snapshot", "before", "to", "in_place", "roles", "swap", "undo", "drop_old", "table"]
+    )]
+    pub(crate) prove: Option<String>,
     /// The name of the database to drop, where nobody can type it
     #[arg(long, value_name = "NAME", requires = "drop_old")]
     pub(crate) confirm_name: Option<String>,
@@ -96,6 +115,8 @@ pub(crate) enum ProofArgument {
     Rows,
     /// Rows are counted
     Counts,
+    /// Rows are counted, the database is put in place, and then every row is read back as it was at that moment
+    Later,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
@@ -118,17 +139,19 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         roles: args.roles,
         proof: match args.proof {
             ProofArgument::Rows => ProofLevel::Rows,
-            ProofArgument::Counts => ProofLevel::Counts,
+            ProofArgument::Counts | ProofArgument::Later => ProofLevel::Counts,
         },
+        prove_later: args.proof == ProofArgument::Later,
         without: args.without.clone(),
         ignore_space: args.ignore_space,
         run_foreign_code: args.run_foreign_code.clone(),
+        failing: Failing { not_valid: args.not_valid, keep_going: args.keep_going, resume: args.resume },
     };
     if args.dry_run {
-        return context.unless_interrupted(dry_run(&project, &store, &request)).await;
+        return context.unless_interrupted(dry_run(context, &project, &store, &request)).await;
     }
     let report = restore(&project, &request, &context.operator, context.interrupt.wish()).await?;
-    Ok(rendered(&report))
+    rendered(&report)
 }
 
 /// With a URL in `--to` no other database needs to be named: a bare server and a store are enough.
@@ -164,18 +187,25 @@ fn command(snapshot: &SnapshotId, destination: &Destination) -> String {
 
 async fn choice(context: &Context, args: &Args, project: &Project, store: &Store) -> Result<Choice, CliError> {
     Ok(match (args.snapshot.as_deref(), args.before.as_deref()) {
-        (Some("latest"), _) => Choice::Latest,
-        (Some(id), _) => Choice::Id(SnapshotId::parse(id).map_err(Error::from)?),
-        (None, Some("last-apply")) => Choice::BeforeLastApply,
-        (None, Some(run)) => Choice::Before(run.to_owned()),
-        (None, None) => Choice::Id(asked(context, candidates(project, store).await?)?),
+        (Some(word), _) => Choice::snapshot(word)?,
+        (None, Some(run)) => Choice::before(run),
+        (None, None) => {
+            let candidates = candidates(project, store).await?;
+            let refused = refused(store, &candidates).await;
+            Choice::Id(asked(context, candidates, &refused)?)
+        }
     })
 }
 
 /// Lists the candidates and asks for one: the newest snapshot is often the one taken after the damage.
-fn asked(context: &Context, candidates: Vec<SnapshotSummary>) -> Result<SnapshotId, CliError> {
+fn asked(
+    context: &Context,
+    candidates: Vec<SnapshotSummary>,
+    refused: &BTreeSet<SnapshotId>,
+) -> Result<SnapshotId, CliError> {
     if candidates.is_empty() {
-        return Err(Error::NoSnapshot("the store holds no snapshot of this source".to_owned()).into());
+        let message = "the store holds no snapshot of this source".to_owned();
+        return Err(Error::NoSnapshot { message, hint: TAKE_ONE }.into());
     }
     let now = OffsetDateTime::now_utc();
     let lines: Vec<String> = candidates
@@ -186,7 +216,8 @@ fn asked(context: &Context, candidates: Vec<SnapshotSummary>) -> Result<Snapshot
             let (ago, size) = (format_ago(details.started_at, now), format_bytes(details.raw_bytes));
             let reason = &details.reason;
             let why = if reason.run.is_some() { "before" } else { "by" };
-            Some(format!("{:>3}  {}  {why} {}, {ago}, {size}", number + 1, summary.id, reason.command))
+            let nothing = if refused.contains(&summary.id) { REFUSED } else { "" };
+            Some(format!("{:>3}  {}  {why} {}{nothing}, {ago}, {size}", number + 1, summary.id, reason.command))
         })
         .collect();
     context.operator.step(&lines.join("\n"));
@@ -202,10 +233,20 @@ fn asked(context: &Context, candidates: Vec<SnapshotSummary>) -> Result<Snapshot
     chosen.map(|summary| summary.id.clone()).ok_or_else(unnamed)
 }
 
-async fn dry_run(project: &Project, store: &Store, request: &RestoreRequest) -> Result<Outcome, CliError> {
+async fn dry_run(
+    context: &Context,
+    project: &Project,
+    store: &Store,
+    request: &RestoreRequest,
+) -> Result<Outcome, CliError> {
     let server = project.connect().await?;
     let reader = SnapshotReader::open(store, &request.snapshot).await.map_err(Error::from)?;
     let plan = plan_restore(project, store, &server, &reader, request).await?;
+    // What would stop the restore stops its dry run, and below the plan it says more.
+    if let Err(error) = refuse(&server, &plan, request).await {
+        context.operator.step(describe(&plan).trim_end());
+        return Err(error.into());
+    }
     let text = format!("{}nothing was changed (--dry-run)\n", describe(&plan));
     Ok(Outcome::new(text, json!({ "restore": plan })))
 }

@@ -30,6 +30,9 @@ pub(crate) struct RunOptions {
     /// Accept that the schema is not the one the ledger recorded, for this reason
     #[arg(long, value_name = "WHY", value_parser = parse_reason)]
     pub(crate) accept_drift: Option<String>,
+    /// Accept that this role could not restore the snapshot, for this reason; it is recorded
+    #[arg(long, value_name = "WHY", value_parser = parse_reason)]
+    pub(crate) accept_no_restore: Option<String>,
     /// What became of the statement in which an earlier run stopped, where nothing tells: it took effect (`done`), or it
     /// is to run again (`again`)
     #[arg(long, value_name = "done|again")]
@@ -142,7 +145,7 @@ impl FromStr for RehearsalSnapshot {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(match text {
             "new" => RehearsalSnapshot::New,
-            "latest" => RehearsalSnapshot::Latest,
+            "latest" | "last" => RehearsalSnapshot::Latest,
             id => RehearsalSnapshot::Id(id.to_string()),
         })
     }

@@ -34,6 +34,7 @@ pub(super) async fn run(
         rehearsal: rehearsal_choice(options),
         accept_data_loss: options.accept_data_loss.clone(),
         accept_drift: options.accept_drift.clone(),
+        accept_no_restore: options.accept_no_restore.clone(),
         fence: options.fence.map(|fence| match fence {
             RunFence::Writers => Fence::Writers,
             RunFence::Closed => Fence::Closed,
@@ -81,7 +82,7 @@ fn rendered(report: &ApplyReport) -> Outcome {
         format!("run {}: {} in {}\n", run.id, format_things(steps.len() as u64, "migration"), format_duration(taken));
     text.push_str(&format!("  {}\n", report.verification));
     if let Some(snapshot) = &run.snapshot_id {
-        text.push_str(&format!("  the way back: safe-migrate restore {snapshot} --in-place\n"));
+        text.push_str(&format!("  the way back: {}\n", report.way_back.command(snapshot)));
     }
     let value = json!({
         "run": run,

@@ -89,6 +89,8 @@ pub(super) struct SnapshotSection {
     pub(super) max_rate: Option<u64>,
     #[serde(deserialize_with = "quantity::duration")]
     pub(super) lock_wait: Option<Duration>,
+    #[serde(deserialize_with = "quantity::duration")]
+    pub(super) max_block: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -267,6 +269,7 @@ mod tests {
             compression = 1
             max_rate = "50MB/s"
             lock_wait = "10s"
+            max_block = "30s"
             [apply]
             lock_timeout = "2s"
             statement_timeout = "0"

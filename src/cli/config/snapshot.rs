@@ -25,6 +25,8 @@ pub(crate) struct SnapshotConfig {
     pub(crate) max_rate: Option<u64>,
     /// How long a snapshot waits for a lock that others hold, one of [`LOCK_WAIT`].
     pub(crate) lock_wait: Duration,
+    /// How long others may wait for the locks of a snapshot; `None`: as long as it takes.
+    pub(crate) max_block: Option<Duration>,
 }
 
 impl SnapshotConfig {
@@ -47,6 +49,8 @@ impl SnapshotConfig {
         if !LOCK_WAIT.contains(&lock_wait) {
             return Err(CliError::usage("config-invalid", "[snapshot] lock_wait must be 1ms to 1h"));
         }
-        Ok(SnapshotConfig { jobs, compression, max_rate, lock_wait })
+        let max_block = section.max_block.unwrap_or(Duration::from_secs(30));
+        let max_block = (!max_block.is_zero()).then_some(max_block);
+        Ok(SnapshotConfig { jobs, compression, max_rate, lock_wait, max_block })
     }
 }

@@ -83,6 +83,8 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 #max_rate = "50MB/s"
 # How long it waits for a lock that another session holds before it gives up and names that session.
 #lock_wait = "10s"
+# How long others may wait for its locks (an ALTER TABLE, and everybody behind that) before it gives up; "0": any time.
+#max_block = "30s"
 
 [apply]
 # How long a statement waits for a lock before the migration is tried again, and how often that is done.

@@ -256,7 +256,9 @@ fn bar(task: &str, total: Option<u64>, unit: Unit) -> ProgressBar {
 /// How far a task is: `copying rows: 500 MB of 1.5 GB (33 %), 50.0 MB/s, 20.0 s left`.
 fn progress_line(task: &Task, elapsed: Duration) -> String {
     let mut line = format!("{}: {}", task.name, amount(task.done, task.unit));
-    let share = task.total.filter(|total| *total > 0).map(|total| task.done as f64 / total as f64);
+    // What was estimated by the disk may be compressed there.
+    let share =
+        task.total.filter(|total| *total > 0 && task.done <= *total).map(|total| task.done as f64 / total as f64);
     if let (Some(total), Some(share)) = (task.total, share) {
         line += &format!(" of {} ({:.0} %)", amount(total, task.unit), (share * 100.0).min(100.0).floor());
     }

@@ -94,7 +94,7 @@ fn the_progress_line_has_share_rate_and_time_left_where_they_are_known() {
     );
     assert_eq!(line(task(None, Unit::Bytes, 5_000_000)), "copying rows: 5.0 MB, 500 kB/s");
     assert_eq!(line(task(Some(4), Unit::Items, 0)), "copying rows: 0 of 4 (0 %)");
-    assert_eq!(line(task(Some(2), Unit::Items, 3)), "copying rows: 3 of 2 (100 %)");
+    assert_eq!(line(task(Some(2), Unit::Items, 3)), "copying rows: 3");
     assert_eq!(line(task(Some(0), Unit::Items, 0)), "copying rows: 0");
 }
 

@@ -1,5 +1,7 @@
 //! What fails, or hides that it failed.
 
+use std::collections::BTreeSet;
+
 use squawk_syntax::ast::{self, AstNode};
 
 use super::super::level::Level;
@@ -88,22 +90,11 @@ fn enum_value_in_transaction(place: &Place<'_>) -> Vec<Hit> {
     if !place.transaction || place.parsed().first::<ast::AddValue>().is_some() {
         return Vec::new();
     }
-    let mut hits = Vec::new();
-    for (at, earlier) in place.earlier().iter().enumerate() {
-        let Some(add) = earlier.first::<ast::AddValue>() else { continue };
-        let name = earlier.first::<ast::AlterType>().and_then(|alter| last_name(alter.type_name_ref()?.syntax()));
-        // A type of the same transaction takes new values at once.
-        let made = place.section[..at].iter().filter_map(|one| one.first::<ast::CreateType>());
-        if made.filter_map(|create| last_name(create.syntax().first_child().as_ref()?)).any(|made| Some(made) == name) {
-            continue;
-        }
-        let Some(value) = add.literal().map(|literal| literal.syntax().text().to_string()) else { continue };
-        if tokens(&place.parsed().root).any(|token| token.text() == value) {
-            let message = format!("uses {value} in the transaction that adds it");
-            hits.push(place.hit(&place.parsed().root, "", message));
-        }
-    }
-    hits
+    let is_new = |value: &String| place.facts.adds_value_before(value, place.index);
+    let values: BTreeSet<String> =
+        tokens(&place.parsed().root).map(|token| token.text().to_owned()).filter(is_new).collect();
+    let message = |value: String| format!("uses {value} in the transaction that adds it");
+    values.into_iter().map(|value| place.hit(&place.parsed().root, "", message(value))).collect()
 }
 
 fn if_not_exists(place: &Place<'_>) -> Vec<Hit> {

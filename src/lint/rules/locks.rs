@@ -161,30 +161,12 @@ fn validate_in_same_transaction(place: &Place<'_>) -> Vec<Hit> {
     for (action, table) in actions(place).filter(|_| place.transaction) {
         let ast::AlterTableAction::ValidateConstraint(validate) = &action else { continue };
         let name = validate.constraint_name_ref().and_then(|name| last_name(name.syntax()));
-        let added = place.earlier().iter().flat_map(|earlier| earlier.nodes::<ast::ConstraintName>());
-        if added.filter_map(|added| last_name(added.syntax())).any(|added| Some(&added) == name.as_ref()) {
+        if name.is_some_and(|name| place.facts.names_constraint_before(&name, place.index)) {
             let message = format!("reads all rows of {table} under the lock with which the constraint was added");
             hits.push(place.hit(validate.syntax(), &table, message));
         }
     }
     hits
-}
-
-/// The table that was there before and that this statement takes from all others until the transaction ends.
-fn locked_table(place: &Place<'_>, parsed: &Parsed<'_>) -> Option<String> {
-    if let Some((alter, table)) = parsed.altered_table() {
-        let milder = |action: &ast::AlterTableAction| match action {
-            ast::AlterTableAction::ValidateConstraint(_) | ast::AlterTableAction::AttachPartition(_) => true,
-            ast::AlterTableAction::AddConstraint(add) => {
-                matches!(add.constraint(), Some(ast::Constraint::ForeignKeyConstraint(_)))
-            }
-            _ => false,
-        };
-        return (place.is_old(&table) && alter.actions().any(|action| !milder(&action))).then_some(table);
-    }
-    let dropped = parsed.first::<ast::DropTable>().and_then(|drop| drop.table_name_refs().next());
-    let table = dropped.and_then(|name| last_name(name.syntax()))?;
-    place.is_old(&table).then_some(table)
 }
 
 /// What a slow statement does, in words; changes of rows have a rule of their own.
@@ -205,11 +187,11 @@ fn slow(place: &Place<'_>, parsed: &Parsed<'_>) -> Option<&'static str> {
 
 fn statements_after_access_exclusive(place: &Place<'_>) -> Vec<Hit> {
     let Some(what) = slow(place, place.parsed()).filter(|_| place.transaction) else { return Vec::new() };
-    let Some(table) = place.earlier().iter().find_map(|earlier| locked_table(place, earlier)) else {
+    let Some(table) = place.facts.locked_before(place.index, |table| place.is_old(table)) else {
         return Vec::new();
     };
     let message = format!("{what} while {table} is locked against all reads and writes");
-    vec![place.hit(&place.parsed().root, &table, message)]
+    vec![place.hit(&place.parsed().root, table, message)]
 }
 
 /// The table that was there before and whose rows this statement changes.
@@ -224,7 +206,7 @@ fn changed_table(place: &Place<'_>) -> Option<String> {
 
 fn mixed_ddl_and_data(place: &Place<'_>) -> Vec<Hit> {
     let Some(changed) = changed_table(place).filter(|_| place.transaction) else { return Vec::new() };
-    let Some(locked) = place.section.iter().find_map(|other| locked_table(place, other)) else { return Vec::new() };
+    let Some(locked) = place.facts.locked(|table| place.is_old(table)) else { return Vec::new() };
     let message =
         format!("changes rows of {changed} in the transaction that locks {locked} against all reads and writes");
     vec![place.hit(&place.parsed().root, &changed, message)]

@@ -13,6 +13,7 @@ use crate::migration::Migration;
 use super::history::History;
 use super::level::Level;
 use super::parsed::Parsed;
+use super::section::SectionFacts;
 
 pub(super) use loss::losses;
 pub(super) use squawk::violations;
@@ -68,9 +69,10 @@ pub(super) enum Check {
 /// A statement where it stands.
 pub(super) struct Place<'a> {
     pub migration: &'a Migration,
-    /// The statements of its section.
-    pub section: &'a [Parsed<'a>],
-    /// Which of them.
+    pub parsed: &'a Parsed<'a>,
+    /// What the statements of its section say together.
+    pub facts: &'a SectionFacts,
+    /// Which of them it is.
     pub index: usize,
     /// Whether the section is one transaction.
     pub transaction: bool,
@@ -89,11 +91,7 @@ pub(super) struct Hit {
 
 impl<'a> Place<'a> {
     pub(super) fn parsed(&self) -> &'a Parsed<'a> {
-        &self.section[self.index]
-    }
-
-    fn earlier(&self) -> &'a [Parsed<'a>] {
-        &self.section[..self.index]
+        self.parsed
     }
 
     /// Whether the table was there, with its rows and its users, before the run.

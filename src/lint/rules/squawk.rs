@@ -1,5 +1,7 @@
 //! Running squawk's rules on a section.
 
+use std::collections::BTreeMap;
+
 use squawk_linter::{Linter, LinterSettings};
 use squawk_syntax::SourceFile;
 use squawk_syntax::ast::{self, AstNode};
@@ -7,18 +9,16 @@ use squawk_syntax::ast::{self, AstNode};
 use super::super::parsed::{Parsed, last_name};
 use super::{Check, Hit, Rule, Subject, rules};
 use crate::lint::history::History;
+use crate::lint::section::SectionFacts;
 use crate::migration::Section;
 
-/// What squawk finds in a section: the rule, which statement, and what.
-///
-/// The statements are laid out on the lines on which they stand in the file, so that squawk sees the section whole: some
-/// of its rules look at the statements before.
+/// What squawk finds in a section, by statement. It sees the section whole: some of its rules look at the statements before.
 pub(in super::super) fn violations(
     section: &Section,
-    parsed: &[Parsed<'_>],
+    facts: &SectionFacts,
     history: &History,
-) -> Vec<(&'static Rule, usize, Hit)> {
-    let (text, starts) = laid_out(parsed);
+) -> BTreeMap<usize, Vec<(&'static Rule, Hit)>> {
+    let (text, starts) = (&facts.text, &facts.starts);
     let wanted: Vec<(&'static Rule, squawk_linter::Rule)> = rules()
         .filter_map(|rule| match rule.check {
             Check::Squawk(squawk) => Some((rule, squawk)),
@@ -27,36 +27,23 @@ pub(in super::super) fn violations(
         .collect();
     let mut linter = Linter::from(wanted.iter().map(|(_, squawk)| *squawk));
     linter.settings = LinterSettings { assume_in_transaction: section.transaction, ..LinterSettings::default() };
-    let mut found = Vec::new();
-    for violation in linter.lint(&SourceFile::parse(&text), &text) {
+    let mut found: BTreeMap<usize, Vec<(&'static Rule, Hit)>> = BTreeMap::new();
+    for violation in linter.lint(&SourceFile::parse(text), text) {
         let Some((rule, _)) = wanted.iter().find(|(_, squawk)| *squawk == violation.code) else { continue };
         let at = usize::from(violation.text_range.start());
         let index = starts.partition_point(|start| *start <= at).saturating_sub(1);
-        let (Some(one), Some(start)) = (parsed.get(index), starts.get(index)) else { continue };
-        let table = table_of(one);
+        let (Some(one), Some(start)) = (section.statements.get(index), starts.get(index)) else { continue };
+        let table = table_of(&Parsed::new(one));
         if rule.subject == Subject::Rows && table.iter().any(|table| history.new_tables.contains(table)) {
             continue;
         }
         let lines_down = text.get(*start..at).map_or(0, |before| before.matches('\n').count() as u32);
         let objects = table.into_iter().collect();
         // squawk's own sentences are long, and its advice is for a tool without a rehearsal.
-        found.push((*rule, index, Hit { message: rule.title.to_owned(), lines_down, objects }));
+        let hit = Hit { message: rule.title.to_owned(), lines_down, objects };
+        found.entry(index).or_default().push((*rule, hit));
     }
     found
-}
-
-/// The statements as one text, and where each begins in it. Those that the parser does not understand are left out: rules of
-/// squawk rely on the grammar, and end in a panic where it does not hold.
-fn laid_out(parsed: &[Parsed<'_>]) -> (String, Vec<usize>) {
-    let (mut text, mut starts) = (String::new(), Vec::new());
-    for one in parsed {
-        starts.push(text.len());
-        if one.is_understood {
-            text.push_str(&one.text);
-        }
-        text.push_str(";\n");
-    }
-    (text, starts)
 }
 
 fn table_of(parsed: &Parsed<'_>) -> Option<String> {

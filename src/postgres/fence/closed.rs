@@ -1,14 +1,13 @@
 //! The closed fence: the database takes no connections, and all sessions but ours are ended.
 //!
-//! That state outlives us, so the shared catalog says whose it is: `safe_migrate.fence` beside `safe_migrate.mark`. Who
-//! finds the run dead lifts it.
+//! That state outlives us, so the shared catalog says whose it is, beside the mark. Who finds the run dead lifts it.
 
 use std::time::{Duration, Instant};
 
-use super::super::{DatabaseError, Session, quote_identifier, quote_literal, swap};
+use super::super::note::{Note, Place};
+use super::super::{DatabaseError, Session, quote_identifier, swap};
 use super::Holder;
 
-const SETTING: &str = "safe_migrate.fence";
 const BETWEEN_ENDINGS: Duration = Duration::from_millis(50);
 
 /// What the shared catalog says of a closed database: which run closed it.
@@ -16,7 +15,10 @@ const BETWEEN_ENDINGS: Duration = Duration::from_millis(50);
 pub struct FenceRecord {
     /// Id of the run.
     pub run: String,
+    /// The connection limit that the database has when it is open; none: it takes no connections at all.
+    limit: Option<i32>,
     oid: u32,
+    place: Place,
 }
 
 /// A database that is closed, or is about to be.
@@ -29,40 +31,46 @@ pub struct ClosedFence {
 impl FenceRecord {
     /// The record of a database; none when it has none, or one that was copied from another database.
     pub async fn read(session: &Session, database: &str) -> Result<Option<Self>, DatabaseError> {
-        let row = session
-            .query_opt(
-                "SELECT d.oid, substr(x, length($2) + 2) FROM pg_catalog.pg_database d
-                   JOIN pg_catalog.pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0,
-                        pg_catalog.unnest(s.setconfig) x
-                  WHERE d.datname = $1 AND pg_catalog.starts_with(x, $2 || '=')",
-                &[&database, &SETTING],
-            )
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let (oid, text): (u32, String) = (row.get(0), row.get(1));
+        let found = Note::Fence.find(session, Some(database)).await?.into_iter().next();
+        let Some((oid, (text, place))) = found.and_then(|found| Some((found.oid, found.text?))) else {
+            return Ok(None);
+        };
         let record = text.rsplit_once(':').filter(|(_, of)| of.parse() == Ok(oid));
-        Ok(record.map(|(run, _)| Self { run: run.to_owned(), oid }))
+        Ok(record.map(|(run, _)| match run.rsplit_once(":limit=").map(|(run, limit)| (run, limit.parse())) {
+            Some((run, Ok(limit))) => Self { run: run.to_owned(), limit: Some(limit), oid, place },
+            _ => Self { run: run.to_owned(), limit: None, oid, place },
+        }))
+    }
+
+    /// What opens the database.
+    fn open(&self) -> String {
+        self.limit.map_or_else(|| "ALLOW_CONNECTIONS true".to_owned(), |limit| format!("CONNECTION LIMIT {limit}"))
     }
 
     fn text(&self) -> String {
-        format!("{}:{}", self.run, self.oid)
+        match self.limit {
+            Some(limit) => format!("{}:limit={limit}:{}", self.run, self.oid),
+            None => format!("{}:{}", self.run, self.oid),
+        }
     }
 }
 
 impl ClosedFence {
-    /// The fence with which run `run` is to close `database`; nothing is changed yet.
-    pub async fn of(session: &Session, database: &str, run: &str) -> Result<Self, DatabaseError> {
+    /// The fence with which run `run` is to close `database`; nothing is changed yet. With a `limit`, the one that the
+    /// database is to have later, it keeps out all but superusers, and otherwise everybody.
+    pub async fn of(session: &Session, database: &str, run: &str, limit: Option<i32>) -> Result<Self, DatabaseError> {
         let oid = swap::oid(session, database).await?.unwrap_or_default();
-        Ok(Self { database: database.to_owned(), record: FenceRecord { run: run.to_owned(), oid } })
+        let place = Note::Fence.place(session).await?;
+        Ok(Self { database: database.to_owned(), record: FenceRecord { run: run.to_owned(), limit, oid, place } })
     }
 
     /// Closes the database, with the record, in one transaction. `session` is on another database.
     pub async fn close(&self, session: &Session) -> Result<(), DatabaseError> {
         let name = quote_identifier(&self.database);
         let sql = format!(
-            "BEGIN;SET LOCAL synchronous_commit = on;ALTER DATABASE {name} SET {SETTING} = {};
-             ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false;COMMIT",
-            quote_literal(&self.record.text())
+            "BEGIN;SET LOCAL synchronous_commit = on;{};ALTER DATABASE {name} WITH {};COMMIT",
+            Note::Fence.set_sql(self.record.place, &self.database, &self.record.text()),
+            if self.record.limit.is_some() { "CONNECTION LIMIT 0" } else { "ALLOW_CONNECTIONS false" }
         );
         in_transaction(session, &sql).await
     }
@@ -82,8 +90,9 @@ impl ClosedFence {
         }
         let name = quote_identifier(&database);
         let sql = format!(
-            "BEGIN;SET LOCAL synchronous_commit = on;ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true;
-             ALTER DATABASE {name} RESET {SETTING};COMMIT"
+            "BEGIN;SET LOCAL synchronous_commit = on;ALTER DATABASE {name} WITH {};{};COMMIT",
+            self.record.open(),
+            Note::Fence.reset_sql(self.record.place, &database)
         );
         in_transaction(session, &sql).await?;
         Ok(true)
@@ -92,16 +101,20 @@ impl ClosedFence {
     /// The statement that does the same by hand.
     pub fn lift_by_hand(&self) -> String {
         let name = quote_identifier(&self.database);
-        format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true; ALTER DATABASE {name} RESET {SETTING}")
+        let open = format!("ALTER DATABASE {name} {}", self.record.open());
+        match self.record.place {
+            Place::Setting => format!("{open}; {}", Note::Fence.reset_sql(Place::Setting, &self.database)),
+            // A line of a comment does no harm, and the next command of ours removes it.
+            Place::Comment => open,
+        }
     }
 }
 
 /// Does what closing and lifting do, and takes it back: fails as they would.
 pub async fn probe_rights(session: &Session, database: &str) -> Result<(), DatabaseError> {
     let name = quote_identifier(database);
-    let sql = format!(
-        "BEGIN;ALTER DATABASE {name} SET {SETTING} = 'probe';ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false;ROLLBACK"
-    );
+    let say = Note::Fence.set_sql(Note::Fence.place(session).await?, database, "probe");
+    let sql = format!("BEGIN;{say};ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false;ROLLBACK");
     in_transaction(session, &sql).await
 }
 

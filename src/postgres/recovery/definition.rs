@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::super::archive::{ArchiveError, Section, Tablespaces, output};
-use super::super::archive_entries;
+use super::super::archive_entries::{self, ArchiveEntry};
 use super::super::{ConnectionSpec, DatabaseError, Programs, Session, qualified, quote_identifier, quote_literal};
 use super::entries::script;
 use super::facts::Relation;
@@ -16,6 +16,8 @@ pub struct TableScripts {
     pub before: String,
     /// Indexes, constraints but foreign keys, triggers, policies.
     pub after: String,
+    /// The statement that makes it a partition of its parent again; none: it was none.
+    pub attach: Option<String>,
 }
 
 /// Reads the definition of tables (a table and its partitions). Foreign keys are left out: each is made alone, after
@@ -39,11 +41,15 @@ pub async fn table_scripts(
     output(command, "pg_dump of the table").await?;
     let all = archive_entries::entries(programs, &path, None, Tablespaces::AsRecorded).await?;
     let root = tables.first().map(|(_, name)| name.as_str()).unwrap_or_default();
+    let index = |id: &u32| all.iter().any(|one| one.id == *id && ["INDEX", "CONSTRAINT"].contains(&one.kind.as_str()));
+    let is_root = |entry: &&ArchiveEntry| entry.kind == "TABLE ATTACH" && entry.name == root;
     let left_out: BTreeSet<u32> = all
         .iter()
         .filter(|entry| match entry.kind.as_str() {
             "FK CONSTRAINT" => true,
             "TABLE ATTACH" => entry.name == root,
+            // To an index of the parent, which is not made here; attaching the table attaches what is equal.
+            "INDEX ATTACH" => entry.needs.iter().filter(|id| index(id)).count() < 2,
             "TRIGGER" | "RULE" => quiet,
             _ => false,
         })
@@ -59,6 +65,7 @@ pub async fn table_scripts(
     Ok(TableScripts {
         before: script(programs, &path, &wanted, Some(Section::PreData)).await?,
         after: script(programs, &path, &wanted, Some(Section::PostData)).await? + &statistics(session, tables).await?,
+        attach: all.iter().find(is_root).map(|entry| entry.sql.clone()).filter(|sql| !quiet && !sql.is_empty()),
     })
 }
 
@@ -113,6 +120,19 @@ pub async fn condition_view(scratch: &Session, table: &Relation, condition: &str
     scratch.batch_execute("SET search_path = ''").await?;
     made?;
     Ok("safe_migrate_part.wanted".to_owned())
+}
+
+/// Attaches a partition within a transaction that goes on when the parent does not take it; then the answer is why.
+pub async fn attach(live: &Session, statement: &str) -> Result<Result<(), DatabaseError>, DatabaseError> {
+    live.batch_execute("SAVEPOINT attach").await?;
+    match live.batch_execute(statement).await {
+        Ok(()) => Ok(Ok(live.batch_execute("RELEASE attach").await?)),
+        Err(error) if live.is_closed() => Err(error.into()),
+        Err(error) => {
+            live.batch_execute("ROLLBACK TO attach; RELEASE attach").await?;
+            Ok(Err(error.into()))
+        }
+    }
 }
 
 /// Runs a script that makes objects.

@@ -12,9 +12,16 @@ pub async fn ready_for_rows(scratch: &Session, tables: &[(String, String)]) -> R
     for (schema, name) in tables {
         let Some(table) = super::relation(scratch, schema, name).await? else { continue };
         let quoted = table.quoted();
-        let sql = "SELECT pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', $2::text, conname)
-                     FROM pg_catalog.pg_constraint
-                    WHERE conrelid = $1 AND conparentid = 0 AND (contype = 'f' OR NOT convalidated)
+        // The foreign key of a partition is its parent's, and goes with that one.
+        let sql = "WITH RECURSIVE keys AS (
+                       SELECT oid, conparentid, conrelid, conname FROM pg_catalog.pg_constraint
+                        WHERE conrelid = $1 AND (contype = 'f' OR NOT convalidated AND conparentid = 0)
+                       UNION
+                       SELECT p.oid, p.conparentid, p.conrelid, p.conname FROM keys
+                         JOIN pg_catalog.pg_constraint p ON p.oid = keys.conparentid
+                   )
+                   SELECT pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::pg_catalog.regclass, conname)
+                     FROM keys WHERE conparentid = 0
                    UNION ALL
                    SELECT pg_catalog.format('DROP INDEX %I.%I', n.nspname, c.relname)
                      FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
@@ -22,7 +29,7 @@ pub async fn ready_for_rows(scratch: &Session, tables: &[(String, String)]) -> R
                     WHERE i.indrelid = $1 AND NOT i.indisprimary AND NOT c.relispartition
                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid)
                       AND NOT i.indisreplident AND NOT i.indisclustered";
-        for row in scratch.query(sql, &[&table.oid, &quoted]).await? {
+        for row in scratch.query(sql, &[&table.oid]).await? {
             scratch.batch_execute(row.get(0)).await?;
         }
         scratch.batch_execute(&format!("ALTER TABLE {quoted} DISABLE TRIGGER USER")).await?;

@@ -17,7 +17,7 @@ mod transaction;
 
 pub use column::{ColumnCounts, ColumnRows, SavedColumns};
 pub use column_definition::{ColumnDefinition, Dependent, missing_objects_of_column};
-pub use definition::{DefinitionError, TableScripts, condition_view, define, table_scripts};
+pub use definition::{DefinitionError, TableScripts, attach, condition_view, define, table_scripts};
 pub use entries::{prerequisites, script};
 pub use facts::{
     Column, Key, KeyColumn, Relation, columns, dependents, describe_kind, owned_sequences, primary_key, relation, tree,

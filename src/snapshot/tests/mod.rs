@@ -111,6 +111,7 @@ pub(crate) fn sample_manifest() -> Manifest {
         fingerprint: Some(serde_json::json!({"raw": "ab", "algorithm": 1})),
         warnings: Vec::new(),
         vacuum_held_back_ms: Some(36_500),
+        others_waited_ms: Some(120),
         tables: ["drink", "side", "item", "empty"].map(table).to_vec(),
         totals: Totals::default(),
     }

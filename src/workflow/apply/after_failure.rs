@@ -6,6 +6,7 @@ use crate::report::format_things;
 use crate::report::rehearsal::Reversibility;
 use crate::snapshot::{SnapshotId, SnapshotReader};
 
+use super::super::fill::Failing;
 use super::super::proof::ProofLevel;
 use super::super::rehearse::RehearsalEvidence;
 use super::super::restore::{Destination, RestoreRequest, foreign_code, restore_within_run};
@@ -253,9 +254,12 @@ impl Run<'_> {
             destination: Destination::InPlace,
             roles: false,
             proof: ProofLevel::Rows,
+            prove_later: false,
             without: Vec::new(),
             ignore_space: false,
             run_foreign_code: None,
+            // Production had them like that.
+            failing: Failing { not_valid: true, ..Failing::default() },
             command: format!("restore {id} --in-place"),
         };
         let restored =

@@ -226,7 +226,7 @@ impl Run<'_> {
         let (maintenance, target) = (&self.prepared.server.maintenance, self.project.target.database());
         let session = &self.prepared.session;
         if !crate::fault::is_off("off.fence") {
-            let closed = ClosedFence::of(maintenance, target, run).await?;
+            let closed = ClosedFence::of(maintenance, target, run, None).await?;
             // Known before it is done: whatever becomes of the answer, it is lifted.
             *fence.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed.clone());
             closed.close(maintenance).await?;

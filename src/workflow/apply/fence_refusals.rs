@@ -55,9 +55,7 @@ impl Run<'_> {
                     self.project.target.user(),
                     error.message
                 ),
-                hint: "connect as a superuser, or as the owner of the database; from PostgreSQL 15 on the owner also \
-                       needs: GRANT SET ON PARAMETER \"safe_migrate.fence\" TO the role"
-                    .to_owned(),
+                hint: "connect as the owner of the database, or as a superuser".to_owned(),
             })
         })?;
         let others = fence::other_sessions(maintenance, target, &[self.prepared.session.backend_pid()]).await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::postgres::fence::{ClosedFence, FenceRecord};
 use crate::postgres::ledger::lease::{self, Lease};
 use crate::postgres::{Ledger, LockError, RunLock, RunRecord, name_session};
 
@@ -29,8 +30,22 @@ pub(in crate::workflow) async fn take(
             let whose = holding(project).await.map(|lease| format!(": {lease}{waits}"));
             Err(LockError::Held { database, holder: whose.unwrap_or(holder) }.into())
         }
-        result => Ok(result?),
+        result => {
+            let lock = result?;
+            lift_left_fence(server, database, operator).await?;
+            Ok(lock)
+        }
     }
+}
+
+/// Lifts what a dead restore left closed to all but superusers, as we may be: nothing refused us.
+async fn lift_left_fence(server: &Server, database: &str, operator: &dyn Operator) -> Result<(), Error> {
+    let Some(record) = FenceRecord::read(&server.maintenance, database).await? else { return Ok(()) };
+    let run = record.run.clone();
+    if ClosedFence::left_by(database, record).lift(&server.maintenance).await? {
+        operator.warn(&format!("run {run} died while \"{database}\" was closed; it is open again"));
+    }
+    Ok(())
 }
 
 /// The lease of the run that has the lock; none where it cannot be read.

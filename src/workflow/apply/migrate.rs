@@ -10,6 +10,7 @@ use crate::postgres::{
 use crate::report::{format_duration, format_things};
 
 use super::super::programs::MigrationPrograms;
+use super::super::restore::WayBack;
 use super::super::{Error, Interrupt, Operator, Project, Unit, run_record};
 use super::after_failure::Undone;
 use super::{AfterFailure, ApplyReport, Evidence, Run, verify};
@@ -175,7 +176,7 @@ impl Run<'_> {
             let undone = self.after_failure(evidence, record, done, &error).await;
             self.let_go().await;
             let as_it_was_left = production_state(&self.prepared.plan, done, changed, &error);
-            let next = hint(self.project, record, changed, &error);
+            let next = hint((self.project, &evidence.way_back), record, changed, &error);
             return self.undone(record, undone, (outcome, as_it_was_left, next), error).await;
         } else {
             self.let_go().await;
@@ -187,7 +188,7 @@ impl Run<'_> {
         Error::RunStopped {
             production: production_state(&self.prepared.plan, done, changed, &error),
             changed,
-            hint: hint(self.project, record, changed, &error),
+            hint: hint((self.project, &evidence.way_back), record, changed, &error),
             source: Box::new(error),
         }
     }
@@ -200,7 +201,11 @@ impl Run<'_> {
             self.record_end(&record, self.close_in_ledger(&record).await).await;
             return error;
         }
-        let words = ("done", "migrated, and not as rehearsed".to_owned(), verify::way_back(&record));
+        let words = (
+            "done",
+            "migrated, and not as rehearsed".to_owned(),
+            evidence.way_back.hint(record.snapshot_id.as_deref()),
+        );
         self.undone(&mut record, undone, words, error).await
     }
 
@@ -262,18 +267,24 @@ impl Run<'_> {
     }
 
     /// Closes a run that went through.
-    pub(super) async fn close(&self, mut record: RunRecord, verification: String) -> Result<ApplyReport, Error> {
+    pub(super) async fn close(
+        &self,
+        mut record: RunRecord,
+        verification: String,
+        way_back: WayBack,
+    ) -> Result<ApplyReport, Error> {
         run_record::finish(&mut record, "done", None);
         let closed = self.close_in_ledger(&record).await;
         if let Err(error) = run_record::write(self.store, &self.project.source, &record).await {
             self.operator.warn(&format!("production is migrated, but the store has no record of it: {error}"));
         }
-        closed.map_err(|error| verify::unrecorded(&error, &record))?;
+        closed.map_err(|error| verify::unrecorded(&error, &record, &way_back))?;
         Ok(ApplyReport {
             run: record,
             plan: self.prepared.plan.clone(),
             rehearsal: None,
             verification,
+            way_back,
             phases: Vec::new(),
         })
     }
@@ -376,7 +387,7 @@ fn production_state(plan: &Plan, done: usize, changed: bool, error: &Error) -> S
     }
 }
 
-fn hint(project: &Project, run: &RunRecord, changed: bool, error: &Error) -> String {
+fn hint((project, way_back): (&Project, &WayBack), run: &RunRecord, changed: bool, error: &Error) -> String {
     let again = match error {
         Error::Interrupted | Error::Gate(_) | Error::Execute(ExecuteError::Stopped { .. }) => "run the command again",
         Error::Execute(ExecuteError::UnknownCommit { waits, .. }) if !waits.is_empty() => {
@@ -404,7 +415,7 @@ fn hint(project: &Project, run: &RunRecord, changed: bool, error: &Error) -> Str
     if !changed {
         return again.to_owned();
     }
-    let restore = run.snapshot_id.as_ref().map(|id| format!("safe-migrate restore {id} --in-place"));
+    let restore = run.snapshot_id.as_ref().map(|id| way_back.command(id));
     match restore {
         Some(restore) => format!("{again}, or go back with: {restore}"),
         None => format!("{again} (no snapshot was taken of \"{}\")", project.target.database()),

@@ -26,6 +26,7 @@ use crate::store::Store;
 
 use super::project::Server;
 use super::rehearse::{RehearsalEvidence, Stopwatch};
+use super::restore::WayBack;
 use super::schema_reading::{SchemaReading, read_raw};
 use super::state::{Selection, State};
 use super::{Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
@@ -52,6 +53,8 @@ pub struct ApplyRequest {
     pub accept_data_loss: Option<String>,
     /// `--accept-drift WHY`.
     pub accept_drift: Option<String>,
+    /// `--accept-no-restore WHY`.
+    pub accept_no_restore: Option<String>,
     /// Whether writers are kept out; none: they go on, and the gap is named.
     pub fence: Option<Fence>,
     /// How long to wait for another run to end.
@@ -127,6 +130,8 @@ pub struct ApplyReport {
     pub rehearsal: Option<RehearsalReport>,
     /// How the schema was found equal to the rehearsed one.
     pub verification: String,
+    /// How far the role could restore the snapshot.
+    pub way_back: WayBack,
     /// Where the time went.
     pub phases: Vec<Phase>,
 }
@@ -147,6 +152,8 @@ struct Prepared {
     before: SchemaReading,
     /// The reason for which a drift was accepted; none when there was no drift.
     accepted_drift: Option<String>,
+    /// What the role may do to take the way back.
+    way_back: WayBack,
 }
 
 /// Runs the pipeline.
@@ -159,6 +166,9 @@ pub async fn apply(
     let mut stopwatch = Stopwatch::start();
     let Some(prepared) = prepare(project, request, operator).await? else { return Ok(ApplyOutcome::NothingToDo) };
     after_failure::refuse_restore_without_fence(project, request)?;
+    if !matches!(request.snapshot, SnapshotChoice::Skip(_)) {
+        prepared.way_back.refuse_none(request.accept_no_restore.as_deref())?;
+    }
     if request.dry_run {
         prepared.ways_back(project).await.iter().for_each(|line| operator.step(line));
         return Ok(ApplyOutcome::Planned(prepared.plan));
@@ -251,7 +261,8 @@ async fn prepare(
             .await?;
     show_plan(&plan, operator);
     let checks = load_checks(&project.migrations_dir)?;
-    Ok(Some(Prepared { server, session, aside, lock, state, plan, checks, before, accepted_drift }))
+    let way_back = WayBack::of_role(project, &server.maintenance).await?;
+    Ok(Some(Prepared { server, session, aside, lock, state, plan, checks, before, accepted_drift, way_back }))
 }
 
 fn show_plan(plan: &Plan, operator: &dyn Operator) {
@@ -288,6 +299,7 @@ struct Run<'a> {
 struct Evidence {
     snapshot: SnapshotEvidence,
     rehearsal: RehearsalEvidence,
+    way_back: WayBack,
 }
 
 impl Run<'_> {
@@ -315,6 +327,16 @@ impl Run<'_> {
         Ok(SnapshotEvidence::Verified(Box::new(taken)))
     }
 
+    /// How far the role could restore the snapshot; a run is refused that promises more.
+    async fn way_back(&self, snapshot: &SnapshotEvidence) -> Result<WayBack, Error> {
+        let way_back = self.prepared.way_back.clone();
+        let SnapshotEvidence::Verified(snapshot) = snapshot else { return Ok(way_back) };
+        let (server, id) = (&self.prepared.server, snapshot.id());
+        let way_back = way_back.of_snapshot(self.project, server, self.store, id).await?;
+        way_back.refuse_none(self.request.accept_no_restore.as_deref())?;
+        Ok(way_back)
+    }
+
     async fn gates_and_migrations(
         &self,
         mut record: RunRecord,
@@ -322,7 +344,8 @@ impl Run<'_> {
         rehearsal: Option<&Rehearsed>,
         stopwatch: &mut Stopwatch,
     ) -> Result<ApplyReport, Error> {
-        let evidence = Evidence { snapshot, rehearsal: self.receipt(rehearsal)? };
+        let way_back = self.way_back(&snapshot).await?;
+        let evidence = Evidence { snapshot, rehearsal: self.receipt(rehearsal)?, way_back };
         if let Some(rehearsal) = rehearsal {
             self.refuse_other_start(rehearsal).await?;
         }
@@ -338,24 +361,24 @@ impl Run<'_> {
         self.interrupt.check()?;
         self.refuse_changes_meanwhile().await?;
         self.refuse_unfenced_tables().await?;
-        evidence.record_in(&mut record, self.prepared.accepted_drift.as_deref());
+        evidence.record_in(&mut record, self.prepared.accepted_drift.as_deref(), self.request);
         record.fingerprint_before = Some(super::json("the fingerprint", &self.prepared.before.record)?);
         stopwatch.phase("gates");
         self.migrate(&evidence, &mut record).await?;
         stopwatch.phase("migrations");
-        let verification = self.verify(rehearsal, &evidence.rehearsal, &mut record).await;
-        let verification = verification.map_err(|error| verify::unverified(error, &record));
+        let verification = self.verify(rehearsal, &evidence, &mut record).await;
+        let verification = verification.map_err(|error| verify::unverified(error, &record, &evidence.way_back));
         stopwatch.phase("verification");
         match verification {
             Err(error) => Err(self.not_verified(&evidence, record, error).await),
-            Ok(verification) => self.close(record, verification).await,
+            Ok(verification) => self.close(record, verification, evidence.way_back).await,
         }
     }
 }
 
 impl Evidence {
     /// Writes into the run's record what it goes by, and which safeguard was left out and why.
-    fn record_in(&self, record: &mut RunRecord, accepted_drift: Option<&str>) {
+    fn record_in(&self, record: &mut RunRecord, accepted_drift: Option<&str>, request: &ApplyRequest) {
         let mut bypasses: Vec<String> = accepted_drift.iter().map(|why| format!("drift accepted: {why}")).collect();
         match &self.snapshot {
             SnapshotEvidence::Verified(snapshot) => record.snapshot_id = Some(snapshot.id().to_string()),
@@ -364,6 +387,9 @@ impl Evidence {
         match &self.rehearsal {
             RehearsalEvidence::Receipt(receipt) => record.rehearsal_id = Some(receipt.rehearsal().to_owned()),
             RehearsalEvidence::Skipped(reason) => bypasses.push(format!("no rehearsal: {reason}")),
+        }
+        if let (WayBack::None(_), Some(why)) = (&self.way_back, &request.accept_no_restore) {
+            bypasses.push(format!("no restore by this role: {why}"));
         }
         record.bypass = (!bypasses.is_empty()).then(|| bypasses.join("; "));
     }

@@ -126,7 +126,10 @@ impl Run<'_> {
             return Ok(None);
         }
         let SnapshotEvidence::Verified(snapshot) = snapshot else {
-            return Err(Error::NoSnapshot("a rehearsal needs a snapshot, and --skip-snapshot leaves none".to_owned()));
+            return Err(Error::NoSnapshot {
+                message: "a rehearsal needs a snapshot, and --skip-snapshot leaves none".to_owned(),
+                hint: "leave --skip-snapshot out, or give --skip-rehearsal REASON as well",
+            });
         };
         let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
         if let Some(candidate) = candidate {
@@ -237,7 +240,9 @@ impl Run<'_> {
                 self.operator.warn(&format!("nothing was rehearsed ({reason})"));
                 Ok(RehearsalEvidence::Skipped(reason.clone()))
             }
-            (None, _) => Err(Error::NoSnapshot("there is no rehearsal".to_owned())),
+            (None, _) => {
+                Err(Error::NoSnapshot { message: "there is no rehearsal".to_owned(), hint: "run the command again" })
+            }
         }
     }
 }

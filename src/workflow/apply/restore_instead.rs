@@ -6,7 +6,7 @@ use crate::snapshot::{SnapshotId, SnapshotReader};
 
 use super::super::project::Server;
 use super::super::rehearse::RehearsalEvidence;
-use super::super::restore::{Since, since};
+use super::super::restore::{Since, WayBack, since};
 use super::super::state::State;
 use super::super::{Error, Gate, Project};
 use super::{Prepared, Run};
@@ -19,6 +19,7 @@ pub(super) struct RestoreInstead {
     rows: Option<(u64, bool)>,
     /// Applied since the snapshot, and not among those that are to be undone.
     also: Vec<String>,
+    way_back: WayBack,
 }
 
 impl RestoreInstead {
@@ -46,12 +47,13 @@ impl RestoreInstead {
         let began = own.map(|one| one.applied_at).min().unwrap_or(first.applied_at);
         let later = state.ledger.applied.iter().filter(|one| one.applied_at >= began && !migrations.contains(&one.id));
         let also = later.map(|one| one.id.to_string()).collect();
-        Ok(Some(Self { snapshot, run: first.run_id.clone(), rows: rows_since(&since), also }))
+        let way_back = WayBack::of_role(project, &server.maintenance).await?;
+        Ok(Some(Self { way_back, snapshot, run: first.run_id.clone(), rows: rows_since(&since), also }))
     }
 
     /// The command and what it loses, in a sentence.
     fn describe(&self) -> String {
-        let command = format!("safe-migrate restore {} --in-place", self.snapshot);
+        let command = self.way_back.command(self.snapshot.as_str());
         let loses = match self.rows {
             None => "what it would lose could not be counted".to_owned(),
             Some((0, true)) => "no table has more rows than then; values changed in place would be lost".to_owned(),

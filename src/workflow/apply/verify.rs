@@ -7,9 +7,10 @@ use crate::schema::Schema;
 
 use super::super::Error;
 use super::super::rehearse::{Receipt, RehearsalEvidence, checks};
+use super::super::restore::WayBack;
 use super::super::schema_reading::SchemaReading;
 use super::super::shadow::OUTSIDE_LINKS;
-use super::{Rehearsed, Run};
+use super::{Evidence, Rehearsed, Run};
 
 impl Run<'_> {
     /// Compares production with what the rehearsal led to, and records production's fingerprint in the run.
@@ -19,7 +20,7 @@ impl Run<'_> {
     pub(super) async fn verify(
         &self,
         rehearsal: Option<&Rehearsed>,
-        evidence: &RehearsalEvidence,
+        evidence: &Evidence,
         record: &mut RunRecord,
     ) -> Result<String, Error> {
         let before = &self.prepared.before;
@@ -28,17 +29,18 @@ impl Run<'_> {
             self.refuse_other_ground(record, &self.prepared.plan.steps).await?;
         }
         let now = self.read_and_keep(record).await?;
+        let hint = evidence.way_back.hint(record.snapshot_id.as_deref());
         let mut findings = new_invalid_indexes(&before.schema, &now.schema);
         findings.extend(self.failed_checks(rehearsal).await?);
-        let (Some(rehearsal), RehearsalEvidence::Receipt(receipt)) = (rehearsal, evidence) else {
-            return conclude("not compared: nothing was rehearsed".to_owned(), findings, record);
+        let (Some(rehearsal), RehearsalEvidence::Receipt(receipt)) = (rehearsal, &evidence.rehearsal) else {
+            return conclude("not compared: nothing was rehearsed".to_owned(), findings, hint);
         };
         let inside = |reading: &SchemaReading| reading.schema.without_kinds(OUTSIDE_LINKS);
         if inside(&now).changes_since(&inside(before)) == *receipt.changes() {
-            return conclude("schema equal to the rehearsed one (same entries changed)".to_owned(), findings, record);
+            return conclude("schema equal to the rehearsed one (same entries changed)".to_owned(), findings, hint);
         }
         findings.extend(self.compare_normal(rehearsal, receipt).await?);
-        conclude("schema equal to the rehearsed one (normal form)".to_owned(), findings, record)
+        conclude("schema equal to the rehearsed one (normal form)".to_owned(), findings, hint)
     }
 
     /// Runs the checks on production, read-only. One that returned rows before the plan already is only said; what it
@@ -72,34 +74,27 @@ impl Run<'_> {
 }
 
 /// Production is migrated by now: whatever keeps it from being compared is a finding, not a failure that left it alone.
-pub(super) fn unverified(error: Error, run: &RunRecord) -> Error {
+pub(super) fn unverified(error: Error, run: &RunRecord, way_back: &WayBack) -> Error {
     match error {
         Error::VerificationFailed { .. } => error,
         error => Error::VerificationFailed {
             findings: vec![format!("it could not be compared with the rehearsed schema: {error}")],
-            hint: way_back(run),
+            hint: way_back.hint(run.snapshot_id.as_deref()),
         },
     }
 }
 
 /// The same for a run that went through and whose end the ledger does not know.
-pub(super) fn unrecorded(error: &Error, run: &RunRecord) -> Error {
+pub(super) fn unrecorded(error: &Error, run: &RunRecord, way_back: &WayBack) -> Error {
     let findings = vec![format!("the ledger does not hold the end of run {}: {error}", run.id)];
-    Error::VerificationFailed { findings, hint: way_back(run) }
+    Error::VerificationFailed { findings, hint: way_back.hint(run.snapshot_id.as_deref()) }
 }
 
-pub(super) fn way_back(run: &RunRecord) -> String {
-    match &run.snapshot_id {
-        Some(id) => format!("look at the differences; the way back is: safe-migrate restore {id} --in-place"),
-        None => "look at the differences; no snapshot was taken".to_owned(),
-    }
-}
-
-fn conclude(equal: String, findings: Vec<String>, run: &RunRecord) -> Result<String, Error> {
+fn conclude(equal: String, findings: Vec<String>, hint: String) -> Result<String, Error> {
     if findings.is_empty() {
         return Ok(equal);
     }
-    Err(Error::VerificationFailed { findings, hint: way_back(run) })
+    Err(Error::VerificationFailed { findings, hint })
 }
 
 fn new_invalid_indexes(before: &Schema, now: &Schema) -> Vec<String> {

@@ -9,14 +9,10 @@ use super::server::Reached;
 /// Rights of the role, and what stands in the way of a swap now.
 pub(super) async fn checks(project: &Project, reached: &Reached) -> Vec<Check> {
     let Some(capabilities) = &reached.capabilities else {
-        let names = ["create databases", "mark", "end sessions", "swap"];
+        let names = ["create databases", "end sessions", "swap"];
         return names.map(|name| Check::not_tried(name, "the server")).to_vec();
     };
-    let mut checks = vec![
-        create_databases(capabilities),
-        mark(capabilities, reached.identity.as_ref().is_some_and(|identity| identity.major() >= 15)),
-        end_sessions(capabilities),
-    ];
+    let mut checks = vec![create_databases(capabilities), end_sessions(capabilities)];
     let session = reached.maintenance.as_ref().or(reached.target.as_ref());
     checks.push(match session {
         None => Check::not_tried("swap", "a session"),
@@ -44,20 +40,6 @@ fn create_databases(capabilities: &Capabilities) -> Check {
     }
     let finding = format!("role \"{role}\" may not, so nothing could be restored on this server");
     Check::failed("create databases", finding, Some(format!("as a superuser: ALTER ROLE \"{role}\" CREATEDB")))
-}
-
-fn mark(capabilities: &Capabilities, can_be_granted: bool) -> Check {
-    let role = &capabilities.role;
-    if capabilities.set_mark {
-        return Check::ok("mark", format!("role \"{role}\" may mark a database as ours"));
-    }
-    let finding = format!("role \"{role}\" may not mark a database as ours, and a restore works in marked ones only");
-    let remedy = if can_be_granted {
-        format!("as a superuser: GRANT SET ON PARAMETER \"safe_migrate.mark\" TO \"{role}\"")
-    } else {
-        "restore as a superuser; from PostgreSQL 15 on the right can be granted".to_owned()
-    };
-    Check::failed("mark", finding, Some(remedy))
 }
 
 fn end_sessions(capabilities: &Capabilities) -> Check {
@@ -93,10 +75,10 @@ fn swap(capabilities: &Capabilities, target: &str, obstacles: &[String]) -> Chec
                 Some(format!("as a superuser: ALTER DATABASE \"{target}\" OWNER TO \"{role}\"")),
             )
         }
-        _ if capabilities.create_databases && capabilities.set_mark => {
+        _ if capabilities.create_databases => {
             Check::ok(NAME, format!("a restored database can take the place of \"{target}\""))
         }
-        _ => Check::not_tried(NAME, "the rights to create and to mark a database"),
+        _ => Check::not_tried(NAME, "the right to create a database"),
     }
 }
 
@@ -110,7 +92,6 @@ mod tests {
             role: "deploy".to_owned(),
             superuser: false,
             create_databases: may,
-            set_mark: may,
             end_sessions: may,
             owns_target,
             tls: None,
@@ -124,9 +105,6 @@ mod tests {
         let remedy = |check: Check| (check.state, check.remedy.unwrap_or_default());
         let failed = |text: &str| (CheckState::Failed, text.to_owned());
         assert_eq!(remedy(create_databases(&plain)), failed("as a superuser: ALTER ROLE \"deploy\" CREATEDB"));
-        let grant = "as a superuser: GRANT SET ON PARAMETER \"safe_migrate.mark\" TO \"deploy\"";
-        assert_eq!(remedy(mark(&plain, true)), failed(grant));
-        assert!(!remedy(mark(&plain, false)).1.contains("GRANT"));
         assert_eq!(end_sessions(&plain).state, CheckState::Warn);
     }
 

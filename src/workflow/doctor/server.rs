@@ -220,7 +220,6 @@ mod tests {
             role: "deploy".to_owned(),
             superuser: false,
             create_databases: false,
-            set_mark: false,
             end_sessions: false,
             owns_target: None,
             tls: tls.then(|| Tls { version: "TLSv1.3".to_owned(), cipher: "AES".to_owned() }),

@@ -26,6 +26,7 @@ use crate::store::Store;
 use super::apply::{drift, lock};
 use super::project::Server;
 use super::rehearse::Stopwatch;
+use super::restore::WayBack;
 use super::schema_reading::{SchemaReading, read_raw};
 use super::shadow::OUTSIDE_LINKS;
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
@@ -48,6 +49,8 @@ pub struct ExecRequest {
     pub accept_data_loss: Option<String>,
     /// `--accept-drift WHY`.
     pub accept_drift: Option<String>,
+    /// `--accept-no-restore WHY`.
+    pub accept_no_restore: Option<String>,
     /// How long to wait for another run to end.
     pub wait: Duration,
     /// Whether to stop after the rehearsal.
@@ -74,6 +77,8 @@ pub struct ExecReport {
     pub rehearsal: RehearsalReport,
     /// What was found equal.
     pub verification: String,
+    /// How far the role could restore the snapshot.
+    pub way_back: WayBack,
     /// What the tool's own table says is new, when it can be asked.
     pub applied: Vec<String>,
     /// Where the time went.
@@ -90,6 +95,7 @@ struct Run<'a> {
     session: &'a Session,
     store: &'a Store,
     before: &'a SchemaReading,
+    way_back: WayBack,
     operator: &'a dyn Operator,
     interrupt: &'a Interrupt,
 }
@@ -128,6 +134,10 @@ pub async fn exec(
     let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
     let why = request.accept_drift.as_deref();
     let accepted = drift::refuse_drift(project, &session, &ledger, &before, why, operator).await?;
+    let way_back = WayBack::of_role(project, &server.maintenance).await?;
+    if !request.rehearse_only {
+        way_back.refuse_none(request.accept_no_restore.as_deref())?;
+    }
     let store = project.open_or_create_store().await?;
     let mut record = run_record::start(project, &words, server.clock);
     record.bypass = accepted.map(|why| format!("drift accepted: {why}"));
@@ -135,9 +145,10 @@ pub async fn exec(
     lease::take(&session, &record, session.backend_pid(), &project.ledger_owners).await?;
     let id = record.id.clone();
     let (server, lock, store, before) = (&server, &lock, &store, &before);
-    let run = Run { project, request, server, lock, session: &session, store, before, operator, interrupt };
+    let session = &session;
+    let run = Run { project, request, server, lock, session, store, before, way_back, operator, interrupt };
     let result = run.snapshot_to_end(record).await;
-    if let Err(error) = lease::give_back(&session, &id).await {
+    if let Err(error) = lease::give_back(session, &id).await {
         tracing::debug!(%error, "the lease was not given back");
     }
     result
@@ -190,6 +201,12 @@ impl Run<'_> {
             return Ok(ExecOutcome::Rehearsed(Box::new(report.clone())));
         }
         self.refuse_data_loss(report)?;
+        let way_back = self.way_back.clone().of_snapshot(self.project, self.server, self.store, snapshot.id()).await?;
+        way_back.refuse_none(self.request.accept_no_restore.as_deref())?;
+        if let (WayBack::None(_), Some(why)) = (&way_back, &self.request.accept_no_restore) {
+            let bypass = format!("no restore by this role: {why}");
+            record.bypass = Some(record.bypass.map_or(bypass.clone(), |other| format!("{other}; {bypass}")));
+        }
         for one in blockers::long_transactions(self.session, self.project.long_transaction).await? {
             self.operator
                 .warn(&format!("a transaction has been open for long, and what it locked stays locked: {one}"));
@@ -200,7 +217,7 @@ impl Run<'_> {
         record.plan_hash = Some(report.plan_hash.clone());
         record.rehearsal_id = Some(report.id.clone());
         stopwatch.phase("gates");
-        self.run_in_production(record, rehearsed, stopwatch).await
+        self.run_in_production(record, rehearsed, way_back, stopwatch).await
     }
 
     /// Stops when the rehearsal measured a loss, unless the operator gave its hash.

@@ -3,6 +3,7 @@
 use crate::postgres::{RunRecord, ledger};
 
 use super::super::rehearse::Stopwatch;
+use super::super::restore::WayBack;
 use super::super::schema_reading::{SchemaReading, read_normal};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, json, run_record};
@@ -25,6 +26,7 @@ impl Run<'_> {
         &self,
         mut record: RunRecord,
         rehearsed: &Rehearsed,
+        way_back: WayBack,
         stopwatch: &mut Stopwatch,
     ) -> Result<ExecOutcome, Error> {
         // The store knows of the run before production does: if the ledger is lost, the store still names its snapshot.
@@ -48,9 +50,9 @@ impl Run<'_> {
         }
         match ended {
             Ok(ended) if ended.status.success() => {}
-            failed => return Err(self.stopped(record, failed, &left).await),
+            failed => return Err(self.stopped(record, failed, &left, &way_back).await),
         }
-        let verified = self.verify(rehearsed).await;
+        let verified = self.verify(rehearsed, &way_back).await;
         stopwatch.phase("verification");
         let error = verified.as_ref().err();
         run_record::finish(&mut record, "done", error);
@@ -62,6 +64,7 @@ impl Run<'_> {
             run: record,
             rehearsal,
             verification,
+            way_back,
             applied,
             phases: Vec::new(),
         })))
@@ -88,7 +91,13 @@ impl Run<'_> {
         Left { now, applied }
     }
 
-    async fn stopped(&self, mut record: RunRecord, ended: Result<Ended, Error>, left: &Left) -> Error {
+    async fn stopped(
+        &self,
+        mut record: RunRecord,
+        ended: Result<Ended, Error>,
+        left: &Left,
+        way_back: &WayBack,
+    ) -> Error {
         let same_schema = left.now.as_ref().is_some_and(|now| now.record.hash == self.before.record.hash);
         let nothing_applied = left.applied.as_ref().is_some_and(Vec::is_empty);
         let changed = !(same_schema && nothing_applied);
@@ -107,7 +116,7 @@ impl Run<'_> {
             Some(applied) => format!("{schema}; by Django's table: {}", applied.join(", ")),
             None => format!("{schema}; which rows were changed only the command knows"),
         };
-        let way_back = record.snapshot_id.map(|id| format!("the way back is: safe-migrate restore {id} --in-place"));
+        let way_back = record.snapshot_id.map(|id| format!("the way back is: {}", way_back.command(&id)));
         let hint = match changed {
             false => "find out why it went through on the shadow and not here, and run the command again".to_owned(),
             true => format!("look at what it left; {}", way_back.unwrap_or_default()),
@@ -116,7 +125,7 @@ impl Run<'_> {
     }
 
     /// Both schemas in normal form: the rehearsed one, and production's.
-    async fn verify(&self, rehearsed: &Rehearsed) -> Result<String, Error> {
+    async fn verify(&self, rehearsed: &Rehearsed, way_back: &WayBack) -> Result<String, Error> {
         let Some((_, normal)) = &rehearsed.schemas else {
             return Err(Gate::RehearsalFailed("it did not go through".to_owned()).into());
         };
@@ -129,10 +138,7 @@ impl Run<'_> {
         }
         Err(Error::VerificationFailed {
             findings: vec![format!("the schema is not the rehearsed one (- rehearsed, + production):\n{difference}")],
-            hint: format!(
-                "look at the differences; the way back is: safe-migrate restore {} --in-place",
-                rehearsed.report.snapshot
-            ),
+            hint: way_back.hint(Some(rehearsed.report.snapshot.as_str())),
         })
     }
 

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::postgres::deferred_checks::{self, DeferredCheck, NotValid};
 use crate::postgres::not_carried::missing_tablespaces;
 use crate::postgres::{
-    ArchiveEntry, ConnectionSpec, Programs, Section, Session, Tablespaces, archive, archive_entries, catalog,
-    maintenance, prepare_copy_session, statistics, subscription,
+    ArchiveEntry, ConnectionSpec, DatabaseError, Programs, Section, Session, Tablespaces, archive, archive_entries,
+    catalog, maintenance, prepare_copy_session, statistics, subscription,
 };
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
 
@@ -44,6 +44,45 @@ pub struct FillTarget<'a> {
     pub private: bool,
     /// Whether functions of others may run there.
     pub code: &'a CodeOfOthers,
+    /// What is done with what does not come back.
+    pub failing: Failing,
+}
+
+/// What is done with a table, an index or a constraint that cannot be restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failing {
+    /// Foreign keys that rows do not pass are made `NOT VALID`; always so in a private server.
+    pub not_valid: bool,
+    /// The rest is restored without it.
+    pub keep_going: bool,
+    /// All rows are there since an earlier restore.
+    pub resume: bool,
+}
+
+/// An entry of the archive that could not be made, or a table whose rows could not be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct NotMade {
+    /// What it is, as `--without` names it.
+    pub entry: String,
+    /// What the server said.
+    pub why: String,
+    #[serde(skip)]
+    id: Option<u32>,
+}
+
+impl NotMade {
+    fn of(entry: &ArchiveEntry, error: &DatabaseError) -> Self {
+        Self { entry: entry.label(), why: error.to_string(), id: Some(entry.id) }
+    }
+
+    fn table(schema: &str, name: &str, why: String) -> Self {
+        Self { entry: format!("TABLE {schema}.{name}"), why, id: None }
+    }
+
+    /// Its number in the archive; none: its rows could not be loaded.
+    pub fn id(&self) -> Option<u32> {
+        self.id
+    }
 }
 
 /// Restores everything that the snapshot holds, and proves it.
@@ -57,16 +96,44 @@ pub async fn fill_and_prove(
     operator: &dyn Operator,
 ) -> Result<Proof, Error> {
     let (spec, manifest) = (&target.spec, reader.manifest());
-    let filled = load(target, reader, operator).await?;
-    let proving = proof::prove_rows(spec, manifest, level, target.jobs, operator);
-    let (rows, left) = tokio::try_join!(proving, finish(target, manifest, filled, operator))?;
+    let filled = match target.failing.resume {
+        true => take_up(target, reader).await?,
+        false => load(target, reader, operator).await?,
+    };
+    let proving = proof::prove_rows(spec, manifest, (level, None), target.jobs, operator);
+    let (rows, (left, not_made)) = tokio::try_join!(proving, finish(target, manifest, filled, operator))?;
     let mut proof = proof::conclude(spec, manifest, rows).await?;
     proof.warnings.extend(left.iter().map(|one| {
         let state = if target.private { "does not hold for the rows" } else { "is left NOT VALID" };
         format!("{} {state}: {}", one.constraint, one.why)
     }));
     proof.not_valid = if target.private { Vec::new() } else { left };
+    proof.not_made = not_made;
     Ok(proof)
+}
+
+/// Where an earlier restore stopped: all rows are there, and what comes behind them may be.
+async fn take_up(target: &FillTarget<'_>, reader: &SnapshotReader) -> Result<Filled, Error> {
+    let manifest = reader.manifest();
+    let schema = write_file(target.files, "schema.dump", &reader.get_blob(&manifest.schema).await?)?;
+    let contents = without_entries(archive::list(target.programs, &schema).await?, target.left_out);
+    let rest = write_list(target.files, "rest.list", &contents)?;
+    target.code.refuse(target.programs, &schema, Some(&rest)).await?;
+    let session = target.spec.connect("safe-migrate restore").await?;
+    prepare_copy_session(&session, None).await?;
+    let missing = missing_tablespaces(&session, &archive::tablespaces(target.programs, &schema).await?).await?;
+    let tablespaces = if missing.is_empty() { Tablespaces::AsRecorded } else { Tablespaces::Default };
+    Ok(Filled {
+        schema,
+        rest,
+        tablespaces,
+        busy: target.spec.clone(),
+        vacuumed: Vec::new(),
+        analyzed: Vec::new(),
+        checks: deferred_checks::not_valid(&session).await?,
+        by_us: Vec::new(),
+        own_path: own_path(target, manifest, &session).await?,
+    })
 }
 
 /// Fewer bytes of rows than this have their last indexes and constraints made by one session.
@@ -112,13 +179,14 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     let entries = archive_entries::entries(programs, &schema, Some(&list), tablespaces).await?;
     let own_path = own_path(target, manifest, &session).await?;
     let has_functions = deferred_checks::has_functions_of_others(&session, |_| false).await?;
-    let behind = if has_functions { behind_rows(&entries) } else { Vec::new() };
+    let behind = behind_rows(&entries);
     let when_full = WhenFull { builds: builds::builds(manifest, &trees, entries), analyze, trees };
     // What others own is loaded by logins, which check as they load.
     let apart = |owner: &str| matches!(target.code, CodeOfOthers::ByLogins(trusted, _) if !trusted.has(owner));
     let checks = deferred_checks::take_off(&session, apart).await?;
     let ways = Ways {
         own_path: own_path.clone(),
+        keep_going: target.failing.keep_going,
         logins: logins(&session, manifest, (target.code, &busy)).await?,
         spec: busy.clone(),
     };
@@ -126,7 +194,7 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     catalog::set_sequences(&session, &manifest_parts::sequences(manifest)).await?;
     restore_large_objects(target, reader).await?;
     deferred_checks::put_back(&session, &checks).await?;
-    let mut by_us = own_path::may_need(&behind, &done.lost);
+    let mut by_us = own_path::may_need(&behind, &done.left, has_functions);
     by_us.retain(|entry| !done.entries.contains(&entry.id));
     let done_or_ours = done.entries.iter().copied().chain(by_us.iter().map(|entry| entry.id)).collect();
     let rest = write_list(target.files, "rest.list", &without_entries(contents, &done_or_ours))?;
@@ -163,20 +231,39 @@ async fn finish(
     manifest: &Manifest,
     filled: Filled,
     operator: &dyn Operator,
-) -> Result<Vec<NotValid>, Error> {
-    let Filled { schema, rest, tablespaces, busy, vacuumed, analyzed, checks, by_us, own_path } = filled;
+) -> Result<(Vec<NotValid>, Vec<NotMade>), Error> {
+    let Filled { schema, rest, tablespaces, busy, vacuumed, analyzed, checks, mut by_us, own_path } = filled;
     operator.step("adding the remaining indexes, constraints and triggers");
     // Each of its workers connects twice, which takes longer than the indexes of a few rows.
     let jobs = if manifest.totals.raw_bytes < FEW_BYTES { 1 } else { target.jobs + 1 };
     let section = Some(Section::PostData);
-    archive::restore(target.programs, &busy, &schema, section, Some(&rest), tablespaces, jobs).await?;
+    let restored = match target.failing.resume {
+        true => Ok(()),
+        false => archive::restore(target.programs, &busy, &schema, section, Some(&rest), tablespaces, jobs).await,
+    };
+    // pg_restore stops at the first that fails, and some of the others are there: each is tried by itself.
+    let again = target.failing.resume || restored.is_err();
+    if again {
+        let list = Some(rest.as_path());
+        let entries = archive_entries::entries_of_section(target.programs, &schema, section, list, tablespaces).await?;
+        match restored {
+            // In a database without an encoding their texts are not known.
+            Err(error) if entries.iter().any(|entry| entry.sql.is_empty()) => return Err(error.into()),
+            _ => by_us.splice(..0, entries).for_each(drop),
+        }
+    }
     let session = target.spec.connect("safe-migrate restore").await?;
     prepare_copy_session(&session, None).await?;
     if target.outside_links {
         subscription::detach(&session, target.spec.database()).await?;
     }
-    own_path::make(&session, &by_us, own_path.as_deref()).await?;
-    let left = deferred_checks::validate(&session, checks, own_path.as_deref()).await?;
+    let how = (again, target.private || target.failing.not_valid);
+    let made = own_path::make(&session, &by_us, own_path.as_deref(), how).await?;
+    if !made.not_made.is_empty() && !target.failing.keep_going {
+        return Err(Error::NotMade { not_made: made.not_made, kept: None });
+    }
+    let mut left = deferred_checks::validate(&session, checks, own_path.as_deref()).await?;
+    left.extend(made.not_valid);
     if target.private {
         deferred_checks::call_valid(&session, &left).await?;
     }
@@ -192,7 +279,7 @@ async fn finish(
     if let Err(error) = gathered {
         operator.warn(&format!("the planner has no statistics of every table, run VACUUM ANALYZE: {error}"));
     }
-    Ok(left)
+    Ok((left, made.not_made))
 }
 
 /// The entries that come behind the rows.

@@ -1,7 +1,7 @@
 //! Loads the rows with several workers and, as soon as a table is full, vacuums it and builds its indexes.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -10,11 +10,11 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::postgres::{
     ArchiveEntry, ConnectionSpec, DatabaseError, Session, archive_entries, copy, prepare_copy_session, statistics,
 };
-use crate::report::format_things;
 use crate::snapshot::{ChunkAhead, SnapshotReader, TableData};
 
 use super::super::streaming_threads::StreamingThreads;
 use super::super::{Error, Operator, Unit, manifest_parts};
+use super::NotMade;
 use super::builds::{Build, Tree};
 use super::own_path;
 use super::schedule::{Load, Schedule, Task};
@@ -27,6 +27,8 @@ pub(super) struct Ways {
     pub(super) logins: Vec<Option<ConnectionSpec>>,
     /// The path of the database's own sessions, where it may be used.
     pub(super) own_path: Option<String>,
+    /// Whether the other tables are loaded when one cannot be.
+    pub(super) keep_going: bool,
 }
 
 /// What the workers share.
@@ -36,7 +38,8 @@ struct Work {
     schedule: Schedule,
     /// Numbers of the archive's entries that were made.
     made: Mutex<Vec<u32>>,
-    lost: Mutex<Vec<u32>>,
+    left: Mutex<Vec<u32>>,
+    failed: Mutex<BTreeMap<usize, NotMade>>,
     /// Whether a table may be analyzed at once, by its number.
     analyze: Vec<bool>,
     /// Tables that a vacuum and its statistics were not refused for.
@@ -55,8 +58,8 @@ pub(super) struct Done {
     pub(super) vacuumed: Vec<usize>,
     /// Partitioned tables that have their statistics.
     pub(super) analyzed: Vec<statistics::Name>,
-    /// Builds whose functions did not find what they call, by number.
-    pub(super) lost: BTreeSet<u32>,
+    /// Builds that were not made, by number.
+    pub(super) left: BTreeSet<u32>,
 }
 
 /// What is done with a table when it is full; tables are counted as in the manifest.
@@ -87,7 +90,8 @@ pub(super) async fn load(
         reader: reader.clone(),
         schedule: Schedule::new(manifest, builds, &trees),
         made: Mutex::default(),
-        lost: Mutex::default(),
+        left: Mutex::default(),
+        failed: Mutex::default(),
         analyze,
         vacuumed: Mutex::default(),
         trees,
@@ -106,17 +110,17 @@ pub(super) async fn load(
             },
         }
     }
-    operator.finish(&format!(
-        "{} in {}",
-        format_things(manifest.totals.rows, "row"),
-        format_things(manifest.tables.len() as u64, "table")
-    ));
+    operator.finish(&manifest_parts::counted(manifest));
+    let failed = std::mem::take(&mut *work.failed.lock().unwrap_or_else(PoisonError::into_inner));
+    if !failed.is_empty() {
+        return Err(Error::NotMade { not_made: failed.into_values().collect(), kept: None });
+    }
     let analyzed = taken(&work.analyzed).into_iter().map(|whole| work.trees[whole].name.clone()).collect();
     Ok(Done {
         entries: taken(&work.made),
         vacuumed: taken(&work.vacuumed),
         analyzed,
-        lost: taken(&work.lost).into_iter().collect(),
+        left: taken(&work.left).into_iter().collect(),
     })
 }
 
@@ -182,10 +186,25 @@ async fn load_chunks(work: &Work, (session, logins): (&Session, &mut Logins), fi
         next = work.schedule.next_load().map(ahead);
         for (table, segment) in &load.parts {
             let rows = segment.of(&raw)?;
-            let session = loading(work, (session, &mut *logins), *table).await?;
+            let number = *table;
+            if work.failed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number) {
+                continue;
+            }
+            let session = loading(work, (session, &mut *logins), number).await?;
             let table = &work.reader.manifest().tables[*table];
             let encoding = &work.reader.manifest().database.encoding;
-            copy_segment(session, table, rows, encoding, work.ways.own_path.as_deref()).await?;
+            if let Err(error) = copy_segment(session, table, rows, encoding, work.ways.own_path.as_deref()).await {
+                if session.is_closed() {
+                    return Err(error.into());
+                }
+                let (schema, name) = place(table);
+                let failed = NotMade::table(schema, name, error.to_string());
+                if !work.ways.keep_going {
+                    return Err(Error::NotMade { not_made: vec![failed], kept: None });
+                }
+                work.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(number, failed);
+                continue;
+            }
             // Nobody listens any more only when the restore was given up.
             let _ = work.loaded.send(segment.length);
         }
@@ -213,15 +232,13 @@ async fn analyze(work: &Work, session: &Session, whole: usize) -> Result<(), Err
     Ok(())
 }
 
-/// An index that cannot be made yet, because a function in it reads another table, is left to `pg_restore`, which comes
-/// when all rows are there and says what is wrong with any other. Whether it was made.
+/// An index that cannot be made yet, because a function in it reads another table, is made when all rows are there; then it
+/// is said what is wrong with any other. Whether it was made.
 async fn build(work: &Work, session: &Session, entry: &ArchiveEntry) -> Result<bool, Error> {
     match archive_entries::make(session, entry).await {
         Ok(()) => work.made.lock().unwrap_or_else(PoisonError::into_inner).push(entry.id),
         Err(error) => {
-            if own_path::finds_nothing(&error) {
-                work.lost.lock().unwrap_or_else(PoisonError::into_inner).push(entry.id);
-            }
+            work.left.lock().unwrap_or_else(PoisonError::into_inner).push(entry.id);
             return unless_lost(error).map(|()| false);
         }
     }
@@ -242,19 +259,22 @@ async fn copy_segment(
     rows: Bytes,
     encoding: &str,
     own_path: Option<&str>,
-) -> Result<(), Error> {
-    // An enum's hash differs in a new database: rows of hash partitions find their leaf again through the root.
-    let (schema, name) = match &table.hash_partition_root {
-        Some((schema, name)) => (schema.as_str(), name.as_str()),
-        None => (table.schema.as_str(), table.name.as_str()),
-    };
-    let into = (schema, name);
-    let loaded = match copy::load(session, into, &table.columns, encoding, rows.clone()).await {
+) -> Result<(), DatabaseError> {
+    let into = place(table);
+    match copy::load(session, into, &table.columns, encoding, rows.clone()).await {
         // A generated column, or a domain within an array, calls by a name without a schema.
         Err(error) if own_path::finds_nothing(&error) && own_path.is_some() => {
             own_path::within(session, own_path, copy::load(session, into, &table.columns, encoding, rows)).await
         }
         loaded => loaded,
-    };
-    loaded.map_err(|source| Error::RestoreRefused(format!("table {schema}.{name}: {source}")))
+    }
+}
+
+/// Schema and name of the table into which the rows go.
+fn place(table: &TableData) -> (&str, &str) {
+    // An enum's hash differs in a new database: rows of hash partitions find their leaf again through the root.
+    match &table.hash_partition_root {
+        Some((schema, name)) => (schema, name),
+        None => (&table.schema, &table.name),
+    }
 }

@@ -8,6 +8,7 @@ use crate::postgres::deferred_checks::NotValid;
 use crate::postgres::{ConnectionSpec, Session, catalog, sequence_check};
 use crate::snapshot::Manifest;
 
+use super::fill::NotMade;
 use super::schema_reading::SchemaReading;
 use super::{Error, Operator, manifest_parts};
 
@@ -33,6 +34,9 @@ pub struct Proof {
     pub tables: usize,
     /// Rows in them.
     pub rows: u64,
+    /// Tables and rows in words, the operator's apart from ours.
+    #[serde(skip)]
+    pub counted: String,
     /// Sequences compared.
     pub sequences: usize,
     /// Whether the schema was compared with a plain `pg_restore` of the same archive.
@@ -43,6 +47,8 @@ pub struct Proof {
     pub warnings: Vec<String>,
     /// Constraints that were valid and that its rows do not pass.
     pub not_valid: Vec<NotValid>,
+    /// What did not come back, and was left out for that.
+    pub not_made: Vec<NotMade>,
 }
 
 /// Reads every table of the database back and compares rows, sequences and indexes with the manifest.
@@ -53,14 +59,14 @@ pub async fn prove(
     jobs: usize,
     operator: &dyn Operator,
 ) -> Result<Proof, Error> {
-    let rows = prove_rows(spec, manifest, level, jobs, operator).await?;
+    let rows = prove_rows(spec, manifest, (level, None), jobs, operator).await?;
     conclude(spec, manifest, rows).await
 }
 
 /// Adds what only a finished database can show: sequences, and indexes as valid as they were.
 pub async fn conclude(spec: &ConnectionSpec, manifest: &Manifest, rows: ProvenRows) -> Result<Proof, Error> {
-    let ProvenRows { level, tables, differences } = rows;
-    let mut proof = Proof { level, tables, rows: manifest.totals.rows, differences, ..Proof::default() };
+    let ProvenRows { level, tables, counted, differences } = rows;
+    let mut proof = Proof { level, tables, rows: manifest.totals.rows, counted, differences, ..Proof::default() };
     let session = spec.connect("safe-migrate proof").await?;
     let expected = manifest_parts::sequences(manifest);
     let found = catalog::sequences(&session).await?;

@@ -71,6 +71,8 @@ fn parts(groups: &[ReadBack], tables: &[Table]) -> VecDeque<Part> {
 struct Work {
     spec: ConnectionSpec,
     level: ProofLevel,
+    /// An exported snapshot under which the rows are read; none: they do not change.
+    under: Option<String>,
     lc_monetary: String,
     encoding: String,
     groups: Vec<ReadBack>,
@@ -85,15 +87,17 @@ pub struct ProvenRows {
     pub(super) level: ProofLevel,
     /// Tables.
     pub(super) tables: usize,
+    /// The same in words, the operator's apart from ours.
+    pub(super) counted: String,
     /// One line per difference.
-    pub(super) differences: Vec<String>,
+    pub differences: Vec<String>,
 }
 
 /// Compares the rows of every table with the manifest. All must be there; nothing else needs to be.
 pub async fn prove_rows(
     spec: &ConnectionSpec,
     manifest: &Manifest,
-    level: ProofLevel,
+    (level, under): (ProofLevel, Option<&str>),
     jobs: usize,
     operator: &dyn Operator,
 ) -> Result<ProvenRows, Error> {
@@ -112,6 +116,7 @@ pub async fn prove_rows(
     let work = Arc::new(Work {
         spec: spec.clone(),
         level,
+        under: under.map(str::to_owned),
         lc_monetary: manifest_parts::lc_monetary(manifest),
         encoding: manifest.database.encoding.clone(),
         groups,
@@ -131,14 +136,10 @@ pub async fn prove_rows(
         }
     }
     let tables = work.groups.len();
-    operator.finish(&format!(
-        "{} in {} {}",
-        format_things(manifest.totals.rows, "row"),
-        format_things(tables as u64, "table"),
-        if level == ProofLevel::Rows { "read back" } else { "counted" }
-    ));
+    let counted = manifest_parts::counted_of(work.groups.iter().map(|one| (one.schema.as_str(), one.expected.rows)));
+    operator.finish(&format!("{counted} {}", if level == ProofLevel::Rows { "read back" } else { "counted" }));
     differences.extend(work.groups.iter().zip(&found).filter_map(|(group, found)| difference(group, found)));
-    Ok(ProvenRows { level, tables, differences })
+    Ok(ProvenRows { level, tables, counted, differences })
 }
 
 /// The condition of an extension's configuration table is what the extension says here, never the text of the manifest:
@@ -177,6 +178,9 @@ fn difference(group: &ReadBack, found: &RowSetHash) -> Option<String> {
 async fn worker(work: Arc<Work>) -> Result<Vec<(usize, RowSetHash)>, Error> {
     let session = work.spec.connect("safe-migrate proof worker").await?;
     prepare_copy_session(&session, Some(&work.lc_monetary)).await?;
+    if let Some(snapshot) = &work.under {
+        copy::begin_under(&session, snapshot).await?;
+    }
     let mut hashes = Vec::new();
     loop {
         let next = work.parts.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

@@ -154,7 +154,7 @@ pub(super) async fn count(work: &Work<'_>, mut job: WholeJob, source: String) ->
         }
     }
     if table.partition && job.action != Action::Beside {
-        plan.notes.push("it was a partition; it comes back as a table of its own, to be attached by hand".to_owned());
+        plan.notes.push("it was a partition, and is attached again where its parent takes it".to_owned());
     }
     for key in &job.foreign_keys {
         plan.foreign_keys.push(check_key(work, key, &source).await?);
@@ -218,6 +218,11 @@ pub(super) async fn write(work: &Work<'_>, job: &WholeJob, run: &RunRecord) -> R
     set_sequences(work, job).await?;
     recovery::define(live, &job.scripts.after).await?;
     let mut notes = Vec::new();
+    if let Some(attach) = &job.scripts.attach
+        && let Err(why) = recovery::attach(live, attach).await?
+    {
+        notes.push(format!("it is a table of its own, because its parent does not take it: {why}; by hand: {attach}"));
+    }
     let mut keys = Vec::new();
     for key in &job.foreign_keys {
         match add_foreign_key(live, key).await? {

@@ -1,5 +1,7 @@
 //! Which snapshot to restore: the newest one is often the one taken after the damage.
 
+use std::collections::BTreeSet;
+
 use time::{Duration, OffsetDateTime};
 
 use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
@@ -21,15 +23,58 @@ pub enum Choice {
     Before(String),
     /// The one taken before the last apply or rollback.
     BeforeLastApply,
+    /// The one taken before the last run that took one.
+    BeforeLast,
+}
+
+/// What to do where the store has no snapshot.
+pub const TAKE_ONE: &str = "take one with `safe-migrate snapshot create`";
+const LIST_SNAPSHOTS: &str = "`safe-migrate snapshot list` shows what there is";
+const LIST_RUNS: &str = "`safe-migrate history` lists the runs";
+
+impl Choice {
+    /// A snapshot by its word: an id, or `latest` (also `last`).
+    pub fn snapshot(word: &str) -> Result<Self, Error> {
+        Ok(match word {
+            "latest" | "last" => Self::Latest,
+            id => Self::Id(SnapshotId::parse(id)?),
+        })
+    }
+
+    /// The snapshot before a run by that one's word: an id, `last-apply` or `last`.
+    pub fn before(word: &str) -> Self {
+        match word {
+            "last-apply" => Self::BeforeLastApply,
+            "last" => Self::BeforeLast,
+            run => Self::Before(run.to_owned()),
+        }
+    }
 }
 
 /// The snapshots of this source, newest first; damaged ones are left out.
 pub async fn candidates(project: &Project, store: &Store) -> Result<Vec<SnapshotSummary>, Error> {
     let all = snapshot::list(store).await?;
-    Ok(all
-        .into_iter()
-        .filter(|summary| summary.details().is_some_and(|details| details.source == project.source))
-        .collect())
+    let of_source =
+        |summary: &SnapshotSummary| summary.details().is_some_and(|details| details.source == project.source);
+    Ok(refused_last(store, all.into_iter().filter(of_source).collect()).await)
+}
+
+/// Puts the snapshots last that runs took which then changed nothing: a gate refused them, or they stopped before. Such a
+/// run has no record in the store, which knows of each run before production does.
+pub async fn refused_last(store: &Store, found: Vec<SnapshotSummary>) -> Vec<SnapshotSummary> {
+    let refused = refused(store, &found).await;
+    let (last, first): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| refused.contains(&one.id));
+    first.into_iter().chain(last).collect()
+}
+
+/// Those of these snapshots whose run changed nothing. Nothing is said where the store cannot be listed.
+pub async fn refused(store: &Store, found: &[SnapshotSummary]) -> BTreeSet<SnapshotId> {
+    let Ok(runs) = run_record::ids(store).await else { return BTreeSet::new() };
+    let is_refused = |one: &&SnapshotSummary| {
+        let run = one.details().and_then(|details| details.reason.run.as_ref());
+        run.is_some_and(|run| !runs.contains(run))
+    };
+    found.iter().filter(is_refused).map(|one| one.id.clone()).collect()
 }
 
 /// Finds the snapshot that the operator means. `latest` never crosses sources.
@@ -47,7 +92,10 @@ pub async fn choose(
             let changes = |record: &crate::postgres::RunRecord| {
                 record.command.starts_with("apply") || record.command.starts_with("rollback")
             };
-            before(project, store, changes, "an apply or rollback").await
+            before(project, store, changes, "apply or rollback").await
+        }
+        Choice::BeforeLast => {
+            before(project, store, |record| record.snapshot_id.is_some(), "run with a snapshot").await
         }
     }
 }
@@ -69,14 +117,16 @@ async fn latest(project: &Project, store: &Store, operator: &dyn Operator) -> Re
             SnapshotState::Complete(details) if details.source == project.source => return Ok(summary.id),
             SnapshotState::Complete(_) => {}
             SnapshotState::Damaged { reason } => {
-                return Err(Error::NoSnapshot(format!(
+                let message = format!(
                     "the newest snapshot cannot be told: {} is damaged ({reason}); name the one to restore by its id",
                     summary.id
-                )));
+                );
+                return Err(Error::NoSnapshot { message, hint: LIST_SNAPSHOTS });
             }
         }
     }
-    Err(Error::NoSnapshot(format!("{} holds no snapshot of source \"{}\"", store.location(), project.source)))
+    let message = format!("{} holds no snapshot of source \"{}\"", store.location(), project.source);
+    Err(Error::NoSnapshot { message, hint: TAKE_ONE })
 }
 
 async fn before(
@@ -87,15 +137,12 @@ async fn before(
 ) -> Result<SnapshotId, Error> {
     let runs = run_record::read_all(store, &project.source).await?;
     let Some(run) = runs.iter().rev().find(|run| wanted(run)) else {
-        return Err(Error::NoSnapshot(format!(
-            "{} knows no {what} of source \"{}\"",
-            store.location(),
-            project.source
-        )));
+        let message = format!("{} knows no {what} of source \"{}\"", store.location(), project.source);
+        return Err(Error::NoSnapshot { message, hint: LIST_RUNS });
     };
-    let id = run
-        .snapshot_id
-        .as_deref()
-        .ok_or_else(|| Error::NoSnapshot(format!("run {} ({}) took no snapshot", run.id, run.command)))?;
+    let id = run.snapshot_id.as_deref().ok_or_else(|| Error::NoSnapshot {
+        message: format!("run {} ({}) took no snapshot", run.id, run.command),
+        hint: LIST_SNAPSHOTS,
+    })?;
     Ok(SnapshotId::parse(id)?)
 }

@@ -1,5 +1,6 @@
 //! The long part of a restore: the new database is filled, proven, and given the properties of the old one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::postgres::database::{self, DatabaseProperties, HostedOn, MarkedDatabase};
@@ -10,10 +11,11 @@ use crate::postgres::{
 };
 
 use super::super::code_of_others::CodeOfOthers;
-use super::super::fill::{self, FillTarget};
+use super::super::fill::{self, FillTarget, NotMade};
 use super::super::proof::{self, Proof};
 use super::super::schema_reading::{SchemaReading, read_raw};
 use super::super::{Error, Gate, Interrupt, json, run_record};
+use super::without::{self, LeftOut};
 use super::{Destination, Job, SwapReport, swap};
 
 impl Job<'_> {
@@ -26,9 +28,13 @@ impl Job<'_> {
         &self,
         run: &mut RunRecord,
         properties: &DatabaseProperties,
-        code: &CodeOfOthers,
+        (code, without): (&CodeOfOthers, &LeftOut),
         interrupt: &Interrupt,
     ) -> Result<Proof, Error> {
+        let reader = &match without.tables.is_empty() {
+            true => self.reader.clone(),
+            false => self.reader.leaving_out(&without.tables, &without.sequences),
+        };
         let files = WorkDirectory::create(&self.project.shadow_dir)
             .map_err(|source| Error::File { what: "cannot make a temporary directory".to_owned(), source })?;
         let target = FillTarget {
@@ -37,16 +43,28 @@ impl Job<'_> {
             files: files.path(),
             jobs: self.project.jobs,
             outside_links: true,
-            left_out: &self.plan.left_out_entries,
+            left_out: &without.ids,
             private: false,
             code,
+            failing: self.request.failing,
         };
-        self.operator.step(&format!("filling \"{}\" from snapshot {}", self.plan.fills, self.plan.snapshot));
-        let filling = fill::fill_and_prove(&target, self.reader, self.request.proof, self.operator);
-        let scratch = self.scratch(properties).await?;
-        let plain = self.project.database(&scratch.name);
-        let both = async { tokio::try_join!(filling, self.restore_plain(&plain, files.path())) };
+        let verb = if self.plan.resumes { "going on with" } else { "filling" };
+        self.operator.step(&format!("{verb} \"{}\" from snapshot {}", self.plan.fills, self.plan.snapshot));
+        let filling = fill::fill_and_prove(&target, reader, self.request.proof, self.operator);
+        let mut scratch = self.scratch(properties).await?;
+        let mut plain = self.project.database(&scratch.name);
+        let both = async { tokio::try_join!(filling, self.restore_plain(&plain, files.path(), &without.ids)) };
         let (mut proof, ()) = interrupt.or(both).await?;
+        let not_made: BTreeSet<u32> = proof.not_made.iter().filter_map(NotMade::id).collect();
+        if !not_made.is_empty() {
+            // What did not come back is not to be in the schema that is compared with either.
+            database::drop_marked(&self.server.maintenance, &self.project.target, &scratch).await?;
+            scratch = self.scratch(properties).await?;
+            plain = self.project.database(&scratch.name);
+            let mut ids = without::with_dependents(&self.plan.entries, not_made);
+            ids.extend(&without.ids);
+            interrupt.or(self.restore_plain(&plain, files.path(), &ids)).await?;
+        }
         let plain = self.read_plain(&plain, &proof.not_valid).await?;
         database::drop_marked(&self.server.maintenance, &self.project.target, &scratch).await?;
         let restored = read_raw(&self.server.programs, &target.spec, &[]).await?;
@@ -72,7 +90,9 @@ impl Job<'_> {
         if !differences.is_empty() {
             return Err(Gate::ProofFailed(differences).into());
         }
-        database::limit_connections(&self.server.maintenance, &self.plan.fills, properties).await?;
+        if !self.request.prove_later {
+            database::limit_connections(&self.server.maintenance, &self.plan.fills, properties).await?;
+        }
         interrupt.check()?;
         Ok(proof)
     }
@@ -90,12 +110,17 @@ impl Job<'_> {
     }
 
     /// Restores the archive there, without rows.
-    async fn restore_plain(&self, scratch: &ConnectionSpec, files: &Path) -> Result<(), Error> {
+    async fn restore_plain(
+        &self,
+        scratch: &ConnectionSpec,
+        files: &Path,
+        left_out: &BTreeSet<u32>,
+    ) -> Result<(), Error> {
         let programs = &self.server.programs;
         let bytes = self.reader.get_blob(&self.reader.manifest().schema).await?;
         let archive_file = &fill::write_file(files, "plain.dump", &bytes)?;
         let contents = archive::list(programs, archive_file).await?;
-        let contents = fill::without_view_data(fill::without_entries(contents, &self.plan.left_out_entries));
+        let contents = fill::without_view_data(fill::without_entries(contents, left_out));
         let list = Some(fill::write_list(files, "plain.list", &contents)?);
         for section in [Section::PreData, Section::PostData] {
             let (section, list) = (Some(section), list.as_deref());

@@ -1,9 +1,7 @@
 //! What a restore will do, found out before it does anything.
 
-use std::collections::BTreeSet;
-
 use crate::postgres::foreign_code::{ForeignCode, FoundCode, TrustedOwners};
-use crate::postgres::{catalog, roles, swap};
+use crate::postgres::{ArchiveEntry, catalog, roles, swap};
 use crate::report::format_bytes;
 use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
 use crate::store::Store;
@@ -69,9 +67,14 @@ pub struct RestorePlan {
     pub trusted: TrustedOwners,
     /// What is left out because it was named.
     pub left_out: Vec<String>,
-    /// Its numbers in the archive.
+    /// The same, with what goes along.
     #[serde(skip)]
-    pub left_out_entries: BTreeSet<u32>,
+    pub(super) without: without::LeftOut,
+    /// All entries of the archive.
+    #[serde(skip)]
+    pub(super) entries: Vec<ArchiveEntry>,
+    /// Whether the rows are there since an earlier restore.
+    pub resumes: bool,
     /// Whether too little space stops nothing.
     #[serde(skip)]
     pub goes_on_without_space: bool,
@@ -107,7 +110,9 @@ impl RestorePlan {
                 self.not_allowed.join("\n  ")
             )));
         }
-        if let Some(free) = self.space.free.filter(|free| *free < self.space.needed && !self.goes_on_without_space) {
+        if let Some(free) =
+            self.space.free.filter(|free| *free < self.space.needed && !self.goes_on_without_space && !self.resumes)
+        {
             return Err(Error::RestoreRefused(format!(
                 "about {} are needed where the server keeps its data, and {} are free; a full disk stops the live \
                  databases too. Make room, or go on with --ignore-space",
@@ -157,7 +162,7 @@ pub async fn plan_restore(
         reason: manifest.reason.command.clone(),
         of: manifest.database.name.clone(),
         taken: manifest.started_at,
-        rows: manifest.totals.rows,
+        rows: manifest.users_rows(),
         bytes: manifest.totals.raw_bytes,
         fills,
         space: estimate::space(project, session, manifest, &live).await?,
@@ -177,8 +182,10 @@ pub async fn plan_restore(
         not_believed: believed.left_out,
         properties: believed.properties,
         trusted,
-        left_out: left_out.names,
-        left_out_entries: left_out.ids,
+        left_out: left_out.names.clone(),
+        without: left_out,
+        entries,
+        resumes: request.failing.resume,
         goes_on_without_space: request.ignore_space,
         not_allowed: not_allowed.lines,
         not_allowed_is_certain: not_allowed.certain,

@@ -17,21 +17,14 @@ pub struct LeftOut {
     pub ids: BTreeSet<u32>,
     /// What they are, as `--without` names them.
     pub names: Vec<String>,
+    /// Tables whose rows are left out with them, by schema and name.
+    pub tables: BTreeSet<(String, String)>,
+    /// Sequences of such tables that are nothing without them.
+    pub sequences: BTreeSet<(String, String)>,
 }
 
-/// Kinds that rows or sequence values of the manifest belong to.
-const HOLDS_DATA: &[&str] = &["SCHEMA", "SEQUENCE", "TABLE"];
-/// Kinds that go with what they are about.
-const GOES_ALONG: &[&str] = &["ACL", "COMMENT", "SECURITY LABEL"];
-
-/// What an entry is called: `EVENT TRIGGER watch`, `FUNCTION public.total(integer)`.
-pub(super) fn label(entry: &ArchiveEntry) -> String {
-    match &entry.schema {
-        Some(schema) => format!("{} {schema}.{}", entry.kind, entry.name),
-        None => format!("{} {}", entry.kind, entry.name),
-    }
-}
-
+/// Kinds that the values of the manifest belong to, and which are no table.
+const HOLDS_DATA: &[&str] = &["SCHEMA", "SEQUENCE"];
 /// The archive of the snapshot's schema, in a directory of its own.
 pub(super) struct SchemaFile {
     files: WorkDirectory,
@@ -74,25 +67,31 @@ pub(super) fn find(entries: &[ArchiveEntry], asked: &[String]) -> Result<LeftOut
         let entry = named(entries, wanted.trim())?;
         if HOLDS_DATA.contains(&entry.kind.as_str()) {
             return Err(Error::RestoreRefused(format!(
-                "{} holds what the snapshot proves, and cannot be left out; restore --table brings back single tables",
-                label(entry)
+                "{} holds what the snapshot proves, and cannot be left out; a table can, with all that needs it",
+                entry.label()
             )));
         }
         ids.insert(entry.id);
-        names.push(label(entry));
+        names.push(entry.label());
+        if entry.kind == "TABLE" {
+            ids.extend(with_dependents(entries, BTreeSet::from([entry.id])));
+        }
     }
     let needs_one = |entry: &&ArchiveEntry, ids: &BTreeSet<u32>| entry.needs.iter().any(|id| ids.contains(id));
-    let along: Vec<u32> = (entries.iter())
-        .filter(|entry| GOES_ALONG.contains(&entry.kind.as_str()) && needs_one(entry, &ids))
-        .map(|entry| entry.id)
-        .collect();
+    let along: Vec<u32> =
+        (entries.iter()).filter(|entry| entry.goes_along() && needs_one(entry, &ids)).map(|entry| entry.id).collect();
     ids.extend(along);
     let stranded: Vec<String> = (entries.iter())
         .filter(|entry| needs_one(entry, &ids) && !ids.contains(&entry.id))
-        .map(|entry| format!("--without '{}'", label(entry)))
+        .map(|entry| format!("--without '{}'", entry.label()))
         .collect();
     if stranded.is_empty() {
-        return Ok(LeftOut { ids, names });
+        let of_kind = |kind: &str| -> BTreeSet<(String, String)> {
+            let chosen = entries.iter().filter(|entry| entry.kind == kind && ids.contains(&entry.id));
+            chosen.map(|entry| (entry.schema.clone().unwrap_or_default(), entry.name.clone())).collect()
+        };
+        let (tables, sequences) = (of_kind("TABLE"), of_kind("SEQUENCE"));
+        return Ok(LeftOut { ids, names, tables, sequences });
     }
     Err(Error::RestoreRefused(format!(
         "what is to be left out is needed by others, which must be named too:\n  {}",
@@ -100,9 +99,23 @@ pub(super) fn find(entries: &[ArchiveEntry], asked: &[String]) -> Result<LeftOut
     )))
 }
 
+/// Entries of an archive with all that needs them, directly or not.
+pub(super) fn with_dependents(entries: &[ArchiveEntry], mut ids: BTreeSet<u32>) -> BTreeSet<u32> {
+    loop {
+        let more: Vec<u32> = (entries.iter())
+            .filter(|entry| !ids.contains(&entry.id) && entry.needs.iter().any(|id| ids.contains(id)))
+            .map(|entry| entry.id)
+            .collect();
+        if more.is_empty() {
+            return ids;
+        }
+        ids.extend(more);
+    }
+}
+
 /// The entry of that name; without its schema where only one is called so.
 fn named<'a>(entries: &'a [ArchiveEntry], wanted: &str) -> Result<&'a ArchiveEntry, Error> {
-    if let Some(entry) = entries.iter().find(|entry| label(entry).eq_ignore_ascii_case(wanted)) {
+    if let Some(entry) = entries.iter().find(|entry| entry.label().eq_ignore_ascii_case(wanted)) {
         return Ok(entry);
     }
     let short = |entry: &&ArchiveEntry| format!("{} {}", entry.kind, entry.name).eq_ignore_ascii_case(wanted);
@@ -110,7 +123,7 @@ fn named<'a>(entries: &'a [ArchiveEntry], wanted: &str) -> Result<&'a ArchiveEnt
         [] => Err(unknown(entries, wanted)),
         [entry] => Ok(entry),
         several => {
-            let names: Vec<String> = several.iter().map(|entry| format!("'{}'", label(entry))).collect();
+            let names: Vec<String> = several.iter().map(|entry| format!("'{}'", entry.label())).collect();
             Err(Error::RestoreRefused(format!("several are called {wanted}: {}", names.join(", "))))
         }
     }
@@ -122,7 +135,7 @@ fn unknown(entries: &[ArchiveEntry], wanted: &str) -> Error {
         let kind = wanted.get(..entry.kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(&entry.kind));
         kind && wanted[entry.kind.len()..].starts_with(' ')
     };
-    let same: Vec<String> = entries.iter().filter(kind_of).take(10).map(label).collect();
+    let same: Vec<String> = entries.iter().filter(kind_of).take(10).map(ArchiveEntry::label).collect();
     let hint = match same.is_empty() {
         true => "an entry is named by kind and name, such as EVENT TRIGGER watch or EXTENSION hstore".to_owned(),
         false => format!("it has {}", same.join(", ")),
@@ -168,7 +181,8 @@ mod tests {
         assert_eq!((left.ids, left.names), (BTreeSet::from([4, 5]), vec!["EVENT TRIGGER watching".to_owned()]));
         assert!(refusal(&["FUNCTION public.watch()"]).ends_with("--without 'EVENT TRIGGER watching'"));
         assert!(refusal(&["EXTENSION hstore"]).ends_with("--without 'VIEW public.v'"));
-        assert!(refusal(&["TABLE public.t"]).contains("cannot be left out"));
+        let left = find(&sample(), &["TABLE public.t".to_owned()]).unwrap();
+        assert_eq!(left.tables, BTreeSet::from([("public".to_owned(), "t".to_owned())]));
         assert!(refusal(&["EVENT TRIGGER wathcing"]).ends_with("it has EVENT TRIGGER watching"));
         // Its schema may be left out where nothing else is called so.
         let left = find(&sample(), &["view V".to_owned()]).unwrap();

@@ -21,9 +21,11 @@ use crate::postgres::{
     ClusterOptions, Confinement, ConnectionSpec, Mark, MarkKind, MigratingSession, PrivateCluster, Programs,
     ServerIdentity, Session, WorkDirectory, keep_session, quote_identifier, roles, shareable_settings,
 };
+use crate::report::format_bytes;
 use crate::snapshot::{Manifest, SnapshotReader};
 
 use super::code_of_others::{self, CodeOfOthers};
+use super::doctor::space::free_bytes;
 use super::fill::{self, FillTarget};
 use super::project::Server;
 use super::proof::{Proof, ProofLevel};
@@ -131,6 +133,25 @@ fn cluster_options(
     }
 }
 
+/// Refuses where the rows alone would fill the disk. What indexes take is not known before.
+fn refuse_small_disk(project: &Project, reader: &SnapshotReader) -> Result<(), Error> {
+    let (needed, dir) = (reader.manifest().totals.raw_bytes, &project.shadow_dir);
+    // Where it cannot be asked, the server will say.
+    let free = free_bytes(dir).unwrap_or(u64::MAX);
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Error::ShadowRefused {
+        message: format!(
+            "the snapshot has {} of rows, and {} are free in {}, where it would be restored",
+            format_bytes(needed),
+            format_bytes(free),
+            dir.display()
+        ),
+        hint: "make room there, or name another place in [shadow] dir".to_owned(),
+    })
+}
+
 /// In the server's directory: whatever becomes of us, its watchdog removes them too.
 fn files_in(cluster: &PrivateCluster) -> Result<tempfile::TempDir, Error> {
     let made = tempfile::Builder::new().prefix("files-").tempdir_in(cluster.dir());
@@ -153,7 +174,10 @@ impl Shadow {
         interrupt: &Interrupt,
     ) -> Result<(Self, Proof), Error> {
         let shadow = match &project.shadow_server {
-            None => Self::start(project, programs, Likeness::of_snapshot(reader).await?).await?,
+            None => {
+                refuse_small_disk(project, reader)?;
+                Self::start(project, programs, Likeness::of_snapshot(reader).await?).await?
+            }
             Some(spec) => Self::start_named(project, spec, reader, role).await?,
         };
         let target = FillTarget {
@@ -165,6 +189,7 @@ impl Shadow {
             left_out: &std::collections::BTreeSet::new(),
             private: matches!(shadow.home, Home::Private(..)),
             code: &shadow.code_of_others().await?,
+            failing: fill::Failing::default(),
         };
         shadow.check(&shadow.maintenance).await?;
         let proof = interrupt.or(fill::fill_and_prove(&target, reader, ProofLevel::Rows, operator)).await?;
@@ -304,7 +329,8 @@ impl Shadow {
     /// Takes the mark off, before the database is dumped with its settings. The server ends with us all the same.
     pub async fn release_mark(&self) -> Result<(), Error> {
         self.database.check(&self.maintenance).await?;
-        let sql = Mark::reset_sql(&self.database.name);
+        let sql =
+            Mark::reset_sql(&self.maintenance, &self.database.name).await.map_err(database::ReplaceError::from)?;
         Ok(self.maintenance.batch_execute(&sql).await.map_err(crate::postgres::DatabaseError::from)?)
     }
 

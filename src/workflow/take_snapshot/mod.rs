@@ -4,17 +4,21 @@ mod pace;
 mod preflight;
 mod rows;
 
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use crate::postgres::blockers::{self, Blocked, Patience, SnapshotSessions};
 use crate::postgres::catalog::Peculiarities;
 use crate::postgres::roles::RoleFacts;
-use crate::postgres::{ExportedSnapshot, archive, blockers, catalog, prepare_copy_session};
+use crate::postgres::{ExportedSnapshot, archive, catalog, prepare_copy_session};
 use crate::report::{format_bytes, format_duration, format_things};
 use crate::snapshot::{
-    Blob, FORMAT_VERSION, Manifest, Reason, SequenceRecord, ServerRecord, SnapshotId, SnapshotWriter, VerifiedSnapshot,
-    WriterOptions,
+    Blob, FORMAT_VERSION, Manifest, Reason, SequenceRecord, ServerRecord, SnapshotId, SnapshotWriter, TableData,
+    VerifiedSnapshot, WriterOptions,
 };
 use crate::store::Store;
 
-use preflight::preflight;
+use preflight::{Preflight, preflight};
 use rows::copy_tables;
 
 use super::project::Server;
@@ -41,17 +45,9 @@ pub async fn take_snapshot(
     operator.step(&format!("taking a snapshot of \"{}\"", project.target.database()));
     let started_at = server.clock.now();
     let preflight = preflight(project, operator).await?;
-    let exported =
-        interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, project.lock_wait).await?) }).await?;
-    let writer = SnapshotWriter::new(store.clone(), WriterOptions { level: project.compression });
-    let copied = async {
-        tokio::try_join!(
-            write_objects(project, server, &exported, &preflight.peculiarities, &writer),
-            copy_tables(project, &exported, &preflight, &writer, operator),
-            raw_record(project, server, &exported)
-        )
-    };
-    let (objects, tables, fingerprint) = interrupt.or(unless_blocked(project, &exported, copied)).await?;
+    let others_waited = AtomicU64::new(0);
+    let (exported, writer, (objects, tables, fingerprint)) =
+        insist(project, server, store, &preflight, (operator, interrupt), &others_waited).await?;
     let lsn = exported.lsn.clone();
     let extensions = catalog::extensions(&exported.session).await?;
     // Nothing is read from production any more.
@@ -88,12 +84,56 @@ pub async fn take_snapshot(
         fingerprint: Some(super::json("the fingerprint", &fingerprint)?),
         warnings: preflight.warnings,
         vacuum_held_back_ms: Some(u64::try_from(vacuum_held_back.as_millis()).unwrap_or(u64::MAX)),
+        others_waited_ms: Some(others_waited.into_inner()),
         tables,
         totals: Default::default(),
     };
     let published = publish(writer, manifest, operator).await?;
     project.remember_written(store, published.id()).await;
     Ok(published)
+}
+
+type Copied = (Objects, Vec<TableData>, RawRecord);
+
+/// Copies everything, from the locks on. Begins again when somebody asked for an exclusive lock before our programs had
+/// theirs: they would wait for him, and he for us.
+async fn insist(
+    project: &Project,
+    server: &Server,
+    store: &Store,
+    preflight: &Preflight,
+    (operator, interrupt): (&dyn Operator, &Interrupt),
+    others_waited: &AtomicU64,
+) -> Result<(ExportedSnapshot, SnapshotWriter, Copied), Error> {
+    let begun = Instant::now();
+    loop {
+        let exported =
+            interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, project.lock_wait).await?) }).await?;
+        let writer = SnapshotWriter::new(store.clone(), WriterOptions { level: project.compression });
+        let copied = async {
+            tokio::try_join!(
+                write_objects(project, server, &exported, &preflight.peculiarities, &writer),
+                copy_tables(project, &exported, preflight, &writer, operator),
+                raw_record(project, server, &exported)
+            )
+        };
+        let blocked = match interrupt.or(unless_blocked(project, &exported, copied, others_waited)).await? {
+            Ok(copied) => return Ok((exported, writer, copied)),
+            Err(blocked) => blocked,
+        };
+        exported.give_up().await?;
+        let (wait, block) = (project.lock_wait.as_secs_f64(), project.max_block.unwrap_or_default());
+        return Err(Error::SnapshotRefused(match blocked {
+            Blocked::Deadlocked(_) if begun.elapsed() < project.lock_wait => continue,
+            Blocked::Deadlocked(words) => format!(
+                "for {wait} s others asked for exclusive locks as soon as it had its own ([snapshot] lock_wait): {words}"
+            ),
+            Blocked::Waits(words) => format!("it waited {wait} s for a lock that others hold: {words}"),
+            Blocked::HoldsUp(words) => {
+                format!("another session waited {} for it ([snapshot] max_block): {words}", format_duration(block))
+            }
+        }));
+    }
 }
 
 /// By this `apply` knows later that production's schema is still the one that was rehearsed, without bringing it into
@@ -114,14 +154,17 @@ async fn publish(
     let totals = verified.manifest().totals;
     let vacuum = verified.manifest().vacuum_held_back();
     let vacuum = vacuum.map(|time| format!("; vacuum was held back for {}", format_duration(time)));
+    let waited = verified.manifest().others_waited().filter(|time| !time.is_zero());
+    let waited = waited.map(|time| format!("; others waited for it for up to {}", format_duration(time)));
     operator.step(&format!(
-        "snapshot {}: {}, {} copied, {} stored, {} of it new{}",
+        "snapshot {}: {}, {} copied, {} stored, {} of it new{}{}",
         verified.id(),
-        format_things(totals.rows, "row"),
+        format_things(verified.manifest().users_rows(), "row"),
         format_bytes(totals.raw_bytes),
         format_bytes(totals.stored_bytes),
         format_bytes(counters.sent_bytes),
-        vacuum.unwrap_or_default()
+        vacuum.unwrap_or_default(),
+        waited.unwrap_or_default()
     ));
     Ok(verified)
 }
@@ -147,21 +190,24 @@ async fn write_objects(
     Ok(Objects { schema, roles, large_objects, sequences })
 }
 
-/// Gives up, naming the blocker, when the leader or `pg_dump` waits for somebody's lock.
+/// Stops when the snapshot cannot go on: the leader or `pg_dump` waits for somebody's lock, or somebody for theirs.
 async fn unless_blocked<T>(
     project: &Project,
     exported: &ExportedSnapshot,
     work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+    others_waited: &AtomicU64,
+) -> Result<Result<T, Blocked>, Error> {
     let session = project.target.connect("safe-migrate snapshot watch").await?;
     prepare_copy_session(&session, None).await?;
     let (leader, name) = (exported.session.backend_pid(), archive::dump_session_name(&exported.name));
+    let ours = SnapshotSessions { leader, programs: &name };
+    let patience = Patience { wait: project.lock_wait, block: project.max_block };
     tokio::select! {
-        result = work => result,
-        blockers = blockers::watch(&session, leader, &name, project.lock_wait) => {
-            let (seconds, blockers) = (project.lock_wait.as_secs_f64(), blockers?);
+        result = work => result.map(Ok),
+        blocked = blockers::watch(&session, ours, patience, others_waited) => {
+            let blocked = blocked?;
             blockers::cancel(&session, leader, &name).await?;
-            Err(Error::SnapshotRefused(format!("it waited {seconds} s for a lock that others hold: {blockers}")))
+            Ok(Err(blocked))
         }
     }
 }

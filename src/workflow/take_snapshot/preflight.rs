@@ -7,6 +7,7 @@ use crate::postgres::{catalog, prepare_copy_session};
 use crate::report::format_bytes;
 
 use super::super::{Confirmation, Error, Gate, Operator, Project};
+use super::rows::unprintable;
 
 /// What the pre-flight found.
 pub(super) struct Preflight {
@@ -31,6 +32,13 @@ pub(super) async fn preflight(project: &Project, operator: &dyn Operator) -> Res
         )));
     }
     ask_about_size(project, &tables, operator)?;
+    // Only a table with that much beside its heap can have such a value, unless it is compressed.
+    for table in tables.iter().filter(|table| table.total_bytes - table.heap_bytes > catalog::UNPRINTABLE) {
+        let values = catalog::unprintable(&session, table).await?;
+        if !values.is_empty() {
+            return Err(unprintable(&values));
+        }
+    }
     let invalid_indexes = catalog::invalid_indexes(&session).await?;
     let mut warnings = warnings(&tables, &peculiarities, &invalid_indexes);
     warnings.extend(not_carried(&NotCarried::read(&session).await?));

@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::postgres::catalog::Table;
-use crate::postgres::{ConnectionSpec, DatabaseError, ExportedSnapshot, Session, blockers, copy, prepare_copy_session};
-use crate::report::format_things;
+use crate::postgres::{ConnectionSpec, DatabaseError, ExportedSnapshot, Session, catalog, copy, prepare_copy_session};
 use crate::snapshot::{PackedSegment, RangeKey, SnapshotWriter, TableData, TablePacker, segments_by_table};
 
 use super::super::streaming_threads::{StreamingThreads, streaming};
@@ -62,22 +61,13 @@ struct Source {
     encoding: String,
     lc_monetary: String,
     queue: Mutex<VecDeque<Job>>,
+    /// The session that has a lock on every table, as long as the snapshot is being taken.
+    leader: Weak<Session>,
+    /// It copies one table at a time.
+    leading: tokio::sync::Mutex<()>,
     writer: SnapshotWriter,
     copied: UnboundedSender<u64>,
     pace: Pace,
-}
-
-/// Why a worker stopped.
-enum Stop {
-    /// It could not begin on a table: who queues for an exclusive lock there is asked of the leader.
-    Begin(usize, DatabaseError),
-    Error(Error),
-}
-
-impl<E: Into<Error>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
-    }
 }
 
 /// Copies every table; the answer has a table for each of the leader's list, in its order.
@@ -98,27 +88,24 @@ pub(super) async fn copy_tables(
         encoding: preflight.properties.encoding.clone(),
         lc_monetary: preflight.peculiarities.lc_monetary.clone(),
         queue: Mutex::new(jobs(&exported.tables)),
+        leader: Arc::downgrade(&exported.session),
+        leading: tokio::sync::Mutex::default(),
         writer: writer.clone(),
         copied,
         pace: Pace::new(project.max_rate),
     });
     let workers = StreamingThreads::start(project.jobs, move |_| worker(Arc::clone(&source)));
-    let packed = match joined(workers, progress, operator).await {
-        Ok(packed) => packed,
-        Err(Stop::Begin(table, error)) => return Err(begin_error(exported, &exported.tables[table], error).await),
-        Err(Stop::Error(error)) => return Err(error),
-    };
+    let packed = joined(workers, progress, operator).await?;
     let tables = tables(&exported.tables, packed);
-    let rows: u64 = tables.iter().map(|table| table.rows.rows).sum();
-    operator.finish(&format!("{} in {}", format_things(rows, "row"), format_things(tables.len() as u64, "table")));
+    operator.finish(&manifest_parts::counted_of(tables.iter().map(|table| (table.schema.as_str(), table.rows.rows))));
     Ok(tables)
 }
 
 async fn joined(
-    mut workers: StreamingThreads<Result<Vec<PackedSegment>, Stop>>,
+    mut workers: StreamingThreads<Result<Vec<PackedSegment>, Error>>,
     mut progress: UnboundedReceiver<u64>,
     operator: &dyn Operator,
-) -> Result<Vec<PackedSegment>, Stop> {
+) -> Result<Vec<PackedSegment>, Error> {
     let mut packed = Vec::new();
     loop {
         tokio::select! {
@@ -144,7 +131,7 @@ fn tables(listed: &[Table], packed: Vec<PackedSegment>) -> Vec<TableData> {
         .collect()
 }
 
-async fn worker(source: Arc<Source>) -> Result<Vec<PackedSegment>, Stop> {
+async fn worker(source: Arc<Source>) -> Result<Vec<PackedSegment>, Error> {
     let session = source.spec.connect("safe-migrate snapshot worker").await?;
     prepare_copy_session(&session, Some(&source.lc_monetary)).await?;
     let mut packer = TablePacker::new(source.writer.clone());
@@ -157,11 +144,22 @@ async fn worker(source: Arc<Source>) -> Result<Vec<PackedSegment>, Stop> {
         for (key, range) in job.parts {
             let table = &source.tables[key.table];
             let begun = copy::begin_worker(&session, &source.snapshot, &table.qualified_name()).await;
-            begun.map_err(|error| Stop::Begin(key.table, error))?;
             packer.begin_range(key);
-            copy_range(&session, &source, table, range, &mut packer).await?;
+            match begun {
+                Ok(()) => match copy_range(&session, &source, table, range, &mut packer).await {
+                    Err(Broken::Rows(error)) => return Err(explained(&session, &source, table, error).await),
+                    result => result?,
+                },
+                // Somebody queues for an exclusive lock on it and waits for our leader, who has its own.
+                Err(error) if error.is_lock_timeout() => {
+                    let Some(leader) = source.leader.upgrade() else { return Err(Error::Interrupted) };
+                    let _one_at_a_time = source.leading.lock().await;
+                    copy_range(&leader, &source, table, range, &mut packer).await?;
+                }
+                Err(error) => return Err(worker_error(table, error)),
+            }
             packer.end_range();
-            session.batch_execute("COMMIT").await.map_err(DatabaseError::from)?;
+            session.batch_execute("ROLLBACK").await.map_err(DatabaseError::from)?;
         }
         packer.end_chunk().await?;
     }
@@ -173,12 +171,12 @@ async fn copy_range(
     table: &Table,
     range: copy::Range,
     packer: &mut TablePacker,
-) -> Result<(), Error> {
+) -> Result<(), Broken> {
     let rows = copy::copy_out(session, table, range, &source.encoding).await;
-    let mut rows = pin!(rows.map_err(|error| worker_error(table, error))?);
+    let mut rows = pin!(rows.map_err(Broken::Rows)?);
     let mut unreported = 0;
-    while let Some(row) = rows.try_next().await.map_err(|error| worker_error(table, error))? {
-        packer.push_row(&row).await?;
+    while let Some(row) = rows.try_next().await.map_err(Broken::Rows)? {
+        packer.push_row(&row).await.map_err(|error| Broken::Chunk(error.into()))?;
         unreported += row.len() as u64;
         if unreported > 1 << 20 {
             streaming(true);
@@ -194,15 +192,46 @@ async fn copy_range(
     Ok(())
 }
 
-/// Who queues for an exclusive lock behind our leader cannot be waited for: it waits for us.
-async fn begin_error(exported: &ExportedSnapshot, table: &Table, error: DatabaseError) -> Error {
-    if !error.is_lock_timeout() {
+/// Why rows were not copied.
+enum Broken {
+    /// The server does not give them.
+    Rows(DatabaseError),
+    /// They cannot be packed or stored.
+    Chunk(Error),
+}
+
+impl From<Broken> for Error {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Rows(error) => Self::SnapshotRefused(error.to_string()),
+            Broken::Chunk(error) => error,
+        }
+    }
+}
+
+/// A value that is too large to be printed is named, with its row; the session's transaction has failed.
+async fn explained(session: &Session, source: &Source, table: &Table, error: DatabaseError) -> Error {
+    // "invalid memory alloc request size", and "Cannot enlarge string buffer".
+    if !(error.has_sqlstate("XX000") || error.has_sqlstate("54000") || error.has_sqlstate("53200")) {
         return worker_error(table, error);
     }
-    let blockers = blockers::of_relations(&exported.session, &[table.oid]).await.unwrap_or_default();
+    let found = async {
+        session.batch_execute("ROLLBACK").await.map_err(DatabaseError::from)?;
+        copy::begin_under(session, &source.snapshot).await?;
+        catalog::unprintable(session, table).await
+    };
+    match found.await {
+        Ok(values) if !values.is_empty() => unprintable(&values),
+        _ => worker_error(table, error),
+    }
+}
+
+/// Values that COPY cannot print.
+pub(super) fn unprintable(values: &[String]) -> Error {
     Error::SnapshotRefused(format!(
-        "table {}.{}: another session waits for an exclusive lock on it, and the snapshot will not stand in its way{blockers}",
-        table.schema, table.name
+        "{}: PostgreSQL prints two digits for each byte of a bytea, and no value of more than 1 GB, so pg_dump cannot copy it \
+         either; split it, or move it into a large object (lo_from_bytea)",
+        values.join("; ")
     ))
 }
 

@@ -51,6 +51,24 @@ fn large_rows_and_one_large_value_round_trip_18() {
     large_rows_and_one_value(Version::V18, rounds(20, 200));
 }
 
+/// The long form: no server prints such a value, and the snapshot says which one it is, compressed or not.
+#[test]
+fn a_value_that_cannot_be_printed_is_named() {
+    if !crate::support::is_long() {
+        return;
+    }
+    let scene = Scene::empty(Version::V15);
+    scene.database.sql(
+        "CREATE TABLE scan (id int PRIMARY KEY, page int, data bytea);
+         INSERT INTO scan SELECT 5, 1, d || d FROM (SELECT repeat('x', 289000000)::bytea AS d) AS half",
+    );
+    let refused = scene.run(6, &["snapshot", "create"]).stderr;
+    assert!(refused.contains("table public.scan: column data of the row id = 5 has 578 MB"), "{refused}");
+    scene.database.sql("ALTER TABLE scan ALTER data SET STORAGE EXTERNAL; UPDATE scan SET data = data || 'y'::bytea");
+    let refused = scene.run(6, &["snapshot", "create"]).stderr;
+    assert!(refused.contains("row id = 5 has 578 MB") && !refused.contains("copying rows"), "{refused}");
+}
+
 /// The long form: a heap of 1 MiB that points at 2 GB of text. What is cut by heap pages must not be held in memory.
 #[test]
 fn a_small_heap_with_2_gb_of_toast_round_trips() {

@@ -39,10 +39,11 @@ pub(crate) async fn run(context: &Context, _args: &Args) -> Result<Outcome, CliE
         "source": manifest.source,
         "store": store.location(),
         "tables": manifest.tables.len(),
-        "rows": totals.rows,
+        "rows": manifest.users_rows(),
         "raw_bytes": totals.raw_bytes,
         "stored_bytes": totals.stored_bytes,
         "vacuum_held_back_ms": manifest.vacuum_held_back_ms,
+        "others_waited_ms": manifest.others_waited_ms,
         "warnings": manifest.warnings,
     });
     Ok(Outcome::new(text, value))

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
-    if args.snapshot == "latest" {
+    if ["latest", "last"].contains(&args.snapshot.as_str()) {
         return Err(CliError::usage("latest-refused", "`latest` is not accepted here: it changes with every snapshot")
             .hint("give the ID; `safe-migrate snapshot list` shows it"));
     }

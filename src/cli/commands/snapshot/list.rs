@@ -1,5 +1,7 @@
 //! `snapshot list`: what the store holds.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -7,13 +9,17 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Outcome, table};
 use crate::report::{format_ago, format_bytes, format_count, format_time};
-use crate::snapshot::{self, SnapshotState, SnapshotSummary};
+use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::{Store, StoreError};
 use crate::workflow::Error;
+use crate::workflow::restore::{refused, refused_last};
+
+use super::REFUSED;
 
 /// List the snapshots of this source, newest first
 ///
-/// A partial snapshot is never listed; a damaged one is, as such.
+/// A partial snapshot is never listed; a damaged one is, as such. Those of runs that
+/// changed nothing come last.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 EXAMPLES:
@@ -30,36 +36,39 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let found = context.unless_interrupted(async {
         let store = match Store::open(&project.store).await {
             // The default place is made by the first snapshot; a place that was named is a mistake when it is not there.
-            Err(StoreError::NotAStore { .. }) if context.config.store.url.is_none() => return Ok(Vec::new()),
+            Err(StoreError::NotAStore { .. }) if context.config.store.url.is_none() => return Ok(Default::default()),
             result => result.map_err(Error::from)?,
         };
-        Ok(snapshot::list(&store).await.map_err(Error::from)?)
+        let found = refused_last(&store, snapshot::list(&store).await.map_err(Error::from)?).await;
+        let refused = refused(&store, &found).await;
+        Ok((found, refused))
     });
-    let mut found = found.await?;
+    let (mut found, refused) = found.await?;
     // Whose a damaged one is cannot be read, so it is named always.
     found.retain(|one| args.all_sources || one.details().is_none_or(|details| details.source == project.source));
-    let value = json!({ "source": project.source, "snapshots": found.iter().map(value).collect::<Vec<_>>() });
+    let value = json!({ "source": project.source, "snapshots": found.iter().map(|one| value(one, &refused)).collect::<Vec<_>>() });
     let text = match (found.is_empty(), args.all_sources) {
-        (false, _) => listed(&found, args.all_sources, OffsetDateTime::now_utc()),
+        (false, _) => listed(&found, &refused, args.all_sources, OffsetDateTime::now_utc()),
         (true, true) => "no snapshots\n".to_owned(),
         (true, false) => format!("no snapshots of source \"{}\"\n", project.source),
     };
     Ok(Outcome::new(text, value))
 }
 
-fn listed(found: &[SnapshotSummary], with_source: bool, now: OffsetDateTime) -> String {
+fn listed(found: &[SnapshotSummary], refused: &BTreeSet<SnapshotId>, with_source: bool, now: OffsetDateTime) -> String {
+    let columns = |one: &SnapshotSummary| columns(one, refused, now);
     if !with_source {
-        return table(["SNAPSHOT", "TAKEN", "AGE", "WHY", "ROWS", "SIZE"], found.iter().map(|one| columns(one, now)));
+        return table(["SNAPSHOT", "TAKEN", "AGE", "WHY", "ROWS", "SIZE"], found.iter().map(columns));
     }
     let rows = found.iter().map(|one| {
-        let [id, taken, age, why, rows, size] = columns(one, now);
+        let [id, taken, age, why, rows, size] = columns(one);
         let source = one.details().map(|details| details.source.clone()).unwrap_or_default();
         [id, source, taken, age, why, rows, size]
     });
     table(["SNAPSHOT", "SOURCE", "TAKEN", "AGE", "WHY", "ROWS", "SIZE"], rows)
 }
 
-fn columns(one: &SnapshotSummary, now: OffsetDateTime) -> [String; 6] {
+fn columns(one: &SnapshotSummary, refused: &BTreeSet<SnapshotId>, now: OffsetDateTime) -> [String; 6] {
     let id = one.id.to_string();
     match &one.state {
         SnapshotState::Complete(details) => [
@@ -67,6 +76,7 @@ fn columns(one: &SnapshotSummary, now: OffsetDateTime) -> [String; 6] {
             format_time(details.started_at),
             format_ago(details.started_at, now),
             match details.reason.run {
+                Some(_) if refused.contains(&one.id) => format!("before {}{REFUSED}", details.reason.command),
                 Some(_) => format!("before {}", details.reason.command),
                 None => details.reason.command.clone(),
             },
@@ -79,7 +89,7 @@ fn columns(one: &SnapshotSummary, now: OffsetDateTime) -> [String; 6] {
     }
 }
 
-fn value(one: &SnapshotSummary) -> Value {
+fn value(one: &SnapshotSummary, refused: &BTreeSet<SnapshotId>) -> Value {
     match &one.state {
         SnapshotState::Complete(details) => json!({
             "id": one.id,
@@ -89,6 +99,7 @@ fn value(one: &SnapshotSummary) -> Value {
             "started_at": format_time(details.started_at),
             "finished_at": format_time(details.finished_at),
             "reason": details.reason,
+            "refused": refused.contains(&one.id),
             "rows": details.rows,
             "raw_bytes": details.raw_bytes,
             "stored_bytes": details.stored_bytes,

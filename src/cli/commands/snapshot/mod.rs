@@ -13,8 +13,11 @@ use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
 use crate::snapshot::SnapshotId;
 use crate::store::{Store, StoreError};
-use crate::workflow::restore::{Choice, choose};
+use crate::workflow::restore::{Choice, TAKE_ONE, choose};
 use crate::workflow::{Error, Project};
+
+/// Behind the command of a run whose snapshot came to nothing.
+pub(super) const REFUSED: &str = " (refused, nothing changed)";
 
 /// Take, list, show, verify, export and delete snapshots
 #[derive(Debug, clap::Subcommand)]
@@ -67,14 +70,12 @@ impl Command {
 
 /// The store and the snapshot that the operator named: an ID, or `latest` of this source.
 pub(super) async fn named(context: &Context, project: &Project, text: &str) -> Result<(Store, SnapshotId), CliError> {
-    let choice = match text {
-        "latest" => Choice::Latest,
-        id => Choice::Id(SnapshotId::parse(id).map_err(Error::from)?),
-    };
+    let choice = Choice::snapshot(text)?;
     let store = match Store::open(&project.store).await {
         // The first snapshot makes the default place: what is missing is the snapshot, not the store.
         Err(StoreError::NotAStore { location, .. }) if context.config.store.url.is_none() => {
-            return Err(Error::NoSnapshot(format!("there is no store at {location} yet, and so no snapshot")).into());
+            let message = format!("there is no store at {location} yet, and so no snapshot");
+            return Err(Error::NoSnapshot { message, hint: TAKE_ONE }.into());
         }
         result => result.map_err(Error::from)?,
     };

@@ -9,9 +9,9 @@ use super::named;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Outcome, table};
-use crate::report::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};
+use crate::report::{format_ago, format_bytes, format_count, format_duration, format_time};
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
-use crate::workflow::Error;
+use crate::workflow::{Error, counted};
 
 /// Show what one snapshot holds
 ///
@@ -74,7 +74,7 @@ fn text(manifest: &Manifest) -> String {
         ),
         ("LSN", server.lsn.clone()),
         ("written by", format!("safe-migrate {}, pg_dump {}", manifest.tool_version, server.pg_dump_version)),
-        ("rows", format!("{} in {}", format_count(totals.rows), format_things(manifest.tables.len() as u64, "table"))),
+        ("rows", counted(manifest)),
         (
             "size",
             format!(
@@ -135,6 +135,7 @@ fn value(manifest: &Manifest) -> Value {
         "extensions": manifest.extensions,
         "invalid_indexes": manifest.invalid_indexes,
         "vacuum_held_back_ms": manifest.vacuum_held_back_ms,
+        "others_waited_ms": manifest.others_waited_ms,
         "warnings": manifest.warnings,
         "totals": manifest.totals,
         "tables": tables,

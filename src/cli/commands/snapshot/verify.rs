@@ -123,7 +123,9 @@ async fn restored(context: &Context, project: &Project, store: &Store, id: &Snap
     };
     let value = json!({ "snapshot": id, "level": "restore", "proof": proof, "damages": proof.differences });
     if proof.differences.is_empty() {
-        return Ok(Outcome::new(format!("snapshot {id} restores: {}\n", proven(&proof)), value));
+        let warnings: String =
+            proof.warnings.iter().map(|warning| format!("as in the snapshot: {warning}\n")).collect();
+        return Ok(Outcome::new(format!("snapshot {id} restores: {}\n{warnings}", proven(&proof)), value));
     }
     Err(damaged(id, &proof.differences, value))
 }
@@ -141,9 +143,8 @@ fn is_damage(error: &SnapshotError) -> bool {
 
 fn proven(proof: &Proof) -> String {
     format!(
-        "{} in {} and {} equal the manifest; the schema equals a plain pg_restore",
-        format_things(proof.rows, "row"),
-        format_things(proof.tables as u64, "table"),
+        "{} and {} equal the manifest; the schema equals a plain pg_restore",
+        proof.counted,
         format_things(proof.sequences as u64, "sequence")
     )
 }

@@ -62,9 +62,10 @@ impl Import<'_> {
 
     /// Applied before what it stands on: a history that cannot be here.
     pub(super) fn refuse_gap(&self, set: &MigrationSet, imported: &[Imported]) -> Result<(), Error> {
-        let is_applied = |id: &MigrationId| imported.iter().any(|one| one.applied && one.id == *id);
+        let applied: BTreeSet<&MigrationId> = imported.iter().filter(|one| one.applied).map(|one| &one.id).collect();
         for one in imported.iter().filter(|one| one.applied) {
-            if let Some(pending) = set.ancestors(&one.id).into_iter().find(|id| !is_applied(id)) {
+            // Where each stands on applied ones, so does all before it.
+            if let Some(pending) = set.dependencies(&one.id).into_iter().find(|id| !applied.contains(id)) {
                 let tool = self.request.from.name();
                 return Err(not_possible(
                     format!("{} is applied, and {pending}, which comes before it, is not", one.id),
