@@ -338,6 +338,17 @@ pub fn column_list(columns: &[String]) -> String {
     columns.iter().map(|column| quote_identifier(column)).collect::<Vec<_>>().join(", ")
 }
 
+/// The role that the rights of this session are those of, in words: a setting of the database or of the role may make it
+/// another than the one that logged in.
+pub async fn acting_role(session: &Session) -> Result<String, DatabaseError> {
+    let row = session.query_one("SELECT current_user::text, session_user::text", &[]).await?;
+    let (acting, login): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(match acting == login {
+        true => format!("role \"{acting}\""),
+        false => format!("role \"{acting}\" (as which \"{login}\" acts by ALTER DATABASE or ALTER ROLE … SET role)"),
+    })
+}
+
 /// Bytes of a `bytea` of which two digits each are more than a value may have when it is printed.
 pub const UNPRINTABLE: i64 = 536_870_910;
 

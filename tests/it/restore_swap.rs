@@ -186,10 +186,10 @@ fn restore_drop_old_wants_the_name_and_drops_nothing_else() {
     scene.run(1, &["restore", "--undo", &run, "--yes"]);
 }
 
-/// A name has 63 bytes, and ours stand behind it.
+/// A name has 63 bytes, and ours stand behind it; to libpq one with '=' may look like a whole connection string.
 #[test]
 fn restore_of_a_database_with_a_long_name() {
-    for long in ["n".repeat(63), "é".repeat(31), "a".repeat(30), "a".repeat(31)] {
+    for long in ["n".repeat(63), "é".repeat(31), "a".repeat(30), "a".repeat(31), "host=".repeat(5)] {
         let scene = Scene::empty(Version::V15);
         let (cluster, name) = (scene.cluster(), scene.database.name());
         // Of its own for each test on this server.

@@ -26,7 +26,6 @@ pub(super) fn resolve(parameters: &Parameters, environment: &Environment) -> Res
     let host = host(parameters, hostaddr, port)?;
     let user = user(parameters, environment)?;
     let database = parameters.get("dbname").unwrap_or(&user).to_owned();
-    check_database(&database)?;
     let passfile_path =
         parameters.get("passfile").map(PathBuf::from).or_else(|| environment.home().map(|home| home.join(".pgpass")));
     let (passfile, note) = passfile_path.as_deref().map_or_else(Default::default, Passfile::read);
@@ -133,14 +132,6 @@ fn user(parameters: &Parameters, environment: &Environment) -> Result<String, Co
         None => crate::postgres::system_user::current_name()
             .map_or_else(|| invalid("user", "no user is named, and the system knows no name for this process"), Ok),
     }
-}
-
-/// libpq reads a database name like these as a whole connection string; two programs would see two databases.
-fn check_database(database: &str) -> Result<(), ConnectionError> {
-    if database.contains('=') || database.starts_with("postgres://") || database.starts_with("postgresql://") {
-        return invalid("dbname", "a name with '=' or the form of a URL cannot be passed on to PostgreSQL's programs");
-    }
-    Ok(())
 }
 
 fn whole_number(parameters: &Parameters, keyword: &'static str) -> Result<Option<u32>, ConnectionError> {

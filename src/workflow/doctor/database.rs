@@ -26,8 +26,9 @@ async fn readable(project: &Project, session: &Session, bytes: u64) -> Check {
         }
         Ok((tables, names)) => {
             let role = project.target.user();
+            let acting = catalog::acting_role(session).await.unwrap_or_else(|_| format!("role \"{role}\""));
             let finding = format!(
-                "role \"{role}\" cannot read every row of {} of {tables} tables, so no snapshot can be taken: {}",
+                "{acting} cannot read every row of {} of {tables} tables, so no snapshot can be taken: {}",
                 names.len(),
                 names.join(", ")
             );

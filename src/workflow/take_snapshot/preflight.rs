@@ -27,8 +27,8 @@ pub(super) async fn preflight(project: &Project, operator: &dyn Operator) -> Res
     if !peculiarities.unreadable.is_empty() {
         let names = peculiarities.unreadable.join(", ");
         return Err(Error::SnapshotRefused(format!(
-            "role \"{}\" cannot read every row of {names} (no SELECT, or row-level security)",
-            project.target.user()
+            "{} cannot read every row of {names} (no SELECT, or row-level security)",
+            catalog::acting_role(&session).await?
         )));
     }
     ask_about_size(project, &tables, operator)?;
