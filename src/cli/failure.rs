@@ -89,7 +89,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::NoRestore(_) => "no-restore",
         Gate::RestoreAfterFailure(_) => "restore-after-failure",
         Gate::RehearsalFailed(_) => "rehearsal-failed",
-        Gate::HalfDone(_) => "half-done",
+        Gate::HalfDone(_) | Gate::HalfDoneWithoutFile(_) => "half-done",
         Gate::Receipt { .. } => "receipt",
         Gate::DataLoss { .. } => "data-loss",
         Gate::Policy(_) => "policy",
@@ -219,6 +219,10 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         }
         Gate::RestoreAfterFailure(_) => "or choose \"stop\" or \"rollback\" in [on_failure]",
         Gate::RehearsalFailed(_) => "correct the migration and run the command again",
+        Gate::HalfDoneWithoutFile(_) => {
+            "put the file back under that name and apply it, or restore what was before that run: \
+             safe-migrate restore --before RUN --in-place"
+        }
         Gate::HalfDone(_) => "finish it with `safe-migrate apply`, or restore the snapshot of the run that began it",
         Gate::Receipt { .. } => "rehearse anew with --rehearsal new",
         Gate::DataLoss { plan_hash, .. } => {

@@ -1,5 +1,7 @@
 //! A statement with its syntax tree, and the names in it.
 
+use std::collections::BTreeSet;
+
 use squawk_syntax::ast::{self, AstNode};
 use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode, SyntaxToken};
 
@@ -61,6 +63,17 @@ impl<'a> Parsed<'a> {
         let views =
             self.nodes::<ast::CreateMaterializedView>().filter_map(|create| create.view()?.syntax().clone().into());
         tables.chain(copies).chain(views).filter_map(|name| last_name(&name)).collect()
+    }
+
+    /// How a name stands in it: `dish`, or `kitchen.dish` with what is before it.
+    pub(super) fn written(&self, last: &str) -> BTreeSet<String> {
+        let tokens: Vec<SyntaxToken> = tokens(&self.root).collect();
+        let mut found = BTreeSet::new();
+        for (at, _) in tokens.iter().enumerate().filter(|(_, token)| folded(token.text()) == last) {
+            let schema = at.checked_sub(2).filter(|_| tokens[at - 1].text() == ".");
+            found.insert(schema.map_or_else(|| last.to_owned(), |at| format!("{}.{last}", folded(tokens[at].text()))));
+        }
+        found
     }
 
     /// Lines from the statement's first line to a node.

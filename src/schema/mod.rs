@@ -21,7 +21,7 @@ pub use fingerprint::{Fingerprint, FingerprintRecord};
 use pattern::Pattern;
 
 /// The schema of the ledger: no part of any fingerprint.
-const LEDGER_SCHEMA: &str = "safe_migrate";
+pub const LEDGER_SCHEMA: &str = "safe_migrate";
 
 /// An installed extension.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -69,6 +69,9 @@ pub enum Gate {
     /// A migration outside a transaction stands half done on what is to be rolled back.
     #[error("{} stopped in the middle, and stands on what is to be rolled back", .0.join(", "))]
     HalfDone(Vec<String>),
+    /// A migration stopped half-way outside a transaction, and its file is gone or has another name.
+    #[error("what is half done must be finished first:{}", lines(.0))]
+    HalfDoneWithoutFile(Vec<String>),
     /// The rehearsal that the operator named does not stand for one made now.
     #[error("rehearsal {rehearsal} is not accepted: {why}")]
     Receipt {

@@ -1,7 +1,7 @@
 //! Where a database stands: its ledger beside the migration files.
 
 use crate::migration::{AppliedMigration, Direction, LedgerCheck, MigrationId, MigrationSet, Plan};
-use crate::postgres::ledger::{self, StepRecord, StepState};
+use crate::postgres::ledger::{self, HalfDone, StepRecord, StepState};
 use crate::postgres::{Ledger, RunLock, Session};
 
 use super::{Error, Gate, Project, run_record};
@@ -119,7 +119,10 @@ impl State {
     /// and they would be gone.
     pub fn refuse_half_done(&self, plan: &Plan) -> Result<(), Error> {
         if plan.direction == Direction::Apply {
-            return Ok(());
+            // Of what has no file any more, or another name, nobody could do the other half.
+            let gone = self.ledger.half_done().into_iter().filter(|one| self.migrations.get(&one.id).is_none());
+            let gone: Vec<String> = gone.map(|one| self.half_done_in_words(&one)).collect();
+            return if gone.is_empty() { Ok(()) } else { Err(Gate::HalfDoneWithoutFile(gone).into()) };
         }
         let undone: Vec<&MigrationId> = plan.steps.iter().map(|step| &step.migration.id).collect();
         let half_done: Vec<String> = self
@@ -130,6 +133,20 @@ impl State {
             .map(|migration| self.place(&migration.id))
             .collect();
         if half_done.is_empty() { Ok(()) } else { Err(Gate::HalfDone(half_done).into()) }
+    }
+
+    /// `kitchen/0001_step stopped in the middle: run … did 2 statements of it outside a transaction`.
+    pub fn half_done_in_words(&self, one: &HalfDone) -> String {
+        let section = if one.back { "down section" } else { "up section" };
+        let file = match self.migrations.get(&one.id) {
+            Some(_) => "",
+            None => ", and its file is not here",
+        };
+        let up_to = one.statements;
+        format!(
+            "{} stopped in the middle: run {} came to statement {up_to} of its {section}, outside a transaction{file}",
+            one.id, one.run_id
+        )
     }
 
     fn is_half_done(&self, id: &MigrationId) -> bool {

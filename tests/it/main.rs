@@ -33,6 +33,7 @@ mod fidelity;
 mod fingerprint;
 mod fuzz;
 mod gap;
+mod half_done;
 mod history;
 mod kept_formats;
 mod lint_measured;

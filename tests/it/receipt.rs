@@ -13,7 +13,7 @@ const NOTHING_RESTORED: &str = "still matches; nothing is restored";
 /// A kitchen whose plan was rehearsed, and the id of the rehearsal.
 fn rehearsed(version: Version) -> (Scene, String) {
     let scene = kitchen(version, TABLE, &[UP]);
-    let output = scene.run(0, &["rehearse", "--json"]);
+    let output = scene.rehearse(&["rehearse", "--json"]);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     (scene, document["rehearsal"]["id"].as_str().unwrap().to_owned())
 }
@@ -163,7 +163,7 @@ fn receipt_is_not_made_of_a_rehearsal_that_failed() {
 #[test]
 fn receipt_carries_the_losses() {
     let scene = kitchen(Version::V15, TABLE, &["-- migrate:up\nALTER TABLE dish DROP COLUMN name;\n"]);
-    scene.run(0, &["rehearse"]);
+    scene.rehearse(&["rehearse"]);
     let refused = scene.run(3, &["apply", "--yes"]);
     assert!(refused.stderr.contains(NOTHING_RESTORED) && refused.stderr.contains("--accept-data-loss"));
     let hash = refused.stderr.split("--accept-data-loss ").nth(1).unwrap().split_whitespace().next().unwrap();
@@ -183,7 +183,7 @@ fn receipt_does_not_hide_that_production_came_out_otherwise() {
          CREATE EVENT TRIGGER extra ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION extra()",
         &[UP],
     );
-    scene.run(0, &["rehearse"]);
+    scene.rehearse(&["rehearse"]);
     scene.database.sql("INSERT INTO switch VALUES (true)");
     let output = scene.run(4, &["apply", "--yes"]);
     assert!(output.stderr.contains(NOTHING_RESTORED), "{}", output.stderr);

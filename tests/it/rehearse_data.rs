@@ -20,7 +20,8 @@ pub fn kitchen(version: Version, production: &str, migrations: &[&str]) -> Scene
 /// The report of `rehearse --json`.
 #[track_caller]
 pub fn report(scene: &Scene, status: i32, arguments: &[&str]) -> Value {
-    let output = scene.run(status, &[&["rehearse", "--json"], arguments].concat());
+    let arguments = [&["rehearse", "--json"], arguments].concat();
+    let output = if status == 0 { scene.rehearse(&arguments) } else { scene.run(status, &arguments) };
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     document["rehearsal"].clone()
 }
@@ -169,7 +170,7 @@ fn rehearse_data_shows_values_under_samples_only_and_stores_none() {
     let text = scene.project.snapshot(&["rehearse", "--samples", "--quiet"]);
     insta::assert_snapshot!(text, @"
     $ safe-migrate rehearse --samples --quiet
-    exit 0
+    exit 3
     --- stdout
     rehearsal [ID]: pass with findings
       on snapshot [ID] of test
@@ -190,6 +191,11 @@ fn rehearse_data_shows_values_under_samples_only_and_stores_none() {
       warn: migrations/kitchen/0001_step.sql:3: another type writes the table anew, unless the old values are valid in it as they are: rewrote public.dish, [SIZE], under ACCESS EXCLUSIVE for [DURATION] [changing-column-type, measured]
     --- stderr
     warning: [PROJECT]/safe-migrate.toml holds a password; keep it in a passfile, in PGPASSWORD or behind [database] password_command
+    error: apply would refuse: the plan loses data:
+      1 row of public.dish is gone
+      1 value of public.dish.name changed with its type
+    production: unchanged
+    hint: if that is meant, say so here and to apply: --accept-data-loss [HASH]
     ");
     for (key, bytes) in scene.store.objects() {
         if key.starts_with("rehearsals/") {

@@ -39,7 +39,7 @@ fn hostile() -> Scene {
 #[test]
 fn report_formats_are_escaped_and_hold_no_value_of_a_row() {
     let scene = hostile();
-    let output = scene.run(0, &[&["rehearse"], &FORMATS[..]].concat());
+    let output = scene.rehearse(&[&["rehearse"], &FORMATS[..]].concat());
     let (page, text, sarif) = (read(&scene, "report.html"), read(&scene, "report.md"), read(&scene, "report.sarif"));
     for (name, text) in [("html", &page), ("markdown", &text), ("sarif", &sarif), ("stdout", &output.stdout)] {
         assert!(text.contains("alert(1)"), "{name} names the table:\n{text}");
@@ -53,7 +53,7 @@ fn report_formats_are_escaped_and_hold_no_value_of_a_row() {
     assert!(commands.iter().any(|line| line.contains("%0A::error::x")), "{commands:?}");
     assert_eq!(stored(&scene, "report.html"), page, "the store keeps the same page");
 
-    let output = scene.run(0, &[&["rehearse", "--samples"], &FORMATS[..]].concat());
+    let output = scene.rehearse(&[&["rehearse", "--samples"], &FORMATS[..]].concat());
     for file in ["report.html", "report.md"] {
         assert!(read(&scene, file).contains(VALUE), "--samples shows values in {file}");
     }
@@ -99,7 +99,7 @@ fn report_json_is_valid_by_the_published_schema_and_tells_times_and_sizes() {
     let migration = "-- migrate:up\nALTER TABLE dish ALTER id TYPE bigint;\nALTER TABLE dish ADD COLUMN size int;\n\
         -- migrate:down\nALTER TABLE dish DROP COLUMN size;\nALTER TABLE dish ALTER id TYPE int;\n";
     let scene = kitchen(Version::V15, production, &[migration]);
-    let output = scene.run(0, &["rehearse", "--json", "--sarif", "report.sarif"]);
+    let output = scene.rehearse(&["rehearse", "--json", "--sarif", "report.sarif"]);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     let schema: Value = serde_json::from_str(include_str!("../../src/report/rehearsal.schema.json")).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
@@ -128,7 +128,7 @@ fn report_json_is_valid_by_the_published_schema_and_tells_times_and_sizes() {
 #[test]
 fn report_markdown_takes_the_place_of_the_text_on_stdout() {
     let scene = kitchen(Version::V15, "CREATE TABLE dish (id int)", &["-- migrate:up\nALTER TABLE dish ADD a int;\n"]);
-    let output = scene.run(0, &["rehearse", "--markdown", "-"]);
+    let output = scene.rehearse(&["rehearse", "--markdown", "-"]);
     assert!(output.stdout.starts_with("## Rehearsal on `test`: "), "{}", output.stdout);
     let refused = scene.run(2, &["rehearse", "--markdown", "-", "--json"]);
     assert!(refused.stdout.contains("two-documents"), "{}", refused.stdout);

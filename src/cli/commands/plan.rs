@@ -11,7 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
 use crate::lint::{self, Finding};
 use crate::migration::{Direction, Plan, PlanStep};
-use crate::workflow::{Error, Selection, State};
+use crate::workflow::{Error, Operator, Selection, State};
 
 /// Show the steps that `apply` or `rollback` would take, in order
 ///
@@ -67,6 +67,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
             state.refuse_mixed(&project).await?;
             let plan = state.plan(&args.selection())?;
             state.refuse_disagreement(&plan)?;
+            state.refuse_half_done(&plan)?;
+            for one in state.ledger.half_done() {
+                context.operator.warn(&state.half_done_in_words(&one));
+            }
             Ok(plan)
         })
         .await?;

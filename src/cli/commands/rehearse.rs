@@ -12,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::failure::policy_hints;
 use crate::cli::output::{Outcome, write_data, write_note};
+use crate::lint::Level;
 use crate::postgres::{ConnectionSpec, Host};
 use crate::report::rehearsal::{RehearsalReport, Verdict};
 use crate::snapshot::{Reason, SnapshotId};
@@ -43,6 +44,9 @@ pub(crate) struct Args {
     /// Rehearse the way back down to TARGET (a migration, or `zero`)
     #[arg(long, requires = "target")]
     pub(crate) rollback: bool,
+    /// Accept that the plan with this hash loses data, as `apply` is told
+    #[arg(long, value_name = "HASH")]
+    pub(crate) accept_data_loss: Option<String>,
     /// Show examples of rows and values that are lost or changed; they are printed and never stored
     #[arg(long)]
     pub(crate) samples: bool,
@@ -102,7 +106,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     }
     rehearsal.shadow.stop().await?;
     written?;
-    concluded(&report, text)
+    concluded(context, &report, text, args.accept_data_loss.as_deref())
 }
 
 async fn taken(context: &Context, project: &Project) -> Result<(Store, SnapshotId), CliError> {
@@ -114,23 +118,52 @@ async fn taken(context: &Context, project: &Project) -> Result<(Store, SnapshotI
     Ok((store, snapshot.id().clone()))
 }
 
-fn concluded(report: &RehearsalReport, text: String) -> Result<Outcome, CliError> {
-    let outcome = Outcome::new(text, json!({ "snapshot": report.snapshot, "rehearsal": report }));
-    if report.verdict != Verdict::Fail {
-        let denied = denied(&report.findings);
-        if denied.is_empty() {
-            return Ok(outcome);
+/// Ends as `apply` would: what it would refuse is said here, where a pull request still sees it.
+fn concluded(
+    context: &Context,
+    report: &RehearsalReport,
+    text: String,
+    accepted: Option<&str>,
+) -> Result<Outcome, CliError> {
+    let denied = denied(&report.findings);
+    let given = accepted.is_some_and(|given| given.len() >= 8 && report.plan_hash.starts_with(given));
+    let loses = !report.losses.is_empty() && context.config.policy.level("data-loss") >= Level::Deny && !given;
+    let mut refusals = Vec::new();
+    let mut hints = Vec::new();
+    if report.verdict == Verdict::Fail {
+        let why = report.failure.as_deref().unwrap_or("it did not go through");
+        refusals.push(format!("the rehearsal failed: {why}"));
+        hints.push("correct the migration and rehearse again".to_owned());
+    } else {
+        if !denied.is_empty() {
+            let lines: String = denied.iter().map(|finding| format!("\n  {}", finding.to_line())).collect();
+            refusals.push(format!("the policy denies:{lines}"));
+            hints.extend(policy_hints());
         }
-        let lines: String = denied.iter().map(|finding| format!("\n  {}", finding.to_line())).collect();
-        let error =
-            CliError::new(ErrorKind::Gate, "policy", format!("the policy denies:{lines}")).production("unchanged");
-        return Err(policy_hints().into_iter().fold(error, CliError::hint).with_findings(outcome));
+        if loses {
+            let lines: String = report.loss_lines().iter().map(|line| format!("\n{line}")).collect();
+            refusals.push(format!("the plan loses data:{lines}"));
+            let hash: String = report.plan_hash.chars().take(12).collect();
+            hints.push(format!("if that is meant, say so here and to apply: --accept-data-loss {hash}"));
+        }
     }
-    let why = report.failure.as_deref().unwrap_or("it did not go through");
-    Err(CliError::new(ErrorKind::Gate, "rehearsal-failed", format!("the rehearsal failed: {why}"))
-        .production("unchanged")
-        .hint("correct the migration and rehearse again")
-        .with_findings(outcome))
+    let would = if refusals.is_empty() { "apply" } else { "refuse" };
+    let value = json!({
+        "snapshot": report.snapshot,
+        "rehearsal": report,
+        "apply_would": { "do": would, "refuses": refusals },
+    });
+    let outcome = Outcome::new(text, value);
+    if refusals.is_empty() {
+        return Ok(outcome);
+    }
+    let (code, message) = match report.verdict {
+        Verdict::Fail => ("rehearsal-failed", refusals.join("\n")),
+        _ if !denied.is_empty() => ("policy", format!("apply would refuse: {}", refusals.join("\n"))),
+        _ => ("data-loss", format!("apply would refuse: {}", refusals.join("\n"))),
+    };
+    let error = CliError::new(ErrorKind::Gate, code, message).production("unchanged");
+    Err(hints.into_iter().fold(error, CliError::hint).with_findings(outcome))
 }
 
 fn psql_command(spec: &ConnectionSpec) -> String {

@@ -82,6 +82,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
 pub(super) enum Standing {
     Applied,
     Pending,
+    /// It stopped in the middle, outside a transaction.
+    HalfDone,
     /// Applied from another text than the file's.
     Changed,
     /// Applied, and there is no file.
@@ -93,6 +95,7 @@ impl Standing {
         match self {
             Standing::Applied => "[X]",
             Standing::Pending => "[ ]",
+            Standing::HalfDone => "[~]",
             Standing::Changed => "[!]",
             Standing::Missing => "[?]",
         }
@@ -102,6 +105,7 @@ impl Standing {
         match self {
             Standing::Applied => "applied",
             Standing::Pending => "pending",
+            Standing::HalfDone => "half done",
             Standing::Changed => "changed",
             Standing::Missing => "missing",
         }
@@ -118,10 +122,12 @@ pub(super) struct Row {
 /// The files in the order in which they run, then what is applied and has no file.
 fn rows(state: &State) -> Vec<Row> {
     let applied = |id: &MigrationId| state.applied.iter().find(|row| row.id == *id).cloned();
+    let half_done: Vec<MigrationId> = state.ledger.half_done().into_iter().map(|one| one.id).collect();
     let of_files = state.migrations.iter().map(|migration| {
         let applied = applied(&migration.id);
         let changed = state.check.changed.iter().any(|one| one.id == migration.id);
         let standing = match (&applied, changed) {
+            _ if half_done.contains(&migration.id) => Standing::HalfDone,
             (None, _) => Standing::Pending,
             (Some(_), true) => Standing::Changed,
             (Some(_), false) => Standing::Applied,
@@ -130,7 +136,9 @@ fn rows(state: &State) -> Vec<Row> {
     });
     let missing = state.check.missing.iter();
     let missing = missing.map(|id| Row { id: id.clone(), standing: Standing::Missing, applied: applied(id) });
-    of_files.chain(missing).collect()
+    let without_file = half_done.iter().filter(|id| state.migrations.get(id).is_none() && applied(id).is_none());
+    let without_file = without_file.map(|id| Row { id: id.clone(), standing: Standing::HalfDone, applied: None });
+    of_files.chain(missing).chain(without_file).collect()
 }
 
 /// The apps to show: those that were named, or all.
@@ -173,7 +181,10 @@ fn warnings(state: &State, apps: &BTreeSet<String>) -> Vec<String> {
         };
         format!("run {} ({}) by {}@{} since {since} {is}", run.id, run.command, run.actor, run.host)
     });
-    changed.chain(missing).chain(conflicts).chain(inconsistent).chain(mixed).chain(unfinished).collect()
+    let half_done = state.ledger.half_done().into_iter().filter(|one| shown(&one.id));
+    let half_done = half_done.map(|one| state.half_done_in_words(&one));
+    let wrong = changed.chain(missing).chain(conflicts).chain(inconsistent).chain(mixed);
+    wrong.chain(unfinished).chain(half_done).collect()
 }
 
 /// What `--check` stops at: pending or changed migrations, and what would stop every run.
@@ -181,6 +192,7 @@ fn findings(state: &State, rows: &[Row]) -> Option<String> {
     let count = |standing| rows.iter().filter(|row| row.standing == standing).count();
     let counts = [
         (count(Standing::Pending), "pending"),
+        (count(Standing::HalfDone), "half done"),
         (count(Standing::Changed), "with a changed file"),
         (state.check.inconsistent.len(), "applied without a dependency"),
         (state.mixed.len(), "of another database's ledger"),
@@ -199,7 +211,9 @@ fn migrations(count: usize) -> String {
 }
 
 fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
-    let pending = rows.iter().filter(|row| row.standing == Standing::Pending).count();
+    let count = |standing| rows.iter().filter(|row| row.standing == standing).count();
+    let (pending, half_done) = (count(Standing::Pending), count(Standing::HalfDone));
+    let applied = rows.len() - pending - half_done;
     let last = state.ledger.runs.last();
     let mut text = String::new();
     let mut apps = serde_json::Map::new();
@@ -217,15 +231,17 @@ fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
     let squashes: Vec<&Squash> =
         state.migrations.squashes().iter().filter(|one| apps.contains_key(&one.migration.id.app)).collect();
     squashes.iter().filter_map(|one| squash_line(one)).for_each(|line| text.push_str(&line));
-    let summary = format!("{} applied, {pending} pending", rows.len() - pending);
+    let half = if half_done == 0 { String::new() } else { format!(", {half_done} half done") };
+    let summary = format!("{applied} applied, {pending} pending{half}");
     text.push_str(&match last {
         Some(run) => format!("{summary}; last run {}\n", last_run(run)),
         None => format!("{summary}; no run yet\n"),
     });
     let value = json!({
         "apps": apps,
-        "applied": rows.len() - pending,
+        "applied": applied,
         "pending": pending,
+        "half_done": half_done,
         "ledger": state.ledger.present,
         "last_run": last,
         "squashes": squashes.iter().map(|one| squash_value(one)).collect::<Vec<_>>(),

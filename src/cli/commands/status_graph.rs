@@ -36,7 +36,7 @@ fn dot(rows: &[Row], edges: &[(usize, usize)]) -> String {
         let style = match row.standing {
             Standing::Applied => "style=filled, fillcolor=\"#d5f5d5\"",
             Standing::Pending => "style=dashed",
-            Standing::Changed | Standing::Missing => "style=filled, fillcolor=\"#f5d5d5\"",
+            Standing::HalfDone | Standing::Changed | Standing::Missing => "style=filled, fillcolor=\"#f5d5d5\"",
         };
         let _ = writeln!(text, "  \"{}\" [{style}];", row.id);
     }
@@ -53,7 +53,7 @@ fn mermaid(rows: &[Row], edges: &[(usize, usize)]) -> String {
         let class = match row.standing {
             Standing::Applied => "applied",
             Standing::Pending => "pending",
-            Standing::Changed | Standing::Missing => "wrong",
+            Standing::HalfDone | Standing::Changed | Standing::Missing => "wrong",
         };
         let _ = writeln!(text, "  m{at}[\"{}\"]:::{class}", row.id);
     }

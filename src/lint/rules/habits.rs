@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use squawk_syntax::SyntaxToken;
 use squawk_syntax::ast::{self, AstNode};
 
 use super::super::level::Level;
-use super::super::parsed::{last_name, list, names_in_parentheses, tokens};
+use super::super::parsed::{folded, last_name, list, names_in_parentheses, tokens};
 use super::{Check, Hit, Place, Rule, Subject};
 
 pub(super) const RULES: &[Rule] = &[
@@ -60,6 +61,16 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Statement(function_without_search_path),
     },
     Rule {
+        code: LEDGER_TOUCHED,
+        title: "changes the ledger, by which safe-migrate knows what is applied and what a restore is for",
+        remedy: "leave schema safe_migrate alone; `safe-migrate apply --fake`, `repair` and `rollback --fake` write it",
+        bad: "DELETE FROM safe_migrate.migration WHERE app = 'menu';",
+        good: "DELETE FROM menu.migration WHERE app = 'menu';",
+        level: Level::Deny,
+        subject: Subject::Text,
+        check: Check::Statement(ledger_touched),
+    },
+    Rule {
         code: "foreign-key-without-index",
         title: "each delete of a row that is referred to reads the whole table that refers",
         remedy: "CREATE INDEX CONCURRENTLY on the columns of the key",
@@ -71,6 +82,26 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Statement(foreign_key_without_index),
     },
 ];
+
+/// The code of the rule that no `allow:` accepts.
+pub(in super::super) const LEDGER_TOUCHED: &str = "ledger-touched";
+
+/// What only reads it is nobody's harm.
+fn ledger_touched(place: &Place<'_>) -> Vec<Hit> {
+    let parsed = place.parsed();
+    let mut words = tokens(&parsed.root);
+    let reads = |token: &SyntaxToken| ["SELECT", "WITH"].iter().any(|word| token.text().eq_ignore_ascii_case(word));
+    let Some(first) = words.next().filter(|first| !reads(first)) else { return Vec::new() };
+    let is_ledger = |token: &SyntaxToken| folded(token.text()) == crate::schema::LEDGER_SCHEMA;
+    // The body of `DO` is a string here.
+    let is_block = first.text().eq_ignore_ascii_case("do") && parsed.text.to_lowercase().contains("safe_migrate.");
+    match is_block || tokens(&parsed.root).any(|token| is_ledger(&token)) {
+        true => {
+            vec![place.hit(&parsed.root, crate::schema::LEDGER_SCHEMA, "changes the ledger of safe-migrate".to_owned())]
+        }
+        false => Vec::new(),
+    }
+}
 
 fn concurrently_in_transaction(place: &Place<'_>) -> Vec<Hit> {
     let parsed = place.parsed();

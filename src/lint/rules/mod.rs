@@ -15,6 +15,7 @@ use super::level::Level;
 use super::parsed::Parsed;
 use super::section::SectionFacts;
 
+pub(super) use habits::LEDGER_TOUCHED;
 pub(super) use loss::losses;
 pub(super) use squawk::violations;
 

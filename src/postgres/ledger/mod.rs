@@ -136,10 +136,45 @@ impl Ledger {
         words
     }
 
+    /// Migrations that stopped in the middle, outside a transaction, each with the run that began it: their journal says so,
+    /// whatever became of the file.
+    pub fn half_done(&self) -> Vec<HalfDone> {
+        let mut found: Vec<HalfDone> = Vec::new();
+        for step in self.steps.iter().filter(|one| matches!(one.state, StepState::Started | StepState::Done)) {
+            let Ok(id) = format!("{}/{}", step.app, step.name).parse::<MigrationId>() else { continue };
+            // A row of the ledger says that it went through.
+            if step.direction == "up" && self.applied.iter().any(|one| one.id == id) {
+                continue;
+            }
+            let statements = usize::try_from(step.statement).unwrap_or_default() + 1;
+            match found.iter_mut().find(|one| one.id == id) {
+                Some(one) => one.statements = one.statements.max(statements),
+                None => {
+                    let (run_id, back) = (step.run_id.clone(), step.direction == "down");
+                    found.push(HalfDone { id, run_id, statements, back });
+                }
+            }
+        }
+        found
+    }
+
     /// Runs that never ended.
     pub fn unfinished(&self) -> impl Iterator<Item = &RunRecord> {
         self.runs.iter().filter(|run| run.outcome.is_none())
     }
+}
+
+/// A migration that stopped in the middle, outside a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HalfDone {
+    /// It.
+    pub id: MigrationId,
+    /// The run that began it.
+    pub run_id: String,
+    /// Up to this statement, counted from 1.
+    pub statements: usize,
+    /// Whether it was being rolled back.
+    pub back: bool,
 }
 
 async fn applied(session: &Session) -> Result<Vec<AppliedMigration>, LedgerError> {

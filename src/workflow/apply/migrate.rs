@@ -176,7 +176,7 @@ impl Run<'_> {
             let undone = self.after_failure(evidence, record, done, &error).await;
             self.let_go().await;
             let as_it_was_left = production_state(&self.prepared.plan, done, changed, &error);
-            let next = hint((self.project, &evidence.way_back), record, changed, &error);
+            let next = hint((self.project, &evidence.way_back), &self.before_the_first_try(record), changed, &error);
             return self.undone(record, undone, (outcome, as_it_was_left, next), error).await;
         } else {
             self.let_go().await;
@@ -188,9 +188,21 @@ impl Run<'_> {
         Error::RunStopped {
             production: production_state(&self.prepared.plan, done, changed, &error),
             changed,
-            hint: hint((self.project, &evidence.way_back), record, changed, &error),
+            hint: hint((self.project, &evidence.way_back), &self.before_the_first_try(record), changed, &error),
             source: Box::new(error),
         }
+    }
+
+    /// The run whose snapshot is from before all that is half done: the own one, unless an earlier run began a migration that
+    /// this one went on with.
+    fn before_the_first_try(&self, record: &RunRecord) -> RunRecord {
+        let ledger = &self.prepared.state.ledger;
+        let begun = ledger
+            .half_done()
+            .into_iter()
+            .find(|one| self.prepared.plan.steps.iter().any(|step| step.migration.id == one.id));
+        let first = begun.and_then(|begun| ledger.runs.iter().find(|run| run.id == begun.run_id));
+        first.filter(|run| run.snapshot_id.is_some()).unwrap_or(record).clone()
     }
 
     /// All migrations are applied, and the verification found something.

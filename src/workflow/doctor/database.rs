@@ -78,6 +78,16 @@ fn unfinished(ledger: &Ledger) -> Check {
         .unfinished()
         .map(|run| format!("{} ({}, started {} on {})", run.id, run.command, format_time(run.started_at), run.host))
         .collect();
+    let half_done = ledger.half_done();
+    if let Some(one) = half_done.first() {
+        let ids: Vec<String> = half_done.iter().map(|one| one.id.to_string()).collect();
+        let finding = format!("half done outside a transaction: {}", ids.join(", "));
+        let remedy = format!(
+            "finish it with `safe-migrate apply`, or go back: safe-migrate restore --before {} --in-place",
+            one.run_id
+        );
+        return Check::warn("runs", finding, remedy);
+    }
     if unfinished.is_empty() {
         return Check::ok("runs", format!("{}, all of them ended", ledger.runs.len()));
     }

@@ -13,7 +13,7 @@ fn rehearsed(migration: &str) -> (Scene, String) {
          INSERT INTO dish SELECT n, 'dish ' || n, n FROM generate_series(1, 2000) n",
     );
     scene.project.write_migration("kitchen", "0001_less", migration);
-    let output = scene.run(0, &["rehearse", "--snapshot", "new", "--json"]);
+    let output = scene.rehearse(&["rehearse", "--snapshot", "new", "--json"]);
     let report: Value = serde_json::from_str(&output.stdout).unwrap();
     let id = report["id"].as_str().or_else(|| report["rehearsal"]["id"].as_str()).unwrap().to_owned();
     (scene, id)

@@ -63,7 +63,7 @@ impl Cached {
     /// Rehearses; it must go through.
     #[track_caller]
     pub fn rehearse(&self, id: &str, more: &[&str]) -> Output {
-        self.scene.run(0, &[&["rehearse", "--snapshot", id], more].concat())
+        self.scene.rehearse(&[&["rehearse", "--snapshot", id], more].concat())
     }
 
     /// Rehearses on a snapshot whose restored shadow must be restored, and kept; or must be there already.

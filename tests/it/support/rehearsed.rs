@@ -16,7 +16,7 @@ impl Rehearsed {
     /// Takes a snapshot and rehearses all that is pending; it must go through.
     #[track_caller]
     pub fn of(scene: &Scene) -> Rehearsed {
-        let output = scene.run(0, &["rehearse", "--snapshot", "new", "--json"]);
+        let output = scene.rehearse(&["rehearse", "--snapshot", "new", "--json"]);
         let document: Value = serde_json::from_str(&output.stdout).expect("--json prints JSON");
         Rehearsed(document["rehearsal"].clone())
     }

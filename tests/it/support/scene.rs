@@ -69,6 +69,15 @@ impl Scene {
         output
     }
 
+    /// Runs a rehearsal that goes through; it ends with 3 where `apply` would refuse what it loses.
+    pub fn rehearse(&self, arguments: &[&str]) -> Output {
+        let output = self.project.run(arguments);
+        let said = format!("{}{}", output.stdout, output.stderr);
+        let loses = output.status == 3 && said.contains("apply would refuse: the plan loses data");
+        self.check(if loses { 3 } else { 0 }, arguments, &output);
+        output
+    }
+
     /// Applies what there is, without a snapshot and without a rehearsal: what a test begins with.
     #[track_caller]
     pub fn begin_applied(&self) -> Output {
