@@ -168,6 +168,9 @@ fn exhausted_in(error: &DatabaseError) -> Option<&'static str> {
         }
         "53300" => "all connections of the server are taken; lower [snapshot] jobs, or raise max_connections",
         "53400" => "a limit of the server is reached; its message names it",
+        "22021" | "22P05" => {
+            "a name or a text in the catalogs is not in UTF-8; in a database of SQL_ASCII such identifiers must be renamed first"
+        }
         _ => return None,
     })
 }

@@ -116,3 +116,21 @@ fn the_work_grows_with_the_statements_and_not_with_their_square() {
         assert!(grown < 1.1, "{statement}: {grown}");
     }
 }
+
+#[test]
+fn a_restore_is_not_promised_for_what_no_snapshot_holds() {
+    let said = |text: &str| -> Vec<String> {
+        let set = set(&[("menu/0001_x", text)]);
+        let wanted = ["missing-down", "outside-the-snapshot", "destroys-outside-the-snapshot"];
+        let found = lint_files(&set, |_| true).into_iter().filter(|one| wanted.contains(&one.code));
+        found.map(|one| format!("{}: {}", one.code, one.message)).collect()
+    };
+    let found = said("-- migrate:up\nALTER SYSTEM SET work_mem = '1GB';\n");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].ends_with("no restore undoes all of it either"), "{found:?}");
+    assert!(found[1].starts_with("destroys-outside-the-snapshot: "), "{found:?}");
+    let found = said("-- migrate:up\nALTER TABLE a ADD COLUMN b int;\n");
+    assert_eq!(found, ["missing-down: there is no down section: only a restore undoes it"]);
+    let found = said("CREATE USER MAPPING FOR cook SERVER kitchen; ALTER TABLE a OWNER TO cook;");
+    assert_eq!(found, [""; 0]);
+}

@@ -227,6 +227,11 @@ impl Outline {
                     None if !resembles_marker(lexeme.text) => read_comment(path, &lexeme, up.is_none(), &mut header)?,
                     _ => return Err(misshapen_marker(path, &lexeme)),
                 }
+            } else if matches!(lexeme.kind, TokenKind::BlockComment { .. })
+                && !lexeme.text.contains('\n')
+                && resembles_marker(lexeme.text)
+            {
+                return Err(misshapen_marker(path, &lexeme));
             } else if up.is_none() && lexeme.unterminated().is_none() && !lexeme.is_trivia() {
                 return Err(MigrationError::SqlBeforeUp { path: path.to_owned(), line: lexeme.line });
             }
@@ -241,16 +246,49 @@ fn marker_words(comment: &str) -> Option<&str> {
     comment.strip_prefix("--")?.trim_start().strip_prefix("migrate:")
 }
 
+/// Section markers of other tools, and of people who remember them half: goose, sql-migrate, micrate, node-pg-migrate,
+/// MyBatis, golang-migrate.
+const FOREIGN_MARKERS: &[&str] = &[
+    "+goose down",
+    "+goose up",
+    "+micrate down",
+    "+micrate up",
+    "+migrate down",
+    "+migrate up",
+    "@down",
+    "@undo",
+    "@up",
+    "down",
+    "down migration",
+    "down:",
+    "migrate down",
+    "migrate up",
+    "migration down",
+    "migration up",
+    "migration: down",
+    "migration: up",
+    "migration:down",
+    "migration:up",
+    "up",
+    "up migration",
+    "up:",
+];
+
 /// Whether a comment that is no marker was probably meant as one. Passing over a misshapen `-- migrate:down` would run
 /// the statements that undo the migration right after those that apply it.
 fn resembles_marker(comment: &str) -> bool {
-    let words = comment.trim_start_matches('-').trim_start().to_ascii_lowercase();
+    let inside = comment.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '/' | '*' | '='));
+    let words = inside.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
     words.strip_prefix("migrate").is_some_and(|rest| rest.trim_start().starts_with(':'))
+        || FOREIGN_MARKERS.contains(&words.as_str())
 }
 
 fn misshapen_marker(path: &Path, lexeme: &Lexeme<'_>) -> MigrationError {
-    let reason =
-        "a `-- migrate:up` or `-- migrate:down` line begins at the start of the line, in lower case".to_owned();
+    let reason = format!(
+        "`{}` looks like the beginning of a section; here that is a line `-- migrate:up` or `-- migrate:down`, in lower \
+         case, at the start of the line",
+        lexeme.text.trim()
+    );
     MigrationError::Marker { path: path.to_owned(), line: lexeme.line, reason }
 }
 

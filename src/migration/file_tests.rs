@@ -74,8 +74,8 @@ fn wrong_markers_are_named_by_line() {
         ("-- migrate:up\n-- migrate:down\n-- migrate:down\n", ":3: a second `-- migrate:down` line"),
         ("\n-- migrate:up transactions:false\n", ":2: unknown option `transactions:false`"),
         ("-- migrate:upp\n", ":1: unknown line `-- migrate:upp`"),
-        ("-- migrate:up\nSELECT 1;\n -- migrate:down\n", ":3: a `-- migrate:up` or `-- migrate:down` line begins"),
-        ("-- migrate:up\nSELECT 1;\n-- Migrate:Down\n", ":3: a `-- migrate:up` or `-- migrate:down` line begins"),
+        ("-- migrate:up\nSELECT 1;\n -- migrate:down\n", ":3: `-- migrate:down` looks like the beginning of a section"),
+        ("-- migrate:up\nSELECT 1;\n-- Migrate:Down\n", ":3: `-- Migrate:Down` looks like the beginning of a section"),
         ("-- migrate:up\n-- depends: menu/0001_x\n", ":2: `-- depends:` counts only above"),
         ("-- depends: 0001_x\n-- migrate:up\n", ":1: `depends:` `0001_x` does not say which app"),
     ] {
@@ -99,4 +99,33 @@ fn what_cannot_be_split_is_named_with_file_and_line() {
     assert!(matches!(error, MigrationError::Split { error: SplitError::CopyFromStdin { line: 2 }, .. }), "{error}");
     let error = parse("-- depends: a/0001_x\n/* open\n-- migrate:up\n").unwrap_err();
     assert!(matches!(error, MigrationError::NoUpSection { .. }));
+}
+
+/// What undoes a migration would run right behind what does it, because its marker is a comment to us.
+#[test]
+fn markers_of_other_tools_are_not_read_as_remarks() {
+    for marker in [
+        "-- +goose Down",
+        "-- migrate down",
+        "-- migration:down",
+        "-- down",
+        "--- DOWN ---",
+        "-- @DOWN",
+        "/* migrate:down */",
+        "/* down */",
+        "-- Down Migration",
+        "--//@UNDO",
+        "-- +migrate Down",
+    ] {
+        let text = format!("-- migrate:up\nCREATE TABLE a ();\n{marker}\nDROP TABLE a;\n");
+        let said = message(&text);
+        assert!(said.contains("looks like the beginning of a section") && said.contains(":3:"), "{marker}: {said}");
+    }
+    for remark in
+        ["-- down with the prices", "-- up to here", "/* goes down well */", "-- migrate the rows", "-- goose"]
+    {
+        assert!(parse(format!("-- migrate:up\n{remark}\nSELECT 1;\n")).is_ok(), "{remark}");
+    }
+    // In the text of a function it is text.
+    assert!(parse("-- migrate:up\nDO $$ BEGIN\n-- down\nEND $$;\n").is_ok());
 }

@@ -31,7 +31,12 @@ pub(super) fn known_key(comment: &str) -> Option<&str> {
 
 /// Reads one line comment. None: a comment for people. An error says what is wrong with the line.
 pub(super) fn read(comment: &str) -> Result<Option<HeaderLine>, String> {
-    let Some((key, value)) = key_and_value(comment) else { return Ok(None) };
+    let Some((key, value)) = key_and_value(comment) else {
+        return match without_colon(comment) {
+            Some(key) => Err(format!("`{key}` wants a colon: `-- {key}: …`")),
+            None => Ok(None),
+        };
+    };
     if !KEYS.contains(&key) {
         // A misspelt `depends` that passes for a remark would change the order without a word.
         return match nearest(&key.to_ascii_lowercase(), KEYS).first() {
@@ -61,6 +66,20 @@ fn key_and_value(comment: &str) -> Option<(&str, &str)> {
     let key = key.trim();
     let is_word = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_');
     (is_word && key != "migrate").then_some((key, value.trim()))
+}
+
+/// The key of a comment that is a header line but for its colon: what follows is what could follow it.
+fn without_colon(comment: &str) -> Option<&str> {
+    let mut words = comment.strip_prefix("--")?.split_whitespace();
+    let (key, value) = (words.next()?, words.next()?);
+    let fits = match key {
+        "depends" | "run-before" | "replaces" => value.trim_end_matches(',').parse::<MigrationId>().is_ok(),
+        "lock-timeout" | "statement-timeout" => parse_duration(value).is_ok(),
+        // A code has a dash, and a remark that begins with this word hardly.
+        "allow" => value.contains('-'),
+        _ => false,
+    };
+    fits.then_some(key)
 }
 
 fn migrations(key: &str, value: &str) -> Result<Vec<MigrationId>, String> {
@@ -115,7 +134,15 @@ mod tests {
 
     #[test]
     fn remarks_are_left_alone() {
-        for comment in ["-- Adds allergens.", "-- Note: see the law", "-- see https://example.org", "--", "-- a b: c"] {
+        for comment in [
+            "-- Adds allergens.",
+            "-- Note: see the law",
+            "-- see https://example.org",
+            "--",
+            "-- a b: c",
+            "-- depends on the weather",
+            "-- allow nothing",
+        ] {
             assert_eq!(read(comment).unwrap(), None, "{comment}");
         }
     }
@@ -134,6 +161,9 @@ mod tests {
             ("-- lock-timeout: soon", "is not a duration"),
             ("-- lock-timeout: 0", "would be no limit"),
             ("-- lock_timeout: 2s", "did you mean `lock-timeout:`"),
+            ("-- depends a/0001_x", "wants a colon"),
+            ("-- allow drop-table it is empty", "wants a colon"),
+            ("-- lock-timeout 2s", "wants a colon"),
         ] {
             let error = read(comment).unwrap_err();
             assert!(error.contains(part), "{comment}: {error}");

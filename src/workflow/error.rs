@@ -15,16 +15,16 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum Gate {
     /// Applied files changed.
-    #[error("applied migrations changed on disk:{}", lines(.0))]
+    #[error("applied migrations changed on disk:{}", five_lines(.0))]
     ChangedFiles(Vec<String>),
     /// Applied files are not on disk while something is pending.
-    #[error("applied migrations are missing on disk while others are pending: {}", .0.join(", "))]
+    #[error("applied migrations are missing on disk while others are pending: {}", five(.0).join(", "))]
     MissingFiles(Vec<String>),
     /// An app has several leaves.
     #[error("{}", conflicts(.0))]
     Conflict(Vec<Conflict>),
     /// Applied before what it depends on.
-    #[error("applied migrations depend on others that are not applied:{}", lines(.0))]
+    #[error("applied migrations depend on others that are not applied:{}", five_lines(.0))]
     Inconsistent(Vec<String>),
     /// The ledger holds rows of runs that it does not know.
     #[error("the ledger of \"{database}\" (source {of}) holds rows of another database's:{}", lines(.rows))]
@@ -159,6 +159,19 @@ fn lines(items: &[String]) -> String {
     items.iter().map(|item| format!("\n  {item}")).collect()
 }
 
+/// The first five; `safe-migrate status` has the rest.
+fn five(items: &[String]) -> Vec<String> {
+    let mut shown: Vec<String> = items.iter().take(5).cloned().collect();
+    if items.len() > shown.len() {
+        shown.push(format!("and {} more (`safe-migrate status` lists them)", items.len() - shown.len()));
+    }
+    shown
+}
+
+fn five_lines(items: &[String]) -> String {
+    lines(&five(items))
+}
+
 fn shown(code: &[ForeignCode]) -> Vec<String> {
     code.iter().map(ToString::to_string).collect()
 }
@@ -166,6 +179,7 @@ fn shown(code: &[ForeignCode]) -> Vec<String> {
 fn conflicts(conflicts: &[Conflict]) -> String {
     let of = |conflict: &Conflict| {
         let leaves: Vec<String> = conflict.leaves.iter().map(ToString::to_string).collect();
+        let leaves = five(&leaves);
         format!("nothing says which comes first in app \"{}\": {}", conflict.app, leaves.join(" or "))
     };
     conflicts.iter().map(of).collect::<Vec<_>>().join("; ")

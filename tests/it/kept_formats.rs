@@ -39,7 +39,7 @@ fn a_store_of_format_1_is_read_verified_and_restored() {
     let listed = scene.run(0, &["snapshot", "list", "--all-sources"]).stdout;
     assert!(listed.contains(ID) && !listed.contains("DAMAGED"), "{listed}");
     let shown = scene.run(0, &["snapshot", "show", ID]).stdout;
-    assert!(shown.contains("3 in 1 table") && !shown.contains("vacuum"), "{shown}");
+    assert!(shown.contains("3 rows in 1 table") && !shown.contains("vacuum"), "{shown}");
     scene.run(0, &["snapshot", "verify", ID, "--level", "hash"]);
 
     let copy = format!("{}_copy", scene.database.name());

@@ -193,3 +193,37 @@ fn restore_checks_that_became_stricter_are_named() {
 fn restore_checks_that_became_stricter_are_named_18() {
     stricter(Version::V18);
 }
+
+/// One table of them alone, back after it was dropped, beside, and its missing rows.
+fn one_table_comes_back(version: Version) {
+    let scene = Scene::empty(version);
+    scene.database.sql(
+        "CREATE FUNCTION double(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * $1';
+         CREATE FUNCTION quadruple(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN double(double($1)); END';
+         CREATE TABLE dish (id int PRIMARY KEY, four int GENERATED ALWAYS AS (quadruple(id)) STORED, CHECK (quadruple(id) < 4000));
+         INSERT INTO dish SELECT generate_series(1, 100)",
+    );
+    let id = scene.take_snapshot();
+    let rows = || scene.database.query("SELECT count(*), sum(four) FROM dish");
+    let before = rows();
+    scene.database.sql("DROP TABLE dish");
+    scene.run(0, &["restore", &id, "--table", "dish", "--yes"]);
+    assert_eq!(rows(), before);
+    scene.database.sql("DELETE FROM dish WHERE id % 2 = 0");
+    scene.run(0, &["restore", &id, "--table", "dish", "--mode", "missing", "--yes"]);
+    assert_eq!(rows(), before);
+    scene.run(0, &["restore", &id, "--table", "dish", "--mode", "beside", "--yes"]);
+}
+
+#[test]
+fn one_table_with_such_checks_comes_back() {
+    one_table_comes_back(Version::V15);
+}
+
+#[test]
+fn one_table_with_such_checks_comes_back_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
+    one_table_comes_back(Version::V18);
+}

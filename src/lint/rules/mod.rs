@@ -5,6 +5,7 @@ mod locks;
 mod loss;
 mod measured;
 mod release;
+mod rewrites;
 mod squawk;
 mod squawk_rules;
 
@@ -108,7 +109,7 @@ impl<'a> Place<'a> {
 /// All rules, ours first.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let ours = loss::RULES.iter().chain(locks::RULES).chain(release::RULES).chain(habits::RULES);
-    ours.chain(measured::RULES).chain(squawk_rules::RULES)
+    ours.chain(rewrites::RULES).chain(measured::RULES).chain(squawk_rules::RULES)
 }
 
 /// The rule of that code.

@@ -3,9 +3,9 @@
 use squawk_syntax::ast::{self, AstNode};
 
 use super::super::level::Level;
-use super::super::parsed::list;
+use super::super::parsed::{Parsed, list, tokens};
 use super::{Check, Hit, Place, Rule, Subject};
-use crate::migration::Migration;
+use crate::migration::{Migration, Statement};
 
 const RENAME: &str = "add the new name beside the old one, move the application over, then drop the old one; \
                       or say what breaks with `-- breaking: who`";
@@ -41,6 +41,26 @@ pub(super) const RULES: &[Rule] = &[
         level: Level::Deny,
         subject: Subject::Text,
         check: Check::Migration(not_carried),
+    },
+    Rule {
+        code: "destroys-outside-the-snapshot",
+        title: "takes away what no snapshot of the database holds",
+        remedy: "do it by hand, when nothing needs it any more; if it is meant here, say so with `-- allow: CODE why`",
+        bad: "DROP ROLE cook;",
+        good: "REVOKE ALL ON menu FROM cook;",
+        level: Level::Deny,
+        subject: Subject::Text,
+        check: Check::Statement(destroys_outside_the_snapshot),
+    },
+    Rule {
+        code: "outside-the-snapshot",
+        title: "changes what no snapshot of the database holds, so no restore undoes it",
+        remedy: "write the down section that undoes it, and see that it can run twice",
+        bad: "ALTER ROLE cook SET search_path = menu;",
+        good: "GRANT SELECT ON menu TO cook;",
+        level: Level::Warn,
+        subject: Subject::Text,
+        check: Check::Statement(outside_the_snapshot),
     },
     Rule {
         code: "missing-down",
@@ -93,7 +113,54 @@ fn not_carried(migration: &Migration) -> Option<String> {
 }
 
 fn missing_down(migration: &Migration) -> Option<String> {
-    migration.down.is_none().then(|| "there is no down section: only a restore undoes it".to_owned())
+    // Rows are not parsed once more for that.
+    let may_be = |one: &&Statement| !one.text.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("INSERT"));
+    let outside = migration.up.statements.iter().filter(may_be).any(|one| kind_outside(&Parsed::new(one)).is_some());
+    let way_back = if outside { "no restore undoes all of it either" } else { "only a restore undoes it" };
+    migration.down.is_none().then(|| format!("there is no down section: {way_back}"))
+}
+
+/// What a statement does that lies outside of the database, and so outside of every snapshot of it; whether it destroys.
+fn kind_outside(parsed: &Parsed<'_>) -> Option<(&'static str, bool)> {
+    const KINDS: &[(&str, &str, &str, bool)] = &[
+        ("ALTER", "SYSTEM", "a setting of the whole server", true),
+        ("DROP", "ROLE", "a role of the whole server", true),
+        ("DROP", "USER", "a role of the whole server", true),
+        ("DROP", "GROUP", "a role of the whole server", true),
+        ("DROP", "TABLESPACE", "a tablespace of the server", true),
+        ("ALTER", "ROLE", "a role of the whole server", false),
+        ("ALTER", "USER", "a role of the whole server", false),
+        ("ALTER", "GROUP", "a role of the whole server", false),
+        ("CREATE", "ROLE", "a role of the whole server", false),
+        ("CREATE", "USER", "a role of the whole server", false),
+        ("CREATE", "GROUP", "a role of the whole server", false),
+        ("ALTER", "DATABASE", "a setting of the database, which is none of its contents", false),
+        ("CREATE", "DATABASE", "another database", false),
+        ("CREATE", "TABLESPACE", "a tablespace of the server", false),
+        ("ALTER", "TABLESPACE", "a tablespace of the server", false),
+    ];
+    let words: Vec<String> = tokens(&parsed.root).take(3).map(|token| token.text().to_ascii_uppercase()).collect();
+    let [first, second, rest @ ..] = words.as_slice() else { return None };
+    // A user mapping is of this database.
+    if rest.first().is_some_and(|third| third == "MAPPING") {
+        return None;
+    }
+    let kind = KINDS.iter().find(|(one, other, ..)| one == first && other == second)?;
+    Some((kind.2, kind.3))
+}
+
+fn outside(place: &Place<'_>, destroys: bool) -> Vec<Hit> {
+    let Some((what, _)) = kind_outside(place.parsed()).filter(|(_, kind)| *kind == destroys) else { return Vec::new() };
+    let message = format!("changes {what}: no restore of a snapshot undoes it");
+    vec![place.hit(&place.parsed().root, "", message)]
+}
+
+fn outside_the_snapshot(place: &Place<'_>) -> Vec<Hit> {
+    outside(place, false)
+}
+
+fn destroys_outside_the_snapshot(place: &Place<'_>) -> Vec<Hit> {
+    outside(place, true)
 }
 
 fn empty_down(migration: &Migration) -> Option<String> {

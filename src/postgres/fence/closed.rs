@@ -36,8 +36,9 @@ impl FenceRecord {
             return Ok(None);
         };
         let record = text.rsplit_once(':').filter(|(_, of)| of.parse() == Ok(oid));
-        Ok(record.map(|(run, _)| match run.rsplit_once(":limit=").map(|(run, limit)| (run, limit.parse())) {
-            Some((run, Ok(limit))) => Self { run: run.to_owned(), limit: Some(limit), oid, place },
+        Ok(record.map(|(run, _)| match run.rsplit_once(":limit=").map(|(run, limit)| (run, limit.parse::<i32>())) {
+            // Whoever wrote it: -1 is no limit, and less is none that the server takes.
+            Some((run, Ok(limit))) => Self { run: run.to_owned(), limit: Some(limit.max(-1)), oid, place },
             _ => Self { run: run.to_owned(), limit: None, oid, place },
         }))
     }

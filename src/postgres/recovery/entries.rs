@@ -34,7 +34,8 @@ pub async fn script(
 fn for_a_session(script: &str) -> String {
     let token = script.lines().find_map(|line| line.strip_prefix("\\restrict "));
     let ends = token.map(|token| [format!("\\restrict {token}"), format!("\\unrestrict {token}")]);
-    let mut own = ["SET lock_timeout = 0;", "SET client_encoding = "].map(Some);
+    let mut own =
+        ["SET lock_timeout = 0;", "SET client_encoding = ", "SELECT pg_catalog.set_config('search_path', ''"].map(Some);
     let mut kept = String::with_capacity(script.len());
     for line in script.lines() {
         if ends.as_ref().is_some_and(|ends| ends.iter().any(|end| end == line)) {

@@ -31,7 +31,7 @@ pub use made::{
 pub use missing::{MissingCounts, MissingRows};
 pub use rename::{Renamed, rename_all, rename_for, way_back};
 pub use stage::{fit, transfer};
-pub use transaction::{Outcome, attempt, begin, commit, roll_back};
+pub use transaction::{Outcome, attempt, back_to_our_path, begin, commit, roll_back};
 
 use super::{DatabaseError, Session};
 

@@ -62,3 +62,14 @@ pub async fn roll_back(session: &Session) {
         tracing::debug!(%error, "the transaction ended with its connection");
     }
 }
+
+/// Gives a session back the path of ours, after a transaction that needed the database's own one; one that failed is
+/// rolled back first. A session that is gone has none.
+pub async fn back_to_our_path(session: &Session, failed: bool) {
+    if failed {
+        roll_back(session).await;
+    }
+    if let Err(error) = session.batch_execute("SET search_path = ''").await {
+        tracing::debug!(%error, "the path ended with its connection");
+    }
+}

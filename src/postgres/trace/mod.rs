@@ -78,6 +78,7 @@ impl Tracer {
             wal,
             wal_at_begin: wal,
             temporary_at_begin: temporary,
+            total: section.statements.len(),
             silent: silent_statements(section),
             ..Step::new()
         };
@@ -123,7 +124,7 @@ impl Tracer {
     pub(super) async fn after(&self, session: &MigratingSession, statement: &Statement) -> Result<(), DatabaseError> {
         let begun = Instant::now();
         let in_transaction = self.state().step.in_transaction;
-        if self.state().step.stays_silent() {
+        if self.state().step.stays_silent(statement) {
             return Ok(());
         }
         let reading = if in_transaction {
@@ -135,7 +136,9 @@ impl Tracer {
             flush_counters(session).await?;
             read_all(&self.observer).await?
         };
-        self.state().add(reading, truncates(statement), begun);
+        let mut state = self.state();
+        state.step.locked = reading.relations.len();
+        state.add(reading, truncates(statement), begun);
         Ok(())
     }
 

@@ -38,6 +38,10 @@ use rehearsed::{NormalForms, Rehearsed};
 /// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
 const UNANSWERED: Duration = Duration::from_secs(60);
 
+/// More migrations than this are not all listed before a run, only the first five.
+const LISTED: usize = 100;
+const FIRST_OF_MANY: usize = 5;
+
 /// What the operator asked for.
 #[derive(Clone, Debug)]
 pub struct ApplyRequest {
@@ -275,8 +279,13 @@ fn show_plan(plan: &Plan, operator: &dyn Operator) {
         plan.hash().short(),
         format_things(plan.steps.len() as u64, "migration")
     ));
-    for step in &plan.steps {
+    // A plan that is not read whole is read by `safe-migrate plan`.
+    let shown = if plan.steps.len() > LISTED { FIRST_OF_MANY } else { LISTED };
+    for step in plan.steps.iter().take(shown) {
         operator.step(&format!("  {}", step.migration.id));
+    }
+    if plan.steps.len() > LISTED {
+        operator.step(&format!("  and {} more (`safe-migrate plan` lists them)", plan.steps.len() - shown));
     }
     for note in plan.breaking() {
         operator.warn(&format!("{} breaks: {}", note.migration, note.note));

@@ -19,6 +19,7 @@ use crate::postgres::{
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
 
 use builds::name;
+pub use own_path::{finds_nothing, within};
 use rows::{Ways, WhenFull};
 
 use super::code_of_others::CodeOfOthers;

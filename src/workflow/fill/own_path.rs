@@ -13,12 +13,12 @@ use super::NotMade;
 const UNDEFINED: &[&str] = &["42883", "42P01", "42704", "3F000"];
 
 /// Whether a function did not find what it calls.
-pub(super) fn finds_nothing(error: &DatabaseError) -> bool {
+pub fn finds_nothing(error: &DatabaseError) -> bool {
     UNDEFINED.iter().any(|code| error.has_sqlstate(code))
 }
 
 /// Does work under this path, and goes back to that of our sessions.
-pub(super) async fn within<T>(
+pub async fn within<T>(
     session: &Session,
     path: Option<&str>,
     work: impl Future<Output = Result<T, DatabaseError>>,

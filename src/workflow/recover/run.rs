@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use crate::postgres::database::DatabaseProperties;
 use crate::postgres::ledger::{self, RecoveryRecord};
 use crate::postgres::recovery::{self, Outcome};
-use crate::postgres::{Ledger, RunRecord, ServerClock};
+use crate::postgres::{DatabaseError, Ledger, RunRecord, ServerClock, deferred_checks};
 use crate::schema::FingerprintRecord;
 
+use super::super::code_of_others;
+use super::super::fill::finds_nothing;
 use super::super::schema_reading::{SchemaReading, read_raw};
 use super::super::{Error, Gate, Unit, run_record};
 use super::plan::PartDone;
@@ -101,15 +104,25 @@ pub(super) async fn as_run(
     }
     let known = if job.changes_schema() { ground.schema_is_known().await? } else { false };
     let mut writer = Writer { ground, job, batch, committed: 0, changed: 0, saved: None, notes: Vec::new() };
-    let mut attempt = 0;
+    let (mut attempt, mut on_own_path) = (0, false);
     let result = loop {
         let result = ground.cancel_on_interrupt(writer.write_all(work, &mut run, undoes)).await;
         // Nothing is committed yet but, in batches, the row of the run.
         match result {
             Err(error) if batch.is_none() && ground.try_again(&error, &mut attempt).await => {}
+            // A function in a check or a generated column calls another one by a name without a schema.
+            Err(Error::Database(error)) if batch.is_none() && !on_own_path && finds_nothing(&error) => {
+                recovery::roll_back(&ground.live).await;
+                let Some(path) = ground.own_path().await? else { break Err(error.into()) };
+                ground.live.batch_execute(&format!("SET search_path = {path}")).await.map_err(DatabaseError::from)?;
+                on_own_path = true;
+            }
             result => break result,
         }
     };
+    if on_own_path {
+        recovery::back_to_our_path(&ground.live, result.is_err()).await;
+    }
     let Writer { committed, changed, saved, notes, .. } = writer;
     match result {
         Ok(()) => {
@@ -250,6 +263,15 @@ impl Ground<'_> {
             Err(Error::Database(error)) if error.is_cancelled() => Err(Error::Interrupted),
             result => result,
         }
+    }
+
+    /// The path of the database's own sessions, where everything that it could lead to is trusted.
+    async fn own_path(&self) -> Result<Option<String>, Error> {
+        let trusted = code_of_others::trusted(self.project, &self.server.maintenance).await?;
+        if deferred_checks::has_functions_of_others(&self.live, |owner| trusted.has(owner)).await? {
+            return Ok(None);
+        }
+        Ok(Some(deferred_checks::own_path(&DatabaseProperties::read(&self.live).await?)))
     }
 
     /// Whether the schema is the one that the ledger knows: only then may this run say what it is afterwards,

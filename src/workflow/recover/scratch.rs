@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::postgres::ArchiveEntry;
 use crate::postgres::database::{self, HostedOn, MarkedDatabase};
+use crate::postgres::deferred_checks;
 use crate::postgres::not_carried::missing_tablespaces;
 use crate::postgres::recovery::{self, Relation};
 use crate::postgres::{
@@ -14,7 +15,7 @@ use crate::postgres::{
 use crate::report::format_things;
 use crate::snapshot::{Manifest, Segment, SnapshotReader, TableData, Totals};
 
-use super::super::fill::{write_file, write_list};
+use super::super::fill::{finds_nothing, within, write_file, write_list};
 use super::super::project::Server;
 use super::super::proof::ProofLevel;
 use super::super::{Error, Gate, Operator, Project, Unit, manifest_parts, proof, shadow};
@@ -95,11 +96,15 @@ impl Scratch {
             wanted.tables.iter().map(|data| (data.schema.clone(), data.name.clone())).collect();
         ready.extend(wanted.tables.iter().filter_map(|data| data.hash_partition_root.clone()));
         ready.extend(recovery::tree(session, table.oid).await?);
+        // The table has its definition by now; rows that are there need not pass what was made stricter since.
+        deferred_checks::take_off(session, |_| false).await?;
+        let own_path = deferred_checks::own_path(&manifest_parts::properties(reader.manifest()));
         recovery::ready_for_rows(session, &ready.into_iter().collect::<Vec<_>>()).await?;
         operator.begin("loading rows", Some(wanted.totals.raw_bytes), Unit::Bytes);
         let parts = wanted.tables.iter().flat_map(|data| data.segments.iter().map(move |part| (data, part)));
         let queue = Arc::new(Mutex::new(parts.collect::<VecDeque<_>>()));
-        let workers = (0..project.jobs.max(1)).map(|_| load_worker(&self.spec, reader, Arc::clone(&queue), operator));
+        let workers = (0..project.jobs.max(1))
+            .map(|_| load_worker((&self.spec, &own_path), reader, Arc::clone(&queue), operator));
         futures_util::future::try_join_all(workers).await?;
         operator.finish(&format!("{} of {}", format_things(wanted.totals.rows, "row"), table.display()));
         let proof = proof::prove(&self.spec, &wanted, ProofLevel::Rows, project.jobs, operator).await?;
@@ -108,7 +113,7 @@ impl Scratch {
 }
 
 async fn load_worker(
-    spec: &ConnectionSpec,
+    (spec, own_path): (&ConnectionSpec, &str),
     reader: &SnapshotReader,
     queue: Arc<Mutex<VecDeque<(&TableData, &Segment)>>>,
     operator: &dyn Operator,
@@ -123,7 +128,14 @@ async fn load_worker(
             Some((schema, name)) => (schema.as_str(), name.as_str()),
             None => (table.schema.as_str(), table.name.as_str()),
         };
-        copy::load(&session, (schema, name), &table.columns, &reader.manifest().database.encoding, rows).await?;
+        let (into, encoding) = ((schema, name), &reader.manifest().database.encoding);
+        match copy::load(&session, into, &table.columns, encoding, rows.clone()).await {
+            // The functions of the archive were looked at before it was made here.
+            Err(error) if finds_nothing(&error) => {
+                within(&session, Some(own_path), copy::load(&session, into, &table.columns, encoding, rows)).await?;
+            }
+            loaded => loaded?,
+        }
         operator.advance(segment.length);
     }
 }

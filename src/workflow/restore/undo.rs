@@ -41,7 +41,8 @@ pub(super) async fn find(session: &Session, run: &str) -> Result<KeptDatabase, E
         (Some(kept), true) if !run.is_empty() => Ok(kept),
         (Some(_), _) => Err(Error::RestoreRefused(format!("several runs begin with {run}; write more of the id"))),
         (None, _) => Err(Error::RestoreRefused(format!(
-            "this server has no database that run {run} put aside: it swapped none, was undone, or the old one was dropped"
+            "this server has no database that run {run} put aside: it swapped none, was undone, or the old one was dropped; what \
+             a role that is no superuser put aside, that role puts back"
         ))),
     }
 }

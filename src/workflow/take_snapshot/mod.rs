@@ -121,7 +121,7 @@ async fn insist(
             Ok(copied) => return Ok((exported, writer, copied)),
             Err(blocked) => blocked,
         };
-        exported.give_up().await?;
+        exported.give_up().await;
         let (wait, block) = (project.lock_wait.as_secs_f64(), project.max_block.unwrap_or_default());
         return Err(Error::SnapshotRefused(match blocked {
             Blocked::Deadlocked(_) if begun.elapsed() < project.lock_wait => continue,

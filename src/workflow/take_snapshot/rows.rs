@@ -154,7 +154,10 @@ async fn worker(source: Arc<Source>) -> Result<Vec<PackedSegment>, Error> {
                 Err(error) if error.is_lock_timeout() => {
                     let Some(leader) = source.leader.upgrade() else { return Err(Error::Interrupted) };
                     let _one_at_a_time = source.leading.lock().await;
-                    copy_range(&leader, &source, table, range, &mut packer).await?;
+                    match copy_range(&leader, &source, table, range, &mut packer).await {
+                        Err(Broken::Rows(error)) => return Err(worker_error(table, error)),
+                        result => result?,
+                    }
                 }
                 Err(error) => return Err(worker_error(table, error)),
             }

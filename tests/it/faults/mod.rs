@@ -74,6 +74,7 @@ impl Ground {
     }
 
     pub fn on(scene: Scene) -> Ground {
+        let scene = scene.let_data_go();
         scene.database.sql(&format!(
             "CREATE TABLE dish (id int PRIMARY KEY, price numeric NOT NULL);
              INSERT INTO dish SELECT i, i FROM generate_series(1, {ROWS}) i"

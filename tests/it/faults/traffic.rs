@@ -134,6 +134,7 @@ fn fault_migration_that_never_ends() {
 fn fault_two_applies_at_once_from_two_machines() {
     let ground = Ground::new(Version::V15);
     let other = Project::new(&ground.scene.database, &ground.scene.store);
+    other.configure_more(crate::support::DATA_MAY_GO);
     for (name, text) in super::MIGRATIONS {
         other.write_migration("kitchen", name, text);
     }

@@ -5,7 +5,7 @@ use crate::support::{Scene, Version};
 
 /// Two apps, `ants` and `zebras`: the files of the first stand before those of the second unless `depends:` says otherwise.
 fn scene(zebras: &str, wished: [&str; 2]) -> Scene {
-    let scene = Scene::empty(Version::V18);
+    let scene = Scene::empty(Version::V18).let_data_go();
     scene.project.write_migration(
         "ants",
         "0001_initial",

@@ -64,7 +64,7 @@ impl Pair {
 }
 
 pub(super) fn scene(version: Version) -> Scene {
-    let scene = Scene::empty(version);
+    let scene = Scene::empty(version).let_data_go();
     scene.cluster().sql(
         "postgres",
         "DO $$ BEGIN CREATE ROLE make_reader; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",

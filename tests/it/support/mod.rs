@@ -41,7 +41,7 @@ pub use programs::{clean_command, output_of, run_with_input, tool};
 pub use project::{Output, Project, binary};
 pub use rehearsed::Rehearsed;
 pub use running::Running;
-pub use scene::Scene;
+pub use scene::{DATA_MAY_GO, Scene};
 pub use standby::Standby;
 pub use store::TestStore;
 pub use store_faults::{StoreFault, StoreFaults};

@@ -20,6 +20,9 @@ pub struct Scene {
     _directory: Option<tempfile::TempDir>,
 }
 
+/// A policy under which a plan that loses data goes through with a warning.
+pub const DATA_MAY_GO: &str = "[policy]\ndata_loss = \"warn\"\n";
+
 impl Scene {
     /// The repository's migrations, nothing applied, a local store.
     pub fn dusangire(version: Version) -> Scene {
@@ -67,6 +70,12 @@ impl Scene {
         let output = self.project.run(arguments);
         self.check(status, arguments, &output);
         output
+    }
+
+    /// Lets plans lose data without their hash, which is the matter of other tests.
+    pub fn let_data_go(self) -> Scene {
+        self.project.configure_more(DATA_MAY_GO);
+        self
     }
 
     /// Runs a rehearsal that goes through; it ends with 3 where `apply` would refuse what it loses.

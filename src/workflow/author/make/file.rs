@@ -197,6 +197,12 @@ fn reason(code: &str, chunk: &Chunk) -> Option<&'static str> {
         "require-concurrent-partition-detach" => "schema.sql does not have the partition there any more",
         "foreign-key-without-index" => "schema.sql has no index for it",
         "function-without-search-path" => "as it stands in schema.sql",
+        "add-column-check"
+        | "add-column-numbered"
+        | "domain-set-not-null"
+        | "exclude-constraint"
+        | "set-expression"
+        | "set-table-storage" => "schema.sql wants it, and make knows no way with a shorter lock",
         "index-not-concurrent"
         | "foreign-key-without-not-valid"
         | "disallowed-unique-constraint"
