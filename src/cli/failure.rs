@@ -88,13 +88,14 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::ChangedMeanwhile { .. } => "changed-meanwhile",
         Gate::NoRestore(_) => "no-restore",
         Gate::RestoreAfterFailure(_) => "restore-after-failure",
-        Gate::RehearsalFailed(_) => "rehearsal-failed",
+        Gate::RehearsalFailed { .. } => "rehearsal-failed",
         Gate::HalfDone(_) | Gate::HalfDoneWithoutFile(_) => "half-done",
         Gate::Receipt { .. } => "receipt",
         Gate::DataLoss { .. } => "data-loss",
         Gate::Policy(_) => "policy",
         Gate::ForeignCode(_) => "foreign-code",
         Gate::NotConfirmed => "not-confirmed",
+        Gate::ProgramMissing(_) => "program-missing",
         Gate::CannotAsk => "no-confirmation",
         Gate::NameNotTyped(_) => "name-not-typed",
         Gate::LargeSnapshot(_) => "large-snapshot",
@@ -221,7 +222,8 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
             "run it as a role that may (`safe-migrate doctor` says what is missing), or go on with --accept-no-restore WHY"
         }
         Gate::RestoreAfterFailure(_) => "or choose \"stop\" or \"rollback\" in [on_failure]",
-        Gate::RehearsalFailed(_) => "correct the migration and run the command again",
+        Gate::RehearsalFailed { advice: Some(advice), .. } => return vec![advice.clone()],
+        Gate::RehearsalFailed { .. } => "correct the migration and run the command again",
         Gate::HalfDoneWithoutFile(_) => {
             "put the file back under that name and apply it, or restore what was before that run: \
              safe-migrate restore --before RUN --in-place"
@@ -235,6 +237,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::ForeignCode(code) => return vec![trust_hint(code)],
         Gate::NotConfirmed => return Vec::new(),
         Gate::NameNotTyped(name) => return vec![format!("in a script: --confirm-name {name}")],
+        Gate::ProgramMissing(_) => "put it there; a name without a directory is looked for in PATH",
         Gate::CannotAsk => "give --yes to confirm in a script",
         Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",
         Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",

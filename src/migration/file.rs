@@ -24,6 +24,17 @@ pub struct Allow {
     pub why: String,
 }
 
+/// One `-- accept-loss: object why` line: data that a person lets go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedLoss {
+    /// `schema.table`, for its rows, or `schema.table.column`, for its values.
+    pub object: String,
+    /// The most rows or values that may go; none: as many as a rehearsal measures.
+    pub max: Option<u64>,
+    /// Why it may go.
+    pub why: String,
+}
+
 /// The statements of `-- migrate:up` or `-- migrate:down`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
@@ -61,6 +72,8 @@ pub struct Migration {
     pub not_carried: Vec<String>,
     /// The `allow:` lines.
     pub allows: Vec<Allow>,
+    /// The `accept-loss:` lines: they are for the way up.
+    pub accepted_losses: Vec<AcceptedLoss>,
     /// How long a statement of it waits for a lock; none: as configured.
     pub lock_timeout: Option<Duration>,
     /// How long a statement of it may run; none: as configured.
@@ -89,6 +102,7 @@ impl Migration {
             breaking: header.breaking,
             not_carried: header.not_carried,
             allows: header.allows,
+            accepted_losses: header.accepted_losses,
             lock_timeout: header.lock_timeout,
             statement_timeout: header.statement_timeout,
             reference_lines: header.reference_lines,
@@ -203,6 +217,7 @@ struct Header {
     breaking: Vec<String>,
     not_carried: Vec<String>,
     allows: Vec<Allow>,
+    accepted_losses: Vec<AcceptedLoss>,
     lock_timeout: Option<Duration>,
     statement_timeout: Option<Duration>,
     reference_lines: BTreeMap<MigrationId, u32>,
@@ -363,6 +378,10 @@ fn read_comment(path: &Path, lexeme: &Lexeme<'_>, in_header: bool, header: &mut 
         }
         HeaderLine::Allow(allow) => {
             header.allows.push(allow);
+            return Ok(());
+        }
+        HeaderLine::AcceptLoss(loss) => {
+            header.accepted_losses.push(loss);
             return Ok(());
         }
         HeaderLine::LockTimeout(limit) if header.lock_timeout.replace(limit).is_none() => return Ok(()),

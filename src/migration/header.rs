@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 use super::duration::parse_duration;
-use super::file::Allow;
+use super::file::{AcceptedLoss, Allow};
 use super::id::MigrationId;
 use super::nearest::nearest;
 
 /// The keys there are.
-const KEYS: [&str; 8] =
-    ["depends", "run-before", "replaces", "breaking", "allow", "not-carried", "lock-timeout", "statement-timeout"];
+const KEYS: [&str; 9] = [
+    "depends",
+    "run-before",
+    "replaces",
+    "breaking",
+    "allow",
+    "accept-loss",
+    "not-carried",
+    "lock-timeout",
+    "statement-timeout",
+];
 
 /// What one header line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +29,7 @@ pub(super) enum HeaderLine {
     Breaking(String),
     NotCarried(String),
     Allow(Allow),
+    AcceptLoss(AcceptedLoss),
     LockTimeout(Duration),
     StatementTimeout(Duration),
 }
@@ -55,6 +65,7 @@ pub(super) fn read(comment: &str) -> Result<Option<HeaderLine>, String> {
         "not-carried" => HeaderLine::NotCarried(value.to_owned()),
         "lock-timeout" => HeaderLine::LockTimeout(limit(key, value)?),
         "statement-timeout" => HeaderLine::StatementTimeout(limit(key, value)?),
+        "accept-loss" => HeaderLine::AcceptLoss(accepted_loss(value)?),
         _ => HeaderLine::Allow(allow(value)?),
     };
     Ok(Some(line))
@@ -77,6 +88,7 @@ fn without_colon(comment: &str) -> Option<&str> {
         "lock-timeout" | "statement-timeout" => parse_duration(value).is_ok(),
         // A code has a dash, and a remark that begins with this word hardly.
         "allow" => value.contains('-'),
+        "accept-loss" => value.contains('.'),
         _ => false,
     };
     fits.then_some(key)
@@ -102,6 +114,33 @@ fn allow(value: &str) -> Result<Allow, String> {
     Ok(Allow { code: code.to_owned(), why: why.trim().to_owned() })
 }
 
+/// `public.dish.fax [max 50] why`; an object with a space in its name stands in double quotes.
+fn accepted_loss(value: &str) -> Result<AcceptedLoss, String> {
+    let end = |text: &str| text.find(char::is_whitespace).unwrap_or(text.len());
+    let (object, rest) = match value.strip_prefix('"').and_then(|inner| inner.split_once('"')) {
+        Some((object, rest)) => (object, rest),
+        None => value.split_at(end(value)),
+    };
+    if object.split('.').filter(|part| !part.is_empty()).count() < 2 {
+        return Err(format!(
+            "`accept-loss: {object}` names no object; write schema.table (its rows) or schema.table.column"
+        ));
+    }
+    let rest = rest.trim();
+    let (max, why) = match rest.strip_prefix("max ") {
+        Some(counted) => {
+            let (number, why) = counted.trim_start().split_at(end(counted.trim_start()));
+            let number = number.parse().map_err(|_| format!("`accept-loss: {object} max {number}` is no number"))?;
+            (Some(number), why.trim())
+        }
+        None => (None, rest),
+    };
+    if why.is_empty() {
+        return Err(format!("`accept-loss: {object}` gives no reason; write `-- accept-loss: {object} why it may go`"));
+    }
+    Ok(AcceptedLoss { object: object.to_owned(), max, why: why.to_owned() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +161,18 @@ mod tests {
         );
         let allow = Allow { code: "drop-table".to_owned(), why: "unused since 2.0".to_owned() };
         assert_eq!(read("-- allow: drop-table  unused since 2.0 ").unwrap(), Some(HeaderLine::Allow(allow)));
+    }
+
+    #[test]
+    fn accepted_losses_are_read() {
+        let read = |comment: &str| match read(comment).unwrap() {
+            Some(HeaderLine::AcceptLoss(loss)) => (loss.object, loss.max, loss.why),
+            other => panic!("{comment}: {other:?}"),
+        };
+        let of = |object: &str, max, why: &str| (object.to_owned(), max, why.to_owned());
+        assert_eq!(read("-- accept-loss: public.t.fax nobody reads it"), of("public.t.fax", None, "nobody reads it"));
+        assert_eq!(read("-- accept-loss: public.t max 50  left of a test"), of("public.t", Some(50), "left of a test"));
+        assert_eq!(read("-- accept-loss: \"public.my t\" maximal"), of("public.my t", None, "maximal"));
     }
 
     #[test]
@@ -158,6 +209,12 @@ mod tests {
             ("-- depends: a/0001_x,", "does not say which app"),
             ("-- depends: a/1_x", "is no migration name"),
             ("-- allow: drop-table", "gives no reason"),
+            ("-- accept-loss: fax it is old", "names no object"),
+            ("-- accept-loss: public.t", "gives no reason"),
+            ("-- accept-loss: public.t max 50", "gives no reason"),
+            ("-- accept-loss: public.t max many old", "is no number"),
+            ("-- accept_loss: public.t old", "did you mean `accept-loss:`"),
+            ("-- accept-loss public.t old", "wants a colon"),
             ("-- lock-timeout: soon", "is not a duration"),
             ("-- lock-timeout: 0", "would be no limit"),
             ("-- lock_timeout: 2s", "did you mean `lock-timeout:`"),

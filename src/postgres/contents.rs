@@ -87,6 +87,45 @@ impl Column {
     }
 }
 
+impl Column {
+    /// Whether every value of this column is a value of a later one, so that a change of type by itself alters none: the same
+    /// type with more room, or a number type that holds all of another's
+    /// (PostgreSQL's documentation, "Numeric Types" and "Character Types"; the modifiers as `format_type` reads them).
+    pub fn fits_into(&self, later: &Column) -> bool {
+        const INTEGERS: [u32; 4] = [21, 23, 20, NUMERIC];
+        let (Some((of, room)), Some((into, new_room))) = (self.type_and_modifier(), later.type_and_modifier()) else {
+            return false;
+        };
+        let place = |of: u32| INTEGERS.iter().position(|one| *one == of);
+        match (of, into) {
+            _ if of == into && room == new_room => true,
+            _ if of == into && new_room == -1 => true,
+            _ if of == into && room == -1 => false,
+            (NUMERIC, NUMERIC) => {
+                let ((digits, scale), (new_digits, new_scale)) = (numeric(room), numeric(new_room));
+                new_scale >= scale && new_digits - new_scale >= digits - scale
+            }
+            // In these the modifier is a length, or digits of a second.
+            (1042 | 1043 | 1562 | 1083 | 1114 | 1184 | 1266, _) if of == into => new_room >= room,
+            (700, 701) | (1043, 25) => true,
+            _ => place(of).zip(place(into)).is_some_and(|(of, into)| of < into) && new_room == -1,
+        }
+    }
+
+    fn type_and_modifier(&self) -> Option<(u32, i32)> {
+        let mut parts = self.type_id.split(' ');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+}
+
+const NUMERIC: u32 = 1700;
+
+/// Digits in all, and behind the point (numeric.c, `make_numeric_typmod`).
+fn numeric(modifier: i32) -> (i32, i32) {
+    let packed = modifier - 4;
+    ((packed >> 16) & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024)
+}
+
 /// Makes what `session` counted visible to other sessions. False when the server does not count for it.
 pub async fn flush_counters(session: &Session) -> Result<bool, DatabaseError> {
     if session.server_version_num() < 150_000 {
@@ -208,5 +247,24 @@ mod tests {
         assert!(start.was_touched(&state(1, Some(5), &[(1, "a", "20"), (2, "b", "25")])), "another type");
         let unknown = state(1, None, &[(1, "a", "23")]);
         assert!(unknown.was_touched(&unknown.clone()), "what is not counted may have been written");
+    }
+
+    #[test]
+    fn a_type_with_more_room_keeps_every_value() {
+        let column = |type_id: &str| Column {
+            name: "a".to_owned(),
+            type_sql: String::new(),
+            type_id: type_id.to_owned(),
+            missing: None,
+        };
+        let numeric = |digits: i32, scale: i32| format!("1700 {} 0", ((digits << 16) | (scale & 0x7ff)) + 4);
+        let fits = |from: &str, to: &str| column(from).fits_into(&column(to));
+        assert!(fits(&numeric(10, 2), &numeric(12, 2)) && fits(&numeric(10, 2), "1700 -1 0"));
+        assert!(!fits(&numeric(10, 2), &numeric(12, 1)) && !fits(&numeric(10, 2), &numeric(10, 3)));
+        assert!(!fits("1700 -1 0", &numeric(10, 2)) && fits(&numeric(3, -2), &numeric(5, 0)));
+        assert!(fits("1043 14 100", "1043 24 100") && !fits("1043 24 100", "1043 14 100"));
+        assert!(fits("1043 14 100", "25 -1 100") && !fits("25 -1 100", "1043 14 100"));
+        assert!(fits("21 -1 0", "20 -1 0") && fits("23 -1 0", "1700 -1 0") && !fits("20 -1 0", "23 -1 0"));
+        assert!(!fits("23 -1 0", &numeric(10, 2)) && fits("700 -1 0", "701 -1 0") && !fits("25 -1 100", "23 -1 0"));
     }
 }

@@ -245,6 +245,12 @@ pub async fn drop_of_kinds(
     Ok(dropped)
 }
 
+/// What restores of `live` made and did not end, by name: half filled, or filled and waiting for `--resume` or `--swap`.
+pub async fn not_ended(session: &Session, live: &str) -> Result<Vec<(String, MarkKind)>, DatabaseError> {
+    let marked = Mark::all(session).await?.into_iter().map(|(name, mark)| (name, mark.kind()));
+    Ok(marked.filter(|(name, kind)| *kind != MarkKind::Shadow && belongs_to(name, live)).collect())
+}
+
 /// Names of the databases that were never opened: closed, with limit 0 and without settings.
 pub(super) async fn never_opened(session: &Session) -> Result<Vec<String>, DatabaseError> {
     let rows = session

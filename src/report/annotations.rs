@@ -10,7 +10,7 @@ pub fn annotations(report: &RehearsalReport) -> String {
         let place = report.failed_at.as_ref().map(|at| (at.file.as_str(), at.line));
         lines.push(command("error", place, "rehearsal-failed", failure));
     }
-    lines.extend(report.losses.iter().map(|loss| command("warning", None, "data-loss", &loss.what)));
+    lines.extend(report.losses.iter().map(|loss| command("warning", None, "data-loss", &loss.to_line())));
     let open = report.findings.iter().filter(|finding| finding.allowed.is_none());
     lines.extend(open.map(|finding| {
         let place = finding.file.as_deref().map(|file| (file, finding.line));

@@ -45,6 +45,23 @@ pub fn format_bytes(bytes: u64) -> String {
     format!("{amount:.digits$} {}", UNITS[unit])
 }
 
+/// Things that may be many, in a sentence: the first five and how many more. `-v` logs them all.
+pub fn format_list<T: AsRef<str>>(items: &[T]) -> String {
+    first_five(items).join(", ")
+}
+
+/// The same as parts of their own.
+pub fn first_five<T: AsRef<str>>(items: &[T]) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let mut shown: Vec<String> = items.iter().take(SHOWN).map(|item| item.as_ref().to_owned()).collect();
+    if items.len() > SHOWN {
+        let all: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
+        tracing::debug!("all of the list that is cut: {}", all.join(", "));
+        shown.push(format!("and {} more (`-v` lists them)", items.len() - SHOWN));
+    }
+    shown
+}
+
 /// A duration with two significant parts: `250 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();

@@ -21,7 +21,9 @@ mod without_samples;
 
 pub use annotations::{annotations, without_commands};
 pub use finding::{Evidence, FindingLevel, FindingReport};
-pub use format::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};
+pub use format::{
+    first_five, format_ago, format_bytes, format_count, format_duration, format_list, format_things, format_time,
+};
 pub use html::page as html_page;
 pub use markdown::markdown;
 pub use redact::{redact, strip_password};

@@ -67,8 +67,14 @@ pub struct RehearsalReport {
     /// Where it stopped, when that was a statement of a migration.
     #[serde(default)]
     pub failed_at: Option<FailedAt>,
+    /// What to change, where the place of a statement is at fault and not the statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
     /// The conclusion.
     pub verdict: Verdict,
+    /// Why `apply` (or `rollback`) would refuse the plan, by the policy of then; empty when it would not.
+    #[serde(default)]
+    pub refusals: Vec<String>,
     /// What the shadow was kept from, and what it lacked of production.
     #[serde(default)]
     pub shadow: Vec<String>,
@@ -200,9 +206,10 @@ impl RehearsalReport {
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         let verdict = match self.verdict {
-            Verdict::Pass => "pass",
-            Verdict::PassWithFindings => "pass with findings",
-            Verdict::Fail => "FAIL",
+            Verdict::Fail => "FAIL".to_owned(),
+            _ if self.is_refused() => format!("{} would refuse: {}", self.direction, self.refusals.join("; ")),
+            Verdict::Pass => "pass".to_owned(),
+            Verdict::PassWithFindings => "pass with findings".to_owned(),
         };
         let _ = writeln!(text, "rehearsal {}: {verdict}", self.id);
         let _ = writeln!(text, "  on snapshot {} of {}", self.snapshot, self.source);
@@ -234,6 +241,9 @@ impl RehearsalReport {
         self.write_effects(&mut text);
         if let Some(failure) = &self.failure {
             let _ = writeln!(text, "  failed: {failure}");
+            if let Some(advice) = &self.advice {
+                let _ = writeln!(text, "  {advice}");
+            }
         }
         // Every line of ours but the first is set in; what others wrote may have line breaks.
         shown_behind_a_label(&text) + "\n"
@@ -246,7 +256,7 @@ impl RehearsalReport {
         }
         write_values(text, &self.value_changes);
         for loss in &self.losses {
-            let _ = writeln!(text, "  DATA LOSS: {}", loss.what);
+            let _ = writeln!(text, "  DATA LOSS: {}", loss.to_line());
             write_samples(text, &loss.samples);
         }
         if self.ways_back.is_empty() {
@@ -286,9 +296,15 @@ impl RehearsalReport {
         }
     }
 
-    /// The losses in words, one line each.
-    pub fn loss_lines(&self) -> Vec<String> {
-        self.losses.iter().map(|loss| format!("  {}", loss.what)).collect()
+    /// The losses that nothing accepts, in words, one line each.
+    pub fn open_losses(&self) -> Vec<String> {
+        let open = self.losses.iter().filter(|loss| loss.accepted.is_none());
+        open.map(|loss| format!("  {}", loss.what)).collect()
+    }
+
+    /// Whether it went through, and the command that it is for would refuse the plan all the same.
+    pub fn is_refused(&self) -> bool {
+        self.verdict != Verdict::Fail && !self.refusals.is_empty()
     }
 }
 

@@ -19,6 +19,19 @@ pub struct Loss {
     /// Examples, under `--samples` and never in the stored report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<String>,
+    /// `app/NNNN_name: why`, where the file of a migration of the plan accepts it; or the option that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+}
+
+impl Loss {
+    /// What is lost, and who accepted it.
+    pub fn to_line(&self) -> String {
+        match &self.accepted {
+            Some(by) => format!("{}; accepted by {by}", self.what),
+            None => self.what.clone(),
+        }
+    }
 }
 
 /// Values of one column that are others afterwards, in rows that are still there.
@@ -35,6 +48,9 @@ pub struct ValueChange {
     pub filled: u64,
     /// Whether the column got another type, or was made anew under its name.
     pub other_type: bool,
+    /// Whether its type is the same, so that it was made anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made_anew: bool,
     /// Whether the table has no key, so that rows were compared as a whole and `changed` counts rows.
     pub without_key: bool,
     /// Examples, under `--samples` and never in the stored report.

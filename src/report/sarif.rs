@@ -17,7 +17,7 @@ pub fn sarif(report: &RehearsalReport) -> Value {
     let mut results: Vec<Value> = placed.iter().map(|finding| result(finding, &rules)).collect();
     let mut notifications: Vec<Value> =
         unplaced.iter().map(|finding| notification(level(finding.level), &finding.message)).collect();
-    notifications.extend(report.losses.iter().map(|loss| notification("warning", &loss.what)));
+    notifications.extend(report.losses.iter().map(|loss| notification("warning", &loss.to_line())));
     match (&report.failure, &report.failed_at) {
         (Some(failure), Some(at)) => {
             results.push(failed(failure, location(&at.file, at.line), &rules));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::format_things;
 use super::rehearsal::{RehearsalReport, Reversibility, Verdict, WayBack, milliseconds};
+use super::{FindingReport, format_things};
 
 /// What every format says of the times.
 pub(super) const ESTIMATES: &str = "Times are estimates: they were measured on a copy, on other hardware, without \
@@ -68,8 +68,9 @@ pub(super) fn blocked(report: &RehearsalReport) -> Vec<Blocked<'_>> {
 }
 
 /// The verdict in two or three words.
-pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
-    match verdict {
+pub(super) fn verdict_word(report: &RehearsalReport) -> &'static str {
+    match report.verdict {
+        _ if report.is_refused() => "Would be refused",
         Verdict::Pass => "Pass",
         Verdict::PassWithFindings => "Pass with findings",
         Verdict::Fail => "Fail",
@@ -79,6 +80,13 @@ pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
 /// The verdict in a sentence.
 pub(super) fn verdict_sentence(report: &RehearsalReport) -> String {
     let plan = format!("the {} of {}", report.direction, format_things(report.steps.len() as u64, "migration"));
+    if report.is_refused() {
+        let refusals = report.refusals.join("; ");
+        return format!(
+            "On a copy of production {plan} went through, but {} would refuse it: {refusals}.",
+            report.direction
+        );
+    }
     match report.verdict {
         Verdict::Pass => format!("On a copy of production {plan} went through, and the way back as well."),
         Verdict::PassWithFindings => {
@@ -102,7 +110,12 @@ pub(super) fn verdict_sentence(report: &RehearsalReport) -> String {
 
 fn to_read(report: &RehearsalReport) -> Vec<String> {
     let open = report.findings.iter().filter(|finding| finding.allowed.is_none()).count();
-    let counted = [(report.losses.len(), "loss of data", "losses of data"), (open, "finding", "findings")];
+    let accepted = report.losses.iter().filter(|loss| loss.accepted.is_some()).count();
+    let counted = [
+        (report.losses.len() - accepted, "loss of data", "losses of data"),
+        (accepted, "accepted loss of data", "accepted losses of data"),
+        (open, "finding", "findings"),
+    ];
     let counted = counted.into_iter().filter(|(count, ..)| *count > 0);
     let mut parts: Vec<String> =
         counted.map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many })).collect();
@@ -110,6 +123,13 @@ fn to_read(report: &RehearsalReport) -> Vec<String> {
         parts.push("the way back".to_owned());
     }
     parts
+}
+
+/// The findings, those that stop a run first.
+pub(super) fn denied_first(report: &RehearsalReport) -> Vec<&FindingReport> {
+    let mut findings: Vec<&FindingReport> = report.findings.iter().collect();
+    findings.sort_by_key(|finding| !finding.is_denied());
+    findings
 }
 
 /// Whether the way back brings everything back, in a sentence.

@@ -8,6 +8,7 @@ use crate::postgres::{
     ArchiveError, ClusterError, ConnectionError, DatabaseError, ExecuteError, ExportError, LedgerError, LockError,
     MarkError, ProgramError,
 };
+use crate::report::{first_five, format_list};
 use crate::snapshot::SnapshotError;
 use crate::store::StoreError;
 
@@ -18,7 +19,7 @@ pub enum Gate {
     #[error("applied migrations changed on disk:{}", five_lines(.0))]
     ChangedFiles(Vec<String>),
     /// Applied files are not on disk while something is pending.
-    #[error("applied migrations are missing on disk while others are pending: {}", five(.0).join(", "))]
+    #[error("applied migrations are missing on disk while others are pending: {}", format_list(.0))]
     MissingFiles(Vec<String>),
     /// An app has several leaves.
     #[error("{}", conflicts(.0))]
@@ -64,10 +65,15 @@ pub enum Gate {
     #[error("[on_failure] after = \"restore\" {0}")]
     RestoreAfterFailure(String),
     /// The rehearsal failed.
-    #[error("the rehearsal failed: {0}")]
-    RehearsalFailed(String),
+    #[error("the rehearsal failed: {why}")]
+    RehearsalFailed {
+        /// What failed.
+        why: String,
+        /// What to change, where the place of a statement is at fault.
+        advice: Option<String>,
+    },
     /// A migration outside a transaction stands half done on what is to be rolled back.
-    #[error("{} stopped in the middle, and stands on what is to be rolled back", .0.join(", "))]
+    #[error("{} stopped in the middle, and stands on what is to be rolled back", format_list(.0))]
     HalfDone(Vec<String>),
     /// A migration stopped half-way outside a transaction, and its file is gone or has another name.
     #[error("what is half done must be finished first:{}", lines(.0))]
@@ -97,6 +103,9 @@ pub enum Gate {
     /// The operator said no.
     #[error("not confirmed")]
     NotConfirmed,
+    /// A migration runs a program that is not there.
+    #[error("{0}")]
+    ProgramMissing(String),
     /// There is nobody to ask.
     #[error("this needs a confirmation, and there is no terminal to ask on")]
     CannotAsk,
@@ -159,17 +168,8 @@ fn lines(items: &[String]) -> String {
     items.iter().map(|item| format!("\n  {item}")).collect()
 }
 
-/// The first five; `safe-migrate status` has the rest.
-fn five(items: &[String]) -> Vec<String> {
-    let mut shown: Vec<String> = items.iter().take(5).cloned().collect();
-    if items.len() > shown.len() {
-        shown.push(format!("and {} more (`safe-migrate status` lists them)", items.len() - shown.len()));
-    }
-    shown
-}
-
 fn five_lines(items: &[String]) -> String {
-    lines(&five(items))
+    lines(&first_five(items))
 }
 
 fn shown(code: &[ForeignCode]) -> Vec<String> {
@@ -179,7 +179,7 @@ fn shown(code: &[ForeignCode]) -> Vec<String> {
 fn conflicts(conflicts: &[Conflict]) -> String {
     let of = |conflict: &Conflict| {
         let leaves: Vec<String> = conflict.leaves.iter().map(ToString::to_string).collect();
-        let leaves = five(&leaves);
+        let leaves = first_five(&leaves);
         format!("nothing says which comes first in app \"{}\": {}", conflict.app, leaves.join(" or "))
     };
     conflicts.iter().map(of).collect::<Vec<_>>().join("; ")

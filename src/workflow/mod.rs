@@ -48,6 +48,7 @@ pub use manifest_parts::counted;
 pub use programs::ProgramEnvironment;
 pub use project::{Actor, Project, Server};
 pub use proof::{Proof, ProofLevel};
+pub use rehearse::with_accepted;
 pub use rehearse_alone::rehearse_alone;
 pub use schema_reading::SchemaReading;
 pub use shadow::Shadow;

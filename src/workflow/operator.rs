@@ -32,6 +32,8 @@ pub trait Operator: Send + Sync {
     fn finish(&self, summary: &str);
     /// Says what the operator should know although the run goes on.
     fn warn(&self, message: &str);
+    /// Whether a question will be answered, by a person or by `--yes`.
+    fn can_confirm(&self) -> bool;
     /// Asks before a change; `--yes` answers.
     fn confirm(&self, question: &str) -> Confirmation;
     /// Asks a person, whatever `--yes` says; without a terminal it cannot.

@@ -22,6 +22,21 @@ pub struct ProgramEnvironment {
     pub passed: Vec<(String, String)>,
 }
 
+/// Where a program of the plan is named that is not there: `file:line: there is no program …`; none: all are there.
+pub fn missing(environment: &ProgramEnvironment, plan: &Plan) -> Option<String> {
+    let path = environment.passed.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
+    let in_path = |name: &str| std::env::split_paths(path).any(|dir| dir.join(name).is_file());
+    plan.steps.iter().find_map(|step| {
+        let section = step.section()?;
+        let program = section.program.as_ref()?;
+        let named = program.words.first().filter(|word| !word.contains('/')).map(String::as_str);
+        // A name of PATH may also be a file beside the migration, of which the program knows.
+        let name = program.missing().or_else(|| named.filter(|name| !in_path(name)))?;
+        let line = section.statements.first().map_or(1, |statement| statement.line);
+        Some(format!("{}:{line}: there is no program {name}", step.migration.path.display()))
+    })
+}
+
 /// Runs programs on one database.
 pub struct MigrationPrograms<'a> {
     environment: &'a ProgramEnvironment,
@@ -156,6 +171,10 @@ impl Operator for Silent {
     fn advance(&self, _amount: u64) {}
     fn finish(&self, _summary: &str) {}
     fn warn(&self, _message: &str) {}
+
+    fn can_confirm(&self) -> bool {
+        false
+    }
 
     fn confirm(&self, _question: &str) -> Confirmation {
         Confirmation::CannotAsk

@@ -3,6 +3,8 @@
 // Here a panic is the failure report, and a cleanup that fails says so on stderr.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod accepted_loss;
+mod advice;
 mod architecture;
 mod batches;
 mod batches_killed;

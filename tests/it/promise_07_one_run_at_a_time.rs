@@ -48,7 +48,7 @@ fn promise_07_two_runs_at_the_same_instant_apply_once() {
 fn promise_07_the_first_run_of_all_is_named_by_its_session() {
     let scene = Scene::empty(Version::V15);
     scene.project.write_migration("app", "0001_slow", "-- migrate:up\nSELECT pg_sleep(3);\n");
-    let mut first = scene.project.command(&["apply"]).spawn().unwrap();
+    let mut first = scene.project.command(&["apply", "--yes"]).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     // In the target, where it is taken last; the server is shared with other tests.
     let locked = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database

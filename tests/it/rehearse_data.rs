@@ -172,7 +172,7 @@ fn rehearse_data_shows_values_under_samples_only_and_stores_none() {
     $ safe-migrate rehearse --samples --quiet
     exit 3
     --- stdout
-    rehearsal [ID]: pass with findings
+    rehearsal [ID]: apply would refuse: 2 losses of data are accepted nowhere
       on snapshot [ID] of test
       kitchen/0001_step  [DURATION]
         ACCESS EXCLUSIVE on public.dish for [DURATION]: blocks reads and writes
@@ -196,6 +196,9 @@ fn rehearse_data_shows_values_under_samples_only_and_stores_none() {
       1 value of public.dish.name changed with its type
     production: unchanged
     hint: if that is meant, say so here and to apply: --accept-data-loss [HASH]
+    hint: or in the header of the migration, where a review sees it:
+      -- accept-loss: public.dish WHY
+      -- accept-loss: public.dish.name WHY
     ");
     for (key, bytes) in scene.store.objects() {
         if key.starts_with("rehearsals/") {

@@ -107,7 +107,7 @@ fn the_pages_of_the_demos_rehearsals_can_be_read() {
     let stopped = "could not create unique index \"menu_menuitem_one_price\"";
     looked_at(&mut browser, &bad, &with(&["Fail", stopped, "at line 2 of", "CREATE UNIQUE INDEX", "Not measured"]));
     let large_words =
-        ["Pass with findings", "Data that is lost", "orders_order.note", "rewrites public.orders_orderitem"];
+        ["Would be refused", "Data that is lost", "orders_order.note", "rewrites public.orders_orderitem"];
     looked_at(&mut browser, &large, &with(&large_words));
 }
 

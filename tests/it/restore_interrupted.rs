@@ -105,7 +105,14 @@ fn restore_goes_on_after_the_server_crashed() {
         assert!(Instant::now() < deadline, "the server did not come back");
         std::thread::sleep(Duration::from_millis(50));
     }
+    // What takes the disk is told, and what becomes of it.
+    let doctor = scene.project.run(&["doctor"]).stdout;
+    let left = format!("\"{}_restored_", scene.database.name());
+    assert!(doctor.contains(&left) && doctor.contains(" is half filled"), "{doctor}");
+    assert!(doctor.contains("the next restore drops what is half filled"), "{doctor}");
     the_next_one_succeeds(&scene, &id, &restored, &before);
+    let doctor = scene.project.run(&["doctor"]).stdout;
+    assert!(!doctor.contains("half filled"), "{doctor}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn request(context: &Context, django: Django, arguments: &[&str]) -> ExecRequest
     ExecRequest {
         command: exec::wrapped(context, words, context.directory.clone()),
         probe: Probe::Django(django),
+        pending: None,
         accept_data_loss: None,
         accept_drift: None,
         accept_no_restore: None,

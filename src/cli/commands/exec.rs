@@ -90,6 +90,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let request = ExecRequest {
         command: wrapped(context, args.command.clone(), dir),
         probe,
+        pending: config.pending.clone(),
         accept_data_loss: args.options.accept_data_loss.clone(),
         accept_drift: args.options.accept_drift.clone(),
         accept_no_restore: args.options.accept_no_restore.clone(),
@@ -110,6 +111,10 @@ pub(super) async fn run_request(context: &Context, request: &ExecRequest) -> Res
     let project = context.project()?;
     let outcome = exec::exec(&project, request, &context.operator, context.interrupt.wish()).await?;
     Ok(match outcome {
+        ExecOutcome::NothingPending(words) => {
+            let text = format!("nothing to do: by `{words}` nothing is pending; no snapshot was taken\n");
+            Outcome::new(text, json!({ "run": null, "rehearsal": null, "asked": words }))
+        }
         ExecOutcome::NothingToDo(report) => Outcome::new(
             "nothing to do: on the copy the command changed nothing, so it was not run in production\n",
             json!({ "run": null, "rehearsal": report }),

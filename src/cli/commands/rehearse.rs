@@ -1,5 +1,7 @@
 //! `rehearse`: run the plan on a copy of production.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::django;
@@ -17,7 +19,7 @@ use crate::postgres::{ConnectionSpec, Host};
 use crate::report::rehearsal::{RehearsalReport, Verdict};
 use crate::snapshot::{Reason, SnapshotId};
 use crate::store::Store;
-use crate::workflow::{Operator, Project, denied, rehearse_alone, take_snapshot};
+use crate::workflow::{Operator, Project, denied, rehearse_alone, take_snapshot, with_accepted};
 
 /// Run the pending migrations on a copy of production
 ///
@@ -89,7 +91,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         context.operator.step("the ledger in the snapshot counts; `--snapshot new` rehearses on the present state");
         return Ok(Outcome::new(text, json!({ "snapshot": id, "rehearsal": null })));
     };
-    let report = rehearsal.report.clone();
+    let report = with_accepted(rehearsal.report.clone(), args.accept_data_loss.as_deref(), &project);
     let mut text = args.formats.text(&report);
     // Also, and above all, when the rehearsal failed; the shadow is to be stopped whatever comes of it.
     let written = args.formats.write(&report, args.samples, &context.operator);
@@ -106,7 +108,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     }
     rehearsal.shadow.stop().await?;
     written?;
-    concluded(context, &report, text, args.accept_data_loss.as_deref())
+    concluded(context, &report, text)
 }
 
 async fn taken(context: &Context, project: &Project) -> Result<(Store, SnapshotId), CliError> {
@@ -119,21 +121,16 @@ async fn taken(context: &Context, project: &Project) -> Result<(Store, SnapshotI
 }
 
 /// Ends as `apply` would: what it would refuse is said here, where a pull request still sees it.
-fn concluded(
-    context: &Context,
-    report: &RehearsalReport,
-    text: String,
-    accepted: Option<&str>,
-) -> Result<Outcome, CliError> {
+fn concluded(context: &Context, report: &RehearsalReport, text: String) -> Result<Outcome, CliError> {
     let denied = denied(&report.findings);
-    let given = accepted.is_some_and(|given| given.len() >= 8 && report.plan_hash.starts_with(given));
-    let loses = !report.losses.is_empty() && context.config.policy.level("data-loss") >= Level::Deny && !given;
+    let losses = report.open_losses();
+    let loses = !losses.is_empty() && context.config.policy.level("data-loss") >= Level::Deny;
     let mut refusals = Vec::new();
     let mut hints = Vec::new();
     if report.verdict == Verdict::Fail {
         let why = report.failure.as_deref().unwrap_or("it did not go through");
         refusals.push(format!("the rehearsal failed: {why}"));
-        hints.push("correct the migration and rehearse again".to_owned());
+        hints.push(report.advice.clone().unwrap_or_else(|| "correct the migration and rehearse again".to_owned()));
     } else {
         if !denied.is_empty() {
             let lines: String = denied.iter().map(|finding| format!("\n  {}", finding.to_line())).collect();
@@ -141,10 +138,17 @@ fn concluded(
             hints.extend(policy_hints());
         }
         if loses {
-            let lines: String = report.loss_lines().iter().map(|line| format!("\n{line}")).collect();
+            let lines: String = losses.iter().map(|line| format!("\n{line}")).collect();
             refusals.push(format!("the plan loses data:{lines}"));
             let hash: String = report.plan_hash.chars().take(12).collect();
             hints.push(format!("if that is meant, say so here and to apply: --accept-data-loss {hash}"));
+            let objects: BTreeSet<&str> =
+                report.losses.iter().filter(|one| one.accepted.is_none()).map(|one| one.object.as_str()).collect();
+            let lines: String =
+                objects.iter().take(5).map(|object| format!("\n  -- accept-loss: {object} WHY")).collect();
+            if report.direction == "apply" {
+                hints.push(format!("or in the header of the migration, where a review sees it:{lines}"));
+            }
         }
     }
     let would = if refusals.is_empty() { "apply" } else { "refuse" };

@@ -14,6 +14,7 @@ pub(super) struct ExecSection {
     env: Option<BTreeMap<String, String>>,
     pass: Vec<String>,
     probe: Option<Vec<String>>,
+    pending: Option<Vec<String>>,
     django: Option<Vec<String>>,
 }
 
@@ -26,6 +27,8 @@ pub(crate) struct ExecConfig {
     pub(crate) pass: Vec<String>,
     /// A program that prints the shadow's mark or talks with the shadow; none: only Django needs none.
     pub(crate) probe: Option<Vec<String>>,
+    /// A program that ends with 0 when nothing is pending; Django needs none.
+    pub(crate) pending: Option<Vec<String>>,
     /// How `manage.py` is run for `--django`.
     pub(crate) django: Vec<String>,
 }
@@ -58,13 +61,13 @@ impl ExecConfig {
                     .hint(format!("in braces can stand: {}", PLACEHOLDERS.join(", "))));
             }
         }
-        for (name, words) in [("probe", &section.probe), ("django", &section.django)] {
+        for (name, words) in [("probe", &section.probe), ("pending", &section.pending), ("django", &section.django)] {
             if words.as_ref().is_some_and(Vec::is_empty) {
                 return Err(CliError::usage("config-invalid", format!("[exec] {name} names no program")));
             }
         }
         let django = section.django.unwrap_or_else(|| vec!["python".to_owned(), "manage.py".to_owned()]);
-        Ok(Self { env, pass: section.pass, probe: section.probe, django })
+        Ok(Self { env, pass: section.pass, probe: section.probe, pending: section.pending, django })
     }
 }
 

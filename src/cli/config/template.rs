@@ -114,6 +114,8 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 #pass = ["DJANGO_SETTINGS_MODULE", "SECRET_KEY"]
 # A program that connects as the command does, to show that it goes where these variables say; Django needs none.
 #probe = ["alembic", "current"]
+# A program that ends with 0 when nothing is pending: then no snapshot is taken; Django needs none.
+#pending = ["alembic", "current", "--check-heads"]
 # How `--django` runs manage.py.
 #django = ["python", "manage.py"]
 

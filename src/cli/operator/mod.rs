@@ -184,6 +184,10 @@ impl Operator for TerminalOperator {
         self.line(label, message);
     }
 
+    fn can_confirm(&self) -> bool {
+        self.manners.can_ask || self.manners.assume_yes
+    }
+
     fn confirm(&self, question: &str) -> Confirmation {
         if self.manners.assume_yes {
             self.step(&format!("{question} yes (--yes)"));

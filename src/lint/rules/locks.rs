@@ -176,11 +176,31 @@ fn slow(place: &Place<'_>, parsed: &Parsed<'_>) -> Option<&'static str> {
         return (place.is_old(&table) && index.concurrently_token().is_none()).then_some("builds an index");
     }
     if let Some((alter, table)) = parsed.altered_table() {
-        let validates = |action| matches!(action, ast::AlterTableAction::ValidateConstraint(_));
-        return (place.is_old(&table) && alter.actions().any(validates)).then_some("validates a constraint");
+        if !place.is_old(&table) {
+            return None;
+        }
+        return alter.actions().find_map(|action| match action {
+            ast::AlterTableAction::ValidateConstraint(_) => Some("validates a constraint"),
+            ast::AlterTableAction::AlterColumn(alter) => match alter.option() {
+                Some(ast::AlterColumnOption::SetType(_)) => Some("changes a column's type"),
+                _ => None,
+            },
+            _ => None,
+        });
     }
     if parsed.first::<ast::Refresh>().is_some() {
         return Some("fills a materialized view");
+    }
+    let without_data = parsed.says(&["NO", "DATA"]);
+    if parsed.first::<ast::CreateMaterializedView>().is_some() {
+        return (!without_data).then_some("fills a materialized view");
+    }
+    if parsed.first::<ast::CreateTableAs>().is_some() {
+        return (!without_data).then_some("fills a table");
+    }
+    let is_query = parsed.root.children().next().is_some_and(|node| ast::Select::can_cast(node.kind()));
+    if is_query && parsed.first::<ast::FromClause>().is_some() {
+        return Some("runs a query");
     }
     parsed.first::<ast::Reindex>().map(|_| "builds an index anew")
 }

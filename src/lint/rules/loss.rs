@@ -4,6 +4,7 @@ use squawk_syntax::ast::{self, AstNode};
 
 use super::super::level::Level;
 use super::super::parsed::{Parsed, last_name, list};
+use super::rewrites::words_of;
 use super::{Check, Hit, Rule, Subject};
 
 const KEPT: &str = "keep a copy that the way back needs; if the data may go, say so with `-- allow: CODE why`";
@@ -20,6 +21,12 @@ pub(super) const RULES: &[Rule] = &[
         "ALTER TABLE dish SET SCHEMA attic;",
     ),
     loss("drop-schema", "a schema is dropped", "DROP SCHEMA kitchen CASCADE;", "DROP VIEW kitchen.dishes;"),
+    loss(
+        "drop-owned",
+        "all that a role owns in the database is dropped, tables with their rows among it",
+        "DROP OWNED BY cook;",
+        "REASSIGN OWNED BY cook TO chef;",
+    ),
     loss(
         "drop-column",
         "a column is dropped with its values",
@@ -66,6 +73,9 @@ pub(in super::super) fn losses(parsed: &Parsed<'_>) -> Vec<Loss> {
     for drop in parsed.nodes::<ast::DropSchema>() {
         let objects = drop.schema_refs().filter_map(|name| last_name(name.syntax())).collect();
         found("drop-schema", drop.syntax(), objects, format!("drops the schema {}", list(drop.schema_refs())));
+    }
+    if words_of(&parsed.root).starts_with(&["DROP".to_owned(), "OWNED".to_owned()]) {
+        found("drop-owned", &parsed.root, Vec::new(), "drops all that a role owns in this database".to_owned());
     }
     for drop in parsed.nodes::<ast::DropColumn>() {
         let table = parsed.altered_table().map(|(_, table)| table).unwrap_or_default();

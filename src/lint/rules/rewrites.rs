@@ -88,6 +88,23 @@ pub(super) const RULES: &[Rule] = &[
         add_constraint_not_null,
     ),
     rule(
+        "primary-key-of-nullable",
+        (
+            "a primary key on columns that may be null reads the whole table under ACCESS EXCLUSIVE to make them NOT NULL",
+            "make them NOT NULL first: ADD CONSTRAINT … CHECK (column IS NOT NULL) NOT VALID; VALIDATE it in a later migration; \
+             SET NOT NULL; then the key",
+        ),
+        (
+            "ALTER TABLE dish ADD COLUMN code bigint;\nCREATE UNIQUE INDEX dish_code ON dish (code);\n\
+             ALTER TABLE dish ADD CONSTRAINT dish_pkey PRIMARY KEY USING INDEX dish_code;",
+            "ALTER TABLE dish ADD COLUMN code bigint;\nCREATE UNIQUE INDEX dish_code ON dish (code);\n\
+             ALTER TABLE dish ALTER COLUMN code SET NOT NULL;\n\
+             ALTER TABLE dish ADD CONSTRAINT dish_pkey PRIMARY KEY USING INDEX dish_code;",
+        ),
+        Subject::Rows,
+        primary_key_of_nullable,
+    ),
+    rule(
         "set-table-storage",
         (
             "the table is written anew under ACCESS EXCLUSIVE",
@@ -142,7 +159,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-fn words_of(node: &SyntaxNode) -> Vec<String> {
+pub(super) fn words_of(node: &SyntaxNode) -> Vec<String> {
     tokens(node).map(|token| token.text().to_ascii_uppercase()).collect()
 }
 
@@ -234,6 +251,28 @@ fn add_constraint_not_null(place: &Place<'_>) -> Vec<Hit> {
             && words.get(3..5).is_some_and(|next| begins(next, &["NOT", "NULL"]))
             && !has(words, &["NOT", "VALID"])
     })
+}
+
+fn primary_key_of_nullable(place: &Place<'_>) -> Vec<Hit> {
+    let Some((alter, table)) = place.parsed().altered_table().filter(|(_, table)| place.is_old(table)) else {
+        return Vec::new();
+    };
+    let mut hits = Vec::new();
+    for action in alter.actions() {
+        let words = words_of(action.syntax());
+        if !has(&words, &["PRIMARY", "KEY", "USING", "INDEX"]) {
+            continue;
+        }
+        let named = tokens(action.syntax()).skip_while(|token| !token.text().eq_ignore_ascii_case("INDEX")).nth(1);
+        let index = named.map(|token| folded(token.text())).unwrap_or_default();
+        let nullable = place.history.nullable_columns_of_index(&index);
+        if !nullable.is_empty() {
+            let names = nullable.join(", ");
+            let message = format!("reads all rows of {table} under ACCESS EXCLUSIVE, because {names} may be null");
+            hits.push(place.hit(action.syntax(), &table, message));
+        }
+    }
+    hits
 }
 
 fn set_table_storage(place: &Place<'_>) -> Vec<Hit> {

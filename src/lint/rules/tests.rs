@@ -28,6 +28,42 @@ fn each_rule_finds_its_bad_example_and_not_its_good_one() {
 }
 
 #[test]
+fn what_only_looks_like_it_is_not_found() {
+    for (statement, code) in [
+        ("ALTER TABLE dish ADD COLUMN twice int GENERATED ALWAYS AS (price * 2) VIRTUAL;", "adding-field-with-default"),
+        ("ALTER DOMAIN price ADD CONSTRAINT p CHECK (value > 0) NOT VALID;", "ban-alter-domain-with-add-constraint"),
+        ("ALTER TABLE dish ADD COLUMN n text;\nSELECT setval('dish_id_seq', 7);", "statements-after-access-exclusive"),
+        (
+            "ALTER TABLE dish ADD COLUMN n text;\nCREATE MATERIALIZED VIEW v AS SELECT 1 WITH NO DATA;",
+            "statements-after-access-exclusive",
+        ),
+        (
+            "CREATE INDEX i ON line (dish) WHERE dish IS NOT NULL;\n\
+             ALTER TABLE line ADD CONSTRAINT f FOREIGN KEY (dish) REFERENCES dish (id) NOT VALID;",
+            "foreign-key-without-index",
+        ),
+    ] {
+        assert!(!codes(statement).contains(code), "{code}: {statement}");
+    }
+}
+
+#[test]
+fn what_is_slow_behind_access_exclusive_is_found() {
+    for slow in [
+        "ALTER TABLE menu ALTER COLUMN id TYPE bigint;",
+        "SELECT count(*) FROM line;",
+        "CREATE TABLE kept AS SELECT * FROM line;",
+        "CREATE MATERIALIZED VIEW v AS SELECT * FROM line;",
+    ] {
+        let found = codes(&format!("ALTER TABLE dish ADD COLUMN n text;\n{slow}"));
+        assert!(found.contains("statements-after-access-exclusive"), "{slow}: {found:?}");
+    }
+    let partial = "CREATE INDEX i ON line (dish) WHERE price > 5;\n\
+                   ALTER TABLE line ADD CONSTRAINT f FOREIGN KEY (dish) REFERENCES dish (id) NOT VALID;";
+    assert!(codes(partial).contains("foreign-key-without-index"), "{partial}");
+}
+
+#[test]
 fn no_code_is_there_twice_and_each_rule_says_what_to_do() {
     let mut seen = BTreeSet::new();
     for rule in rules() {

@@ -39,7 +39,7 @@ pub(super) async fn commit(
     if !error.is_connection_lost() && !session.is_closed() {
         // A deferred constraint, for instance: the server has rolled the transaction back.
         let file = migration.path.display().to_string();
-        return Err(ExecuteError::Statement { file, line, source: Box::new(error) });
+        return Err(ExecuteError::AtCommit { file, line, source: Box::new(error) });
     }
     match inquiry.outcome(xact).await {
         Outcome::Committed => Ok(()),

@@ -15,6 +15,16 @@ pub enum ExecuteError {
         /// The server's words.
         source: Box<DatabaseError>,
     },
+    /// All statements ran, and the COMMIT was refused; nothing of the transaction remains.
+    #[error("{file}: at COMMIT, after its last statement: {source}")]
+    AtCommit {
+        /// File of the migration.
+        file: String,
+        /// Line of its last statement.
+        line: u32,
+        /// The server's words.
+        source: Box<DatabaseError>,
+    },
     /// A statement outside a transaction was refused; the ones before it stay.
     #[error("{file}:{line}: {source} (outside a transaction; statements before it that are done: {done}{}{}{left})",
         if *partly { "; so are batches of this one" } else { "" }, if left.is_empty() { "" } else { "; " })]
@@ -149,14 +159,18 @@ impl ExecuteError {
 
     /// The numbers in the server's report of a deadlock (40P01), in whatever language: the processes are among them.
     pub fn deadlocked_with(&self) -> Vec<i32> {
-        let (Self::Statement { source, .. } | Self::Step { source, .. }) = self else { return Vec::new() };
+        let (Self::Statement { source, .. } | Self::AtCommit { source, .. } | Self::Step { source, .. }) = self else {
+            return Vec::new();
+        };
         let detail = source.detail.as_deref().filter(|_| source.is_deadlock()).unwrap_or_default();
         detail.split(|character: char| !character.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
     }
 
     pub(super) fn is_worth_a_retry(&self) -> bool {
         match self {
-            Self::Statement { source, .. } => source.is_lock_timeout() || source.is_deadlock(),
+            Self::Statement { source, .. } | Self::AtCommit { source, .. } => {
+                source.is_lock_timeout() || source.is_deadlock()
+            }
             Self::Crowded { .. } => true,
             Self::Database(error) => error.is_lock_timeout() || error.is_deadlock(),
             _ => false,

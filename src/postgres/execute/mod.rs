@@ -2,6 +2,7 @@
 //!
 //! The same code runs in production and in the shadow, so that what was rehearsed is what is applied.
 
+mod advice;
 mod bare;
 mod batch_key;
 mod batches;

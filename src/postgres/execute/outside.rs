@@ -302,7 +302,9 @@ impl Outside<'_> {
     ) -> ExecuteError {
         let stopped = self.context.watcher.is_some_and(super::Watcher::is_stopped);
         let (file, line, source) = match error {
-            ExecuteError::Statement { file, line, source } => (file, line, source),
+            ExecuteError::Statement { file, line, source } | ExecuteError::AtCommit { file, line, source } => {
+                (file, line, source)
+            }
             ExecuteError::Database(error) => (self.file(), statement.line, Box::new(error)),
             // Statements before it stay, so that it did not leave production unchanged.
             crowded @ ExecuteError::Crowded { .. } if index > 0 || partly || left.is_some() => {

@@ -75,7 +75,7 @@ async fn savepoint(
 async fn check_deferred(session: &Session, migration: &Migration) -> Result<(), ExecuteError> {
     let check = "SAVEPOINT safe_migrate_deferred;SET CONSTRAINTS ALL IMMEDIATE;
          ROLLBACK TO SAVEPOINT safe_migrate_deferred;RELEASE SAVEPOINT safe_migrate_deferred";
-    session.batch_execute(check).await.map_err(|error| ExecuteError::Statement {
+    session.batch_execute(check).await.map_err(|error| ExecuteError::AtCommit {
         file: migration.path.display().to_string(),
         line: migration.up.statements.last().map_or(1, |statement| statement.line),
         source: Box::new(error.into()),

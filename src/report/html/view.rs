@@ -29,7 +29,7 @@ pub(super) struct Page<'a> {
     migrations: Vec<Timeline<'a>>,
     tables: Vec<SizeRow<'a>>,
     more_tables: Vec<SizeRow<'a>>,
-    losses: &'a [Loss],
+    losses: Vec<LossRow<'a>>,
     rows: Vec<CountRow<'a>>,
     values: Vec<ValueRow<'a>>,
     compared: String,
@@ -49,6 +49,12 @@ struct BlockedRow<'a> {
     effect: String,
     cause: String,
     mode: &'a str,
+}
+
+#[derive(Serialize)]
+struct LossRow<'a> {
+    what: String,
+    samples: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -117,8 +123,8 @@ pub(super) fn of(report: &RehearsalReport) -> Page<'_> {
         tool_version: &report.tool_version,
         source: &report.source,
         direction: if report.direction == "rollback" { "a rollback" } else { "an apply" },
-        verdict: summary::verdict_word(report.verdict),
-        verdict_class: verdict_class(report.verdict),
+        verdict: summary::verdict_word(report),
+        verdict_class: verdict_class(report),
         sentence: summary::verdict_sentence(report),
         failure: report.failure.as_deref(),
         failed: report.verdict == Verdict::Fail && report.compared.is_empty(),
@@ -133,7 +139,7 @@ pub(super) fn of(report: &RehearsalReport) -> Page<'_> {
         migrations: timeline::of(report),
         tables,
         more_tables,
-        losses: &report.losses,
+        losses: report.losses.iter().map(loss_row).collect(),
         rows: report.row_changes.iter().map(count_row).collect(),
         values: report.value_changes.iter().map(value_row).collect(),
         compared: match report.compared.len() as u64 {
@@ -141,7 +147,7 @@ pub(super) fn of(report: &RehearsalReport) -> Page<'_> {
             1 => "The table that the plan touched was compared, row by row.".to_owned(),
             tables => format!("The {} tables that the plan touched were compared, row by row.", format_count(tables)),
         },
-        findings: report.findings.iter().map(finding_row).collect(),
+        findings: summary::denied_first(report).into_iter().map(finding_row).collect(),
         way_back: summary::way_back_sentence(report),
         ways: ways(report),
         reversible_ways: report.ways_back.iter().filter(back).map(|way| way.migration.as_str()).collect(),
@@ -157,8 +163,9 @@ fn halves<T>(all: impl Iterator<Item = T>) -> (Vec<T>, Vec<T>) {
     (first, rest)
 }
 
-fn verdict_class(verdict: Verdict) -> &'static str {
-    match verdict {
+fn verdict_class(report: &RehearsalReport) -> &'static str {
+    match report.verdict {
+        _ if report.is_refused() => "fail",
         Verdict::Pass => "pass",
         Verdict::PassWithFindings => "findings",
         Verdict::Fail => "fail",
@@ -173,6 +180,10 @@ fn blocked_row(blocked: Blocked<'_>) -> BlockedRow<'_> {
         cause: blocked.cause(),
         mode: blocked.mode,
     }
+}
+
+fn loss_row(loss: &Loss) -> LossRow<'_> {
+    LossRow { what: loss.to_line(), samples: &loss.samples }
 }
 
 fn size_row(size: &SizeReport) -> SizeRow<'_> {

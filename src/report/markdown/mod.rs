@@ -18,7 +18,7 @@ const SHOWN: usize = 20;
 /// The report.
 pub fn markdown(report: &RehearsalReport) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "## Rehearsal on {}: {}\n", code(&report.source), summary::verdict_word(report.verdict));
+    let _ = writeln!(text, "## Rehearsal on {}: {}\n", code(&report.source), summary::verdict_word(report));
     let _ = writeln!(text, "{}", prose(&summary::verdict_sentence(report)));
     if let Some(statement) = report.failed_at.as_ref().and_then(|at| at.statement.as_deref()) {
         let _ = write!(text, "\n{}", block("sql", statement));
@@ -61,7 +61,7 @@ fn because(blocked: &Blocked<'_>) -> String {
 }
 
 fn data(text: &mut String, report: &RehearsalReport) {
-    let losses: Vec<String> = report.losses.iter().map(|loss| with_samples(&loss.what, &loss.samples)).collect();
+    let losses: Vec<String> = report.losses.iter().map(|loss| with_samples(&loss.to_line(), &loss.samples)).collect();
     if !losses.is_empty() {
         text.push_str("\n### Data that is lost\n\n");
         text.push_str(&losses.concat());
@@ -94,7 +94,7 @@ fn findings(text: &mut String, report: &RehearsalReport) {
         return;
     }
     text.push_str("\n### Findings\n\n");
-    let rows = report.findings.iter().map(|finding| {
+    let rows = summary::denied_first(report).into_iter().map(|finding| {
         let remedy = match (&finding.allowed, &finding.remedy) {
             (Some(why), _) => format!("accepted: {}", prose(why)),
             (None, remedy) => remedy.as_deref().map(prose).unwrap_or_default(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::migration::{Direction, Migration, MigrationId, Plan};
 use crate::postgres::ledger::How;
-use crate::report::format_things;
+use crate::report::{format_list, format_things};
 use crate::schema::Schema;
 
 use super::super::replay::Replay;
@@ -100,7 +100,7 @@ pub async fn fake(
     };
     let it = if faked.len() == 1 { "it" } else { "them" };
     let names: Vec<String> = faked.iter().map(|one| one.migration.to_string()).collect();
-    run.confirm(&format!("record {} {verb} {it}, in {}?", names.join(", "), project.target.display()))?;
+    run.confirm(&format!("record {} {verb} {it}, in {}?", format_list(&names), project.target.display()))?;
     interrupt.check()?;
     let is_faked = |migration: &Migration| faked.iter().any(|one| one.migration == migration.id);
     let steps = plan.steps.iter().filter(|step| is_faked(&step.migration));
@@ -170,7 +170,7 @@ impl Check<'_> {
         let missing = production.without_effect_of(&changes);
         if !missing.is_empty() {
             let names: Vec<String> = steps.iter().map(|step| step.id.to_string()).collect();
-            return Err(self.not_there(&names.join(", "), &missing.render(SHOWN)));
+            return Err(self.not_there(&format_list(&names), &missing.render(SHOWN)));
         }
         self.name_the_rest(&production, &after);
         for id in wrote {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::postgres::fence::{self, ClosedFence, FenceError, Holder};
 use crate::postgres::{DatabaseError, ExecuteError, Session};
-use crate::report::{format_duration, format_things};
+use crate::report::{format_duration, format_list, format_things};
 
 use super::super::{Error, Gate};
 use super::fence_refusals::{refuse_prepared, refuse_unendable, still_held};
@@ -215,7 +215,7 @@ impl Run<'_> {
             return Ok(());
         }
         let database = self.project.target.database().to_owned();
-        let what = format!("tables were made behind the fence: {}", new.join(", "));
+        let what = format!("tables were made behind the fence: {}", format_list(&new));
         Err(Gate::ChangedMeanwhile { database, what }.into())
     }
 

@@ -3,6 +3,7 @@
 use crate::migration::PlanStep;
 use crate::postgres::fence::{self, Holder};
 use crate::postgres::{DatabaseError, database};
+use crate::report::format_list;
 
 use super::super::{Error, Gate};
 use super::Run;
@@ -72,7 +73,7 @@ pub(super) fn refuse_prepared(database: &str, gids: &[String]) -> Result<(), Err
     Err(Gate::Fence {
         message: format!(
             "prepared transactions of \"{database}\" hold locks on its tables, and no session can be ended for them: {}",
-            names.join(", ")
+            format_list(&names)
         ),
         hint: format!("end them in \"{database}\": {}", by_hand.join("; ")),
     }

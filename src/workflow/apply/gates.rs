@@ -76,7 +76,11 @@ impl Run<'_> {
         let losses: Vec<String> = match evidence {
             RehearsalEvidence::Receipt(receipt) => {
                 if !receipt.covers(plan) {
-                    return Err(Gate::RehearsalFailed("it was about another plan".to_owned()).into());
+                    let why = "it was about another plan".to_owned();
+                    return Err(Gate::RehearsalFailed { why, advice: None }.into());
+                }
+                for loss in receipt.report().losses.iter().filter(|loss| loss.accepted.is_some()) {
+                    self.operator.step(&format!("data loss: {}", loss.to_line()));
                 }
                 receipt.losses()
             }

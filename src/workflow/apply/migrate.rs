@@ -151,7 +151,11 @@ impl Run<'_> {
         };
         match result {
             Ok(trace) => Ok(trace),
-            Err(ExecuteError::Statement { source, .. }) if source.is_cancelled() => Err(Error::Interrupted),
+            Err(ExecuteError::Statement { source, .. } | ExecuteError::AtCommit { source, .. })
+                if source.is_cancelled() =>
+            {
+                Err(Error::Interrupted)
+            }
             Err(ExecuteError::Stopped { changed: false, .. }) => Err(Error::Interrupted),
             Err(error) => Err(error.into()),
         }
@@ -241,7 +245,7 @@ impl Run<'_> {
         self.record_end(record, closed).await;
         let hint = match (undone.as_before, undone.remark) {
             (true, Some(remark)) => remark,
-            (true, None) => "correct the migration and run the command again".to_owned(),
+            (true, None) => CORRECT.to_owned(),
             (false, Some(remark)) => format!("{remark}; {next}"),
             (false, None) => next,
         };
@@ -399,6 +403,8 @@ fn production_state(plan: &Plan, done: usize, changed: bool, error: &Error) -> S
     }
 }
 
+const CORRECT: &str = "correct the migration and run the command again";
+
 fn hint((project, way_back): (&Project, &WayBack), run: &RunRecord, changed: bool, error: &Error) -> String {
     let again = match error {
         Error::Interrupted | Error::Gate(_) | Error::Execute(ExecuteError::Stopped { .. }) => "run the command again",
@@ -417,12 +423,15 @@ fn hint((project, way_back): (&Project, &WayBack), run: &RunRecord, changed: boo
         Error::Execute(ExecuteError::Changed { .. }) => {
             "put back the text of what is done (a statement that the server refused may be corrected) and run the command again"
         }
-        Error::Execute(ExecuteError::Statement { source, .. } | ExecuteError::Step { source, .. })
-            if source.is_lock_timeout() =>
-        {
+        Error::Execute(
+            ExecuteError::Statement { source, .. }
+            | ExecuteError::AtCommit { source, .. }
+            | ExecuteError::Step { source, .. },
+        ) if source.is_lock_timeout() => {
             "end the session that holds the lock, or raise [apply] lock_timeout, and run the command again"
         }
-        _ => "correct the migration and run the command again",
+        Error::Execute(error) => error.advice(false).unwrap_or(CORRECT),
+        _ => CORRECT,
     };
     if !changed {
         return again.to_owned();

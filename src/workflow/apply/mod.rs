@@ -9,6 +9,7 @@ mod gates;
 mod ground;
 pub(super) mod lock;
 mod migrate;
+mod preflight;
 mod rehearsed;
 mod restore_instead;
 mod verify;
@@ -170,13 +171,16 @@ pub async fn apply(
     let mut stopwatch = Stopwatch::start();
     let Some(prepared) = prepare(project, request, operator).await? else { return Ok(ApplyOutcome::NothingToDo) };
     after_failure::refuse_restore_without_fence(project, request)?;
+    preflight::refuse_hopeless(project, &prepared.plan)?;
     if !matches!(request.snapshot, SnapshotChoice::Skip(_)) {
         prepared.way_back.refuse_none(request.accept_no_restore.as_deref())?;
     }
     if request.dry_run {
         prepared.ways_back(project).await.iter().for_each(|line| operator.step(line));
+        preflight::ahead(request, &prepared.plan, operator).iter().for_each(|line| operator.step(line));
         return Ok(ApplyOutcome::Planned(prepared.plan));
     }
+    preflight::refuse_unanswered(request, operator)?;
     interrupt.check()?;
     stopwatch.phase("plan");
     let store = project.open_or_create_store().await?;

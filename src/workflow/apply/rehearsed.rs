@@ -173,7 +173,7 @@ impl Run<'_> {
         let rehearsal =
             rehearse::rehearse(self.project, self.store, programs, request, self.operator, self.interrupt).await?;
         let rehearse::Rehearsal { report, shadow, before, receipt } = rehearsal;
-        self.operator.step(report.to_text().trim_end());
+        self.tell(&report);
         let normal_forms = NormalForms::Running(Box::new(shadow));
         Ok(Some(Rehearsed { report, receipt, normal_forms, start: Some(before) }))
     }
@@ -201,8 +201,14 @@ impl Run<'_> {
         let report = receipt.report().clone();
         let ago = format_ago(report.finished_at, OffsetDateTime::now_utc());
         self.operator.step(&format!("rehearsal {} ({ago}) still matches; nothing is restored", report.id));
-        self.operator.step(report.to_text().trim_end());
+        self.tell(&report);
         Rehearsed { report, receipt: Some(receipt), normal_forms, start: None }
+    }
+
+    fn tell(&self, report: &RehearsalReport) {
+        let accepted = self.request.accept_data_loss.as_deref();
+        let report = rehearse::with_accepted(report.clone(), accepted, self.project);
+        self.operator.step(report.to_text().trim_end());
     }
 
     /// Production's schema in normal form, on a server that is started for it when none runs.
@@ -234,7 +240,7 @@ impl Run<'_> {
             }
             (Some(Rehearsed { report, .. }), _) => {
                 let why = report.failure.clone().unwrap_or_else(|| "it did not go through".to_owned());
-                Err(Gate::RehearsalFailed(why).into())
+                Err(Gate::RehearsalFailed { why, advice: report.advice.clone() }.into())
             }
             (None, RehearsalChoice::Skip(reason)) => {
                 self.operator.warn(&format!("nothing was rehearsed ({reason})"));

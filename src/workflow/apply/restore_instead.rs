@@ -1,7 +1,7 @@
 //! The other way back: where a down section is missing or loses rows, a snapshot may lose fewer.
 
 use crate::migration::{Direction, MigrationId, PlanError};
-use crate::report::{format_count, format_things};
+use crate::report::{format_count, format_list, format_things};
 use crate::snapshot::{SnapshotId, SnapshotReader};
 
 use super::super::project::Server;
@@ -69,7 +69,7 @@ impl RestoreInstead {
         };
         let also = match self.also.as_slice() {
             [] => String::new(),
-            also => format!("; it takes back {} too", also.join(", ")),
+            also => format!("; it takes back {} too", format_list(also)),
         };
         format!("{command} (from before run {}): {loses}{also}", self.run)
     }

@@ -7,7 +7,7 @@ use crate::postgres::{
     ClusterError, ClusterOptions, Confinement, MarkKind, PrivateCluster, Programs, ServerIdentity, Session, catalog,
     shareable_settings,
 };
-use crate::report::{format_bytes, format_duration, format_things};
+use crate::report::{format_bytes, format_duration, format_list, format_things};
 use crate::workflow::shadow::{ShadowCache, start_empty};
 use crate::workflow::{Operator, Project};
 
@@ -141,7 +141,7 @@ async fn extensions(target: &Session, shadow: &Session) -> Check {
             Check::ok(EXTENSIONS, format!("the shadow has all that are used: {}", installed.join(", ")))
         }
         Ok((_, missing)) => {
-            let finding = format!("the database uses what this machine's programs lack: {}", missing.join(", "));
+            let finding = format!("the database uses what this machine's programs lack: {}", format_list(&missing));
             let remedy = "install the packages of these extensions for the same PostgreSQL version on this machine";
             Check::failed(EXTENSIONS, finding, Some(remedy.to_owned()))
         }

@@ -63,6 +63,32 @@ impl Django {
         Some(Self { manage: words[..=at].to_vec(), alias })
     }
 
+    /// The app that `words` migrate to its end, empty for all apps; none when they do something else or more, such as
+    /// `--fake` or a target.
+    pub(super) fn migrates_up<'a>(&self, words: &'a [String]) -> Option<&'a str> {
+        const WITH_VALUE: [&str; 5] = ["--database", "--settings", "--pythonpath", "-v", "--verbosity"];
+        const ALONE: [&str; 6] =
+            ["--noinput", "--no-input", "--no-color", "--traceback", "--skip-checks", "--force-color"];
+        let mut rest = words.get(self.manage.len()..)?.iter();
+        if rest.next()? != "migrate" {
+            return None;
+        }
+        let mut app = "";
+        while let Some(word) = rest.next() {
+            match word.split_once('=').map_or(word.as_str(), |(name, _)| name) {
+                name if WITH_VALUE.contains(&name) => {
+                    if !word.contains('=') {
+                        rest.next();
+                    }
+                }
+                name if ALONE.contains(&name) => {}
+                name if !name.starts_with('-') && app.is_empty() => app = word,
+                _ => return None,
+            }
+        }
+        Some(app)
+    }
+
     /// The alias that the command goes to.
     pub fn alias(&self) -> &str {
         &self.alias
@@ -118,7 +144,19 @@ impl Django {
         around: Surroundings<'_>,
         interrupt: &Interrupt,
     ) -> Result<Option<Vec<Listed>>, Error> {
-        let words = self.words(&["showmigrations", "--plan", "--no-color", "--database", &self.alias]);
+        self.listed_of("", command, around, interrupt).await
+    }
+
+    /// The same of one app; of all when its name is empty.
+    pub(super) async fn listed_of(
+        &self,
+        app: &str,
+        command: &WrappedCommand,
+        around: Surroundings<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Vec<Listed>>, Error> {
+        let mut words = self.words(&["showmigrations", "--plan", "--no-color", "--database", &self.alias]);
+        words.extend((!app.is_empty()).then(|| app.to_owned()));
         let ended = command.with_words(words).run(around, interrupt).await?;
         Ok(ended.status.success().then(|| ended.output.lines().filter_map(parse).collect()))
     }

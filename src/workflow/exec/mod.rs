@@ -8,6 +8,7 @@ mod asked;
 mod back;
 mod django;
 mod django_sql;
+mod pending;
 mod probe;
 mod production;
 mod program;
@@ -45,6 +46,8 @@ pub struct ExecRequest {
     pub command: WrappedCommand,
     /// How it is asked where it goes.
     pub probe: Probe,
+    /// `[exec] pending`: a program that ends with 0 when there is nothing to do.
+    pub pending: Option<Vec<String>>,
     /// `--accept-data-loss HASH`.
     pub accept_data_loss: Option<String>,
     /// `--accept-drift WHY`.
@@ -60,6 +63,8 @@ pub struct ExecRequest {
 /// How a run ended well.
 #[derive(Debug)]
 pub enum ExecOutcome {
+    /// This command of the project's says that nothing is pending; no snapshot was taken.
+    NothingPending(String),
     /// On the shadow the command changed nothing, so it was not run in production.
     NothingToDo(Box<RehearsalReport>),
     /// The rehearsal was all that was asked for.
@@ -115,6 +120,9 @@ pub async fn exec(
         .into());
     }
     request.command.refuse_missing()?;
+    if !request.rehearse_only && !operator.can_confirm() {
+        return Err(Gate::CannotAsk.into());
+    }
     let server = project.connect_directly().await?;
     if server.identity.in_recovery {
         return Err(Gate::Standby(project.target.display()).into());
@@ -134,6 +142,11 @@ pub async fn exec(
     let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
     let why = request.accept_drift.as_deref();
     let accepted = drift::refuse_drift(project, &session, &ledger, &before, why, operator).await?;
+    let endpoint = project.target.endpoint().await?;
+    let around = Surroundings { endpoint: &endpoint, confined_by: &[], tell: None };
+    if let Some(words) = pending::nothing(request, around, (operator, interrupt)).await? {
+        return Ok(ExecOutcome::NothingPending(words));
+    }
     let way_back = WayBack::of_role(project, &server.maintenance).await?;
     if !request.rehearse_only {
         way_back.refuse_none(request.accept_no_restore.as_deref())?;
@@ -188,7 +201,7 @@ impl Run<'_> {
     ) -> Result<ExecOutcome, Error> {
         let report = &rehearsed.report;
         if let Some(failure) = &report.failure {
-            return Err(Gate::RehearsalFailed(failure.clone()).into());
+            return Err(Gate::RehearsalFailed { why: failure.clone(), advice: None }.into());
         }
         let denied: Vec<String> = super::denied(&report.findings).iter().map(|one| one.to_line()).collect();
         if !denied.is_empty() {
@@ -227,7 +240,7 @@ impl Run<'_> {
         if report.losses.is_empty() || given {
             return Ok(());
         }
-        let losses = report.loss_lines();
+        let losses = report.open_losses();
         if self.project.policy.level("data-loss") < Level::Deny {
             let lines: String = losses.iter().map(|loss| format!("\n{loss}")).collect();
             self.operator.warn(&format!("the command loses data, and data_loss in [policy] lets it:{lines}"));

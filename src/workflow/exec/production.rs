@@ -127,7 +127,7 @@ impl Run<'_> {
     /// Both schemas in normal form: the rehearsed one, and production's.
     async fn verify(&self, rehearsed: &Rehearsed, way_back: &WayBack) -> Result<String, Error> {
         let Some((_, normal)) = &rehearsed.schemas else {
-            return Err(Gate::RehearsalFailed("it did not go through".to_owned()).into());
+            return Err(Gate::RehearsalFailed { why: "it did not go through".to_owned(), advice: None }.into());
         };
         let (programs, ignore) = (&self.server.programs, &self.project.fingerprint_ignore);
         let production = read_normal(&rehearsed.shadow, programs, &self.project.target, ignore).await?;

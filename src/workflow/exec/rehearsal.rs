@@ -103,7 +103,7 @@ pub(super) async fn rehearse(
 fn hash(request: &ExecRequest, schemas: Option<&(SchemaReading, SchemaReading)>, report: &RehearsalReport) -> String {
     let mut parts = request.command.words.clone();
     parts.extend(schemas.map(|(_, normal)| normal.record.hash.to_string()));
-    parts.extend(report.loss_lines());
+    parts.extend(report.losses.iter().map(|loss| format!("  {}", loss.what)));
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part.as_bytes());

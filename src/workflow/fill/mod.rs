@@ -16,10 +16,11 @@ use crate::postgres::{
     ArchiveEntry, ConnectionSpec, DatabaseError, Programs, Section, Session, Tablespaces, archive, archive_entries,
     catalog, maintenance, prepare_copy_session, statistics, subscription,
 };
+use crate::report::format_list;
 use crate::snapshot::{Manifest, SnapshotReader, TableData};
 
 use builds::name;
-pub use own_path::{finds_nothing, within};
+pub use own_path::{finds_nothing, there_if_need_be};
 use rows::{Ways, WhenFull};
 
 use super::code_of_others::CodeOfOthers;
@@ -168,7 +169,7 @@ async fn load(target: &FillTarget<'_>, reader: &SnapshotReader, operator: &dyn O
     prepare_copy_session(&session, None).await?;
     let missing = missing_tablespaces(&session, &archive::tablespaces(programs, &schema).await?).await?;
     if target.outside_links && !missing.is_empty() {
-        operator.warn(&format!("the server lacks tablespace {}; all tables go to its default", missing.join(", ")));
+        operator.warn(&format!("the server lacks tablespace {}; all tables go to its default", format_list(&missing)));
     }
     let tablespaces = if missing.is_empty() { Tablespaces::AsRecorded } else { Tablespaces::Default };
     archive::restore(programs, spec, &schema, Some(Section::PreData), Some(&list), tablespaces, 1).await?;
@@ -271,12 +272,8 @@ async fn finish(
     // A function of the user's in an index can fail here; the rows are there all the same.
     let vacuumed = vacuumed.iter().map(|table| name(&manifest.tables[*table]));
     let done = vacuumed.chain(analyzed).collect();
-    let gathered = match statistics::gather(&session, &done).await {
-        Err(error) if own_path::finds_nothing(&error) => {
-            own_path::within(&session, own_path.as_deref(), statistics::gather(&session, &done)).await
-        }
-        gathered => gathered,
-    };
+    let gather = async || statistics::gather(&session, &done).await;
+    let gathered = own_path::there_if_need_be(&session, own_path.as_deref(), gather).await;
     if let Err(error) = gathered {
         operator.warn(&format!("the planner has no statistics of every table, run VACUUM ANALYZE: {error}"));
     }

@@ -17,17 +17,22 @@ pub fn finds_nothing(error: &DatabaseError) -> bool {
     UNDEFINED.iter().any(|code| error.has_sqlstate(code))
 }
 
-/// Does work under this path, and goes back to that of our sessions.
-pub async fn within<T>(
+/// Does work that loads or makes something, and once more under `path` where a function finds nothing; goes back to the path
+/// of our sessions. The first attempt must leave nothing behind.
+pub async fn there_if_need_be<T>(
     session: &Session,
     path: Option<&str>,
-    work: impl Future<Output = Result<T, DatabaseError>>,
+    work: impl AsyncFn() -> Result<T, DatabaseError>,
 ) -> Result<T, DatabaseError> {
-    let Some(path) = path else { return work.await };
-    session.batch_execute(&format!("SET search_path = {path}")).await?;
-    let done = work.await;
-    session.batch_execute("SET search_path = ''").await?;
-    done
+    match (work().await, path) {
+        (Err(error), Some(path)) if finds_nothing(&error) => {
+            session.batch_execute(&format!("SET search_path = {path}")).await?;
+            let done = work().await;
+            session.batch_execute("SET search_path = ''").await?;
+            done
+        }
+        (done, _) => done,
+    }
 }
 
 /// The entries behind the rows that are made one by one: those that were tried before and `left`, with functions in the
@@ -72,13 +77,7 @@ pub(super) async fn make(
     loop {
         let mut failed = Vec::new();
         for entry in &pending {
-            let result = match archive_entries::make(session, entry).await {
-                Err(error) if finds_nothing(&error) => {
-                    within(session, path, archive_entries::make(session, entry)).await
-                }
-                result => result,
-            };
-            match result {
+            match there_if_need_be(session, path, async || archive_entries::make(session, entry).await).await {
                 Ok(()) => {}
                 Err(error) if session.is_closed() => return Err(error.into()),
                 Err(error) if again && IS_THERE.iter().any(|code| error.has_sqlstate(code)) => {}

@@ -261,13 +261,9 @@ async fn copy_segment(
     own_path: Option<&str>,
 ) -> Result<(), DatabaseError> {
     let into = place(table);
-    match copy::load(session, into, &table.columns, encoding, rows.clone()).await {
-        // A generated column, or a domain within an array, calls by a name without a schema.
-        Err(error) if own_path::finds_nothing(&error) && own_path.is_some() => {
-            own_path::within(session, own_path, copy::load(session, into, &table.columns, encoding, rows)).await
-        }
-        loaded => loaded,
-    }
+    // A generated column, or a domain within an array, calls by a name without a schema.
+    let load = async || copy::load(session, into, &table.columns, encoding, rows.clone()).await;
+    own_path::there_if_need_be(session, own_path, load).await
 }
 
 /// Schema and name of the table into which the rows go.

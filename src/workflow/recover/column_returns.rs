@@ -8,6 +8,7 @@ use crate::postgres::ArchiveEntry;
 use crate::postgres::ledger::RecoveryRecord;
 use crate::postgres::recovery::{self, ColumnDefinition, ColumnRows, Dependent, ForeignKey};
 use crate::postgres::{RunRecord, Session, catalog};
+use crate::report::format_list;
 
 use super::super::{Error, manifest_parts};
 use super::column::{self, check};
@@ -69,7 +70,7 @@ impl Work<'_> {
             return Ok(first);
         }
         Err(refused(
-            format!("{} needs what the live database does not have: {}", self.table.display(), missing.join(", ")),
+            format!("{} needs what the live database does not have: {}", self.table.display(), format_list(&missing)),
             "make it first, or restore the whole database beside with `safe-migrate restore`",
         ))
     }
@@ -140,7 +141,7 @@ fn described(definition: &ColumnDefinition) -> String {
 
 fn beside(dependents: &[Dependent]) -> String {
     let names: Vec<String> = dependents.iter().map(|one| format!("{} {}", one.kind, one.name)).collect();
-    if names.is_empty() { String::new() } else { format!(", with {}", names.join(", ")) }
+    if names.is_empty() { String::new() } else { format!(", with {}", format_list(&names)) }
 }
 
 /// Why a foreign key would not hold for the staged values.

@@ -3,6 +3,7 @@
 use crate::migration::nearest;
 use crate::postgres::ArchiveEntry;
 use crate::postgres::quote_identifier;
+use crate::report::format_list;
 
 use super::super::Error;
 
@@ -28,7 +29,7 @@ pub(super) fn table(entries: &[ArchiveEntry], asked: &str) -> Result<(String, St
         several => {
             let names: Vec<String> = several.iter().map(|(schema, name, _)| format!("{schema}.{name}")).collect();
             Err(Error::NoSuchPart {
-                message: format!("the snapshot has several tables \"{asked}\": {}", names.join(", ")),
+                message: format!("the snapshot has several tables \"{asked}\": {}", format_list(&names)),
                 hint: Some("name it with its schema".to_owned()),
             })
         }
@@ -89,7 +90,7 @@ pub(super) fn column(columns: &[String], asked: &str, table: &str) -> Result<Str
     let near = nearest(asked, columns.iter().map(String::as_str));
     let hint = match near.first() {
         Some(name) => format!("did you mean {name}?"),
-        None => format!("it has: {}", columns.join(", ")),
+        None => format!("it has: {}", format_list(columns)),
     };
     Err(Error::NoSuchPart {
         message: format!("table {table} of the snapshot has no column \"{asked}\""),

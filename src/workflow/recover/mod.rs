@@ -32,6 +32,7 @@ use crate::migration::is_one_expression;
 use crate::postgres::foreign_code;
 use crate::postgres::recovery::{self, Relation};
 use crate::postgres::{RunLock, Session, WorkDirectory, catalog, database, keep_session, prepare_copy_session, roles};
+use crate::report::format_list;
 use crate::snapshot::{Manifest, SnapshotReader};
 use crate::store::Store;
 
@@ -271,7 +272,7 @@ impl<'a> Ground<'a> {
             if !names.is_empty() {
                 return Err(Error::RestoreRefused(format!(
                     "the server lacks {what}, which the snapshot needs: {}; make them first",
-                    names.join(", ")
+                    format_list(&names)
                 )));
             }
         }

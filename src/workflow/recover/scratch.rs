@@ -15,7 +15,7 @@ use crate::postgres::{
 use crate::report::format_things;
 use crate::snapshot::{Manifest, Segment, SnapshotReader, TableData, Totals};
 
-use super::super::fill::{finds_nothing, within, write_file, write_list};
+use super::super::fill::{there_if_need_be, write_file, write_list};
 use super::super::project::Server;
 use super::super::proof::ProofLevel;
 use super::super::{Error, Gate, Operator, Project, Unit, manifest_parts, proof, shadow};
@@ -129,13 +129,9 @@ async fn load_worker(
             None => (table.schema.as_str(), table.name.as_str()),
         };
         let (into, encoding) = ((schema, name), &reader.manifest().database.encoding);
-        match copy::load(&session, into, &table.columns, encoding, rows.clone()).await {
-            // The functions of the archive were looked at before it was made here.
-            Err(error) if finds_nothing(&error) => {
-                within(&session, Some(own_path), copy::load(&session, into, &table.columns, encoding, rows)).await?;
-            }
-            loaded => loaded?,
-        }
+        // The functions of the archive were looked at before it was made here.
+        let load = async || copy::load(&session, into, &table.columns, encoding, rows.clone()).await;
+        there_if_need_be(&session, Some(own_path), load).await?;
         operator.advance(segment.length);
     }
 }

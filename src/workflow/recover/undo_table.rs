@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::postgres::ledger::RecoveryRecord;
 use crate::postgres::recovery::{self, ForeignKey, Key, MissingRows, Relation, Renamed};
 use crate::postgres::{RunRecord, Session, copy, prepare_copy_session};
-use crate::report::format_things;
+use crate::report::{format_list, format_things};
 use crate::snapshot::RowSetHash;
 
 use super::super::Error;
@@ -82,7 +82,7 @@ async fn refuse_used(live: &Session, table: &Relation, column: &str, made: &[Str
         return Ok(());
     }
     Err(refused(
-        format!("{column} of {} is used by what came later: {}", table.display(), used.join(", ")),
+        format!("{column} of {} is used by what came later: {}", table.display(), format_list(&used)),
         "drop these first",
     ))
 }
@@ -100,7 +100,7 @@ pub(super) async fn made(
     bound.retain(|name| !ours.iter().any(|(schema, of, key)| *name == format!("foreign key {key} of {schema}.{of}")));
     if !bound.is_empty() {
         return Err(refused(
-            format!("{} is used by what came later: {}", table.display(), bound.join(", ")),
+            format!("{} is used by what came later: {}", table.display(), format_list(&bound)),
             "drop these first",
         ));
     }
@@ -133,7 +133,7 @@ pub(super) async fn replaced(
             format!(
                 "what depends on {} would go on pointing at the renamed table: {}",
                 table.display(),
-                bound.join(", ")
+                format_list(&bound)
             ),
             "drop these first, or bring rows over by --mode missing",
         ));

@@ -8,6 +8,7 @@ use crate::postgres::ArchiveEntry;
 use crate::postgres::ledger::RecoveryRecord;
 use crate::postgres::recovery::{self, DefinitionError, ForeignKey, Relation, Renamed, TableScripts};
 use crate::postgres::{RunRecord, catalog, qualified};
+use crate::report::format_list;
 use crate::snapshot::RowSetHash;
 
 use super::super::{Error, manifest_parts};
@@ -103,7 +104,7 @@ pub(super) async fn refuse_bound(work: &Work<'_>, present: &Relation) -> Result<
         return Ok(());
     }
     Err(refused(
-        format!("{} would go on pointing at the renamed table: {}", present.display(), bound.join(", ")).replacen(
+        format!("{} would go on pointing at the renamed table: {}", present.display(), format_list(&bound)).replacen(
             &present.display(),
             &format!("what depends on {}", present.display()),
             1,

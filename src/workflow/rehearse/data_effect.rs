@@ -80,7 +80,7 @@ impl DataEffect {
 
     fn lost(&mut self, object: String, amount: u64, what: String, samples: Vec<String>) {
         if amount > 0 {
-            self.losses.push(Loss { object, amount, what, samples });
+            self.losses.push(Loss { object, amount, what, samples, accepted: None });
         }
     }
 
@@ -113,7 +113,8 @@ impl DataEffect {
         let what = format!("{} of {column} became null", format_things(change.emptied, "value"));
         self.lost(column.clone(), change.emptied, what, change.samples.clone());
         if change.other_type {
-            let what = format!("{} of {column} changed with its type", format_things(change.changed, "value"));
+            let why = if change.made_anew { "are others: it was made anew" } else { "changed with its type" };
+            let what = format!("{} of {column} {why}", format_things(change.changed, "value"));
             self.lost(column, change.changed, what, change.samples.clone());
         }
         self.value_changes.push(change);

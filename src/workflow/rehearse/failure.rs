@@ -10,6 +10,7 @@ use super::super::Error;
 /// What failed; a statement's error names the file already.
 pub fn failure(step: &PlanStep, error: &Error) -> String {
     redact(&match error {
+        Error::Execute(error @ ExecuteError::AtCommit { .. }) => error.to_string(),
         Error::Execute(error) if line(error).is_some() => error.to_string(),
         _ => format!("{}: {error}", step.migration.id),
     })
@@ -29,6 +30,14 @@ pub fn failed_at(step: &PlanStep, error: &Error) -> FailedAt {
         file: migration.path.display().to_string(),
         line,
         statement: failed.map(|statement| shorten(&statement.text, 200)),
+    }
+}
+
+/// What to do about it, where that is known.
+pub fn advice(error: &Error, together: bool) -> Option<String> {
+    match error {
+        Error::Execute(error) => error.advice(together).map(str::to_owned),
+        _ => None,
     }
 }
 

@@ -1,11 +1,13 @@
 //! The remarks of a rehearsal: what the text shows, and what the measurement says of it. The measurement wins.
 
+use std::collections::BTreeSet;
+
 use crate::lint::{Finding, Policy, Subject, lint_plan, rule};
 use crate::migration::{Direction, Plan};
 use crate::report::rehearsal::{
     CheckReport, Loss, RehearsalReport, Reversibility, StatementReport, StepReport, milliseconds,
 };
-use crate::report::{Evidence, FindingLevel, FindingReport, format_bytes, format_count, format_things};
+use crate::report::{Evidence, FindingLevel, FindingReport, format_bytes, format_count, format_list, format_things};
 
 use super::super::findings::{counted, reported};
 use super::checks;
@@ -48,8 +50,10 @@ fn judged(plan: &Plan, report: &RehearsalReport, policy: &Policy) -> Vec<Finding
     }
     let unseen =
         |loss: &&Loss| !statics.iter().any(|finding| finding.subject == Subject::Loss && is_about(finding, loss));
-    findings
-        .extend(report.losses.iter().filter(unseen).filter_map(|loss| writer.finding("data-loss", None, &loss.what)));
+    findings.extend(report.losses.iter().filter(unseen).filter_map(|loss| {
+        let found = writer.finding("data-loss", None, &loss.what)?;
+        Some(FindingReport { allowed: loss.accepted.clone(), ..found })
+    }));
     findings.extend(writer.ways_back(report, &statics));
     findings
 }
@@ -63,6 +67,7 @@ fn with_measurement(finding: &Finding, report: &RehearsalReport, policy: &Policy
     let measured = report.steps.iter().find_map(|step| {
         step.statements.iter().find(|statement| is_of(finding, step, statement)).map(|statement| (step, statement))
     });
+    let accepted = accepted(finding, report);
     let judgement = match (finding.subject, measured) {
         (Subject::Loss, Some((_, statement))) => lost(finding, statement, report),
         (Subject::Rows, Some((step, statement))) => rows_waited_for(step, statement),
@@ -74,7 +79,8 @@ fn with_measurement(finding: &Finding, report: &RehearsalReport, policy: &Policy
         Judgement::Harmless => None,
         Judgement::True(figure) => {
             let message = format!("{}: {figure}", said.message);
-            Some(FindingReport { evidence: Evidence::Measured, message, ..said })
+            let allowed = said.allowed.or(accepted);
+            Some(FindingReport { evidence: Evidence::Measured, message, allowed, ..said })
         }
     }
 }
@@ -89,6 +95,13 @@ fn lost(finding: &Finding, statement: &StatementReport, report: &RehearsalReport
     let losses: Vec<&str> =
         report.losses.iter().filter(|loss| is_about(finding, loss)).map(|loss| loss.what.as_str()).collect();
     if losses.is_empty() { Judgement::Harmless } else { Judgement::True(losses.join("; ")) }
+}
+
+/// Who accepted all that a finding lost; none when something of it is accepted by nobody.
+fn accepted(finding: &Finding, report: &RehearsalReport) -> Option<String> {
+    let lost = report.losses.iter().filter(|loss| finding.subject == Subject::Loss && is_about(finding, loss));
+    let by: Option<BTreeSet<&str>> = lost.map(|loss| loss.accepted.as_deref()).collect();
+    by.filter(|by| !by.is_empty()).map(|by| Vec::from_iter(by).join("; "))
 }
 
 /// Whether a statement of the finding named what was lost: `table` or `table.column`, or the schema of it.
@@ -272,7 +285,7 @@ fn of_whole(
     direction: Direction,
 ) -> Vec<FindingReport> {
     let writer = Measured { plan, policy };
-    let message = format!("invalid indexes afterwards: {}", invalid.join(", "));
+    let message = format!("invalid indexes afterwards: {}", format_list(invalid));
     let invalid = (!invalid.is_empty()).then(|| writer.finding("invalid-index", None, &message)).flatten();
     let broken = checks::broken(checks, direction);
     let remarks = checks.iter().filter_map(CheckReport::remark).filter(|remark| !broken.contains(remark));

@@ -1,5 +1,6 @@
 //! Rehearses a plan on a shadow restored from a snapshot, and tries the way back.
 
+mod accepted_loss;
 mod believed;
 pub(super) mod checks;
 pub(super) mod data_effect;
@@ -38,6 +39,8 @@ use table_comparison::Comparer;
 use watch::Watch;
 use way_back::Trial;
 
+use accepted_loss::refusals;
+pub use accepted_loss::with_accepted;
 pub use believed::not_believed;
 pub use own_way_back::own_way_back;
 pub use phases::Stopwatch;
@@ -112,6 +115,7 @@ pub async fn rehearse_on(
         interrupt.or(run(project, programs, (&shadow, &before), &request, measured, (operator, interrupt))).await?;
     report.phases = stopwatch.phases;
     report.verdict = verdict(&report);
+    report.refusals = refusals(&report, project);
     report.finished_at = OffsetDateTime::now_utc();
     let about = (request.plan, request.role, manifest.database.name.as_str());
     let one_transaction = request.one_transaction;
@@ -204,6 +208,7 @@ async fn run(
     let (after, normal) = read_raw_and_normal(shadow, programs, &shadow.spec(), &project.fingerprint_ignore).await?;
     let samples = if request.samples { SAMPLES } else { 0 };
     measure(&watch, samples, report).await?;
+    accepted_loss::mark(&mut report.losses, request.plan);
     let rechecked = checks::run(&session, &checks, &project.execute, request.samples).await;
     report.checks = checks::paired(&checks, checked, rechecked);
     stopwatch.phase("comparison");
@@ -254,6 +259,7 @@ async fn there(
             Err(error) => {
                 report.failure = Some(failure::failure(step, &error));
                 report.failed_at = Some(failure::failed_at(step, &error));
+                report.advice = failure::advice(&error, false);
                 operator.finish("stopped");
                 return Ok(false);
             }
@@ -343,7 +349,9 @@ pub(super) fn blank_report(
         findings: Vec::new(),
         failure: None,
         failed_at: None,
+        advice: None,
         verdict: Verdict::Fail,
+        refusals: Vec::new(),
         shadow: Vec::new(),
         restored_at,
         phases: Vec::new(),

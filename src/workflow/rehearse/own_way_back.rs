@@ -12,6 +12,7 @@ use crate::schema::SchemaEntry;
 use crate::store::Store;
 
 use super::super::{Error, findings};
+use super::accepted_loss::refusals;
 use super::direction_name;
 use super::receipt::{Candidate, Expected, Receipt};
 use super::stored_receipt::{self, Content};
@@ -137,7 +138,7 @@ fn loss(table: String, column: Option<&str>, amount: u64) -> Loss {
             (object.clone(), format!("column {object} is gone with {}, counted now", format_things(amount, "value")))
         }
     };
-    Loss { object, amount, what, samples: Vec::new() }
+    Loss { object, amount, what, samples: Vec::new(), accepted: None }
 }
 
 /// The report as that of the way back alone: what was measured of the way there is left out.
@@ -147,7 +148,7 @@ fn turned_report(report: RehearsalReport, expected: &Expected<'_>, losses: Vec<L
     findings.retain(|finding| !is_loss(&finding.code));
     let turned = |check: CheckReport| CheckReport { before: check.after, after: check.before, ..check };
     let settled = losses.is_empty() && findings.is_empty();
-    RehearsalReport {
+    let turned = RehearsalReport {
         direction: direction_name(Direction::Rollback).to_owned(),
         plan_hash: expected.plan.hash().to_string(),
         steps: Vec::new(),
@@ -162,7 +163,8 @@ fn turned_report(report: RehearsalReport, expected: &Expected<'_>, losses: Vec<L
         losses,
         findings,
         ..report
-    }
+    };
+    RehearsalReport { refusals: refusals(&turned, expected.project), ..turned }
 }
 
 /// The same ends, the other way round.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::migration::Plan;
+use crate::report::format_list;
 use crate::report::rehearsal::{RehearsalReport, Verdict};
 use crate::schema::{Fingerprint, Schema, SchemaChanges};
 use crate::store::Store;
@@ -15,7 +16,7 @@ use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, Project};
 use super::stored_receipt::{self, Content};
 use super::why_not::WhyNot;
-use super::{direction_name, findings};
+use super::{accepted_loss, direction_name, findings};
 
 /// Clocks of two machines may differ by this much.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
@@ -126,8 +127,10 @@ impl Receipt {
         if report.verdict == Verdict::Fail {
             return Ok(Err(WhyNot::Failed(report.failure.unwrap_or_default())));
         }
-        // By the policy of today.
+        // By the files and the policy of today.
+        accepted_loss::mark(&mut report.losses, expected.plan);
         report.findings = findings::all(expected.plan, &report, &expected.project.policy, &content.invalid_indexes);
+        report.refusals = accepted_loss::refusals(&report, expected.project);
         Ok(Ok(Candidate(Self { report, content })))
     }
 
@@ -146,9 +149,9 @@ impl Receipt {
         self.content.plan_hash == plan.hash().as_str()
     }
 
-    /// The data that the plan loses, one line each.
+    /// The data that the plan loses and no file accepts, one line each.
     pub fn losses(&self) -> Vec<String> {
-        self.report.loss_lines()
+        self.report.open_losses()
     }
 
     /// What the plan did to the schema, without subscriptions and user mappings.
@@ -250,7 +253,7 @@ impl Expected<'_> {
         }
         let gone = content.migrations.iter().filter(|one| checksum(&now, &one.0).is_none());
         differences.extend(gone.map(|one| format!("{} is not to be run now", one.0)));
-        if differences.is_empty() { "the order is another one".to_owned() } else { differences.join(", ") }
+        if differences.is_empty() { "the order is another one".to_owned() } else { format_list(&differences) }
     }
 }
 

@@ -131,7 +131,7 @@ fn recorded(watch: &Watch, index: usize, oid: u32) -> Option<&RowRecord> {
 }
 
 fn loss(object: String, amount: u64, what: String, samples: Vec<String>) -> Option<Loss> {
-    (amount > 0).then_some(Loss { object, amount, what, samples })
+    (amount > 0).then_some(Loss { object, amount, what, samples, accepted: None })
 }
 
 fn table_gone(table: &Table, rows: u64) -> NotBack {
@@ -160,7 +160,7 @@ async fn by_record(watch: &Watch, old: &Table, then: &RowRecord, new: &Table) ->
                 0 => format!("values of {object} are not as before"),
                 _ => things_are(missing, "value", &object, "not back"),
             };
-            not_back.losses.push(Loss { object, amount: missing, what, samples: Vec::new() });
+            not_back.losses.push(Loss { object, amount: missing, what, samples: Vec::new(), accepted: None });
         }
     }
     Ok(not_back)

@@ -43,6 +43,8 @@ struct Pair<'a> {
     after: &'a Column,
     /// Another type, or made anew under the same name.
     replaced: bool,
+    /// The type by itself leaves every value as it was: what changed was changed by statements.
+    fits: bool,
 }
 
 impl Comparer<'_> {
@@ -147,7 +149,8 @@ fn paired<'a>(old: &'a Table, names: &Table, new: &'a Table, same: bool) -> (Vec
         match by_number.or_else(by_name) {
             Some(after) => {
                 let replaced = (same && by_number.is_none()) || before.type_id != after.type_id;
-                pairs.push(Pair { before, after, replaced });
+                let fits = same && by_number.is_some() && before.fits_into(after);
+                pairs.push(Pair { before, after, replaced, fits });
             }
             None => dropped.push(before),
         }
@@ -191,7 +194,8 @@ impl TableEffect {
             changed: column.changed,
             emptied: column.emptied,
             filled: column.filled,
-            other_type: pair.replaced,
+            other_type: pair.replaced && !pair.fits,
+            made_anew: pair.replaced && pair.before.type_id == pair.after.type_id,
             without_key: !keyed,
             samples: column.samples,
         });

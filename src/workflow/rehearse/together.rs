@@ -59,6 +59,7 @@ async fn run(pass: &Pass<'_>, copy: &Scratch, plan: &Plan, report: &mut Rehearsa
             let error = Error::from(error);
             report.failure = Some(format!("{SO}{}", failure::failure(step, &error)));
             report.failed_at = Some(failure::failed_at(step, &error));
+            report.advice = failure::advice(&error, true);
             session.close().await;
             return Ok(false);
         }

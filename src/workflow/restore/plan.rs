@@ -2,7 +2,7 @@
 
 use crate::postgres::foreign_code::{ForeignCode, FoundCode, TrustedOwners};
 use crate::postgres::{ArchiveEntry, catalog, roles, swap};
-use crate::report::format_bytes;
+use crate::report::{format_bytes, format_list};
 use crate::snapshot::{Manifest, SnapshotId, SnapshotReader};
 use crate::store::Store;
 
@@ -92,14 +92,14 @@ impl RestorePlan {
     /// Refuses what would fail half-way.
     pub(super) fn refuse_impossible(&self) -> Result<(), Error> {
         if !self.missing_extensions.is_empty() {
-            let names = self.missing_extensions.join(", ");
+            let names = format_list(&self.missing_extensions);
             return Err(Error::RestoreRefused(format!(
                 "the server lacks the files of these extensions: {names}; install them first, or leave one out with \
                  --without 'EXTENSION name'"
             )));
         }
         if !self.missing_roles.is_empty() && !self.makes_roles {
-            let names = self.missing_roles.join(", ");
+            let names = format_list(&self.missing_roles);
             return Err(Error::RestoreRefused(format!(
                 "the server lacks these roles: {names}; --roles makes them, without passwords"
             )));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::postgres::foreign_code::{FoundCode, TrustedOwners};
 use crate::postgres::{ArchiveEntry, Tablespaces, WorkDirectory, archive, archive_entries};
+use crate::report::format_list;
 use crate::snapshot::SnapshotReader;
 
 use super::super::project::Server;
@@ -124,7 +125,7 @@ fn named<'a>(entries: &'a [ArchiveEntry], wanted: &str) -> Result<&'a ArchiveEnt
         [entry] => Ok(entry),
         several => {
             let names: Vec<String> = several.iter().map(|entry| format!("'{}'", entry.label())).collect();
-            Err(Error::RestoreRefused(format!("several are called {wanted}: {}", names.join(", "))))
+            Err(Error::RestoreRefused(format!("several are called {wanted}: {}", format_list(&names))))
         }
     }
 }
@@ -138,7 +139,7 @@ fn unknown(entries: &[ArchiveEntry], wanted: &str) -> Error {
     let same: Vec<String> = entries.iter().filter(kind_of).take(10).map(ArchiveEntry::label).collect();
     let hint = match same.is_empty() {
         true => "an entry is named by kind and name, such as EVENT TRIGGER watch or EXTENSION hstore".to_owned(),
-        false => format!("it has {}", same.join(", ")),
+        false => format!("it has {}", format_list(&same)),
     };
     Error::RestoreRefused(format!("the snapshot has no \"{wanted}\" to be left out; {hint}"))
 }

@@ -4,7 +4,7 @@ use crate::postgres::catalog::{Peculiarities, Table};
 use crate::postgres::database::DatabaseProperties;
 use crate::postgres::not_carried::NotCarried;
 use crate::postgres::{catalog, prepare_copy_session};
-use crate::report::format_bytes;
+use crate::report::{format_bytes, format_list};
 
 use super::super::{Confirmation, Error, Gate, Operator, Project};
 use super::rows::unprintable;
@@ -25,7 +25,7 @@ pub(super) async fn preflight(project: &Project, operator: &dyn Operator) -> Res
     let tables = catalog::tables(&session).await?;
     let peculiarities = catalog::peculiarities(&session, &tables).await?;
     if !peculiarities.unreadable.is_empty() {
-        let names = peculiarities.unreadable.join(", ");
+        let names = format_list(&peculiarities.unreadable);
         return Err(Error::SnapshotRefused(format!(
             "{} cannot read every row of {names} (no SELECT, or row-level security)",
             catalog::acting_role(&session).await?
@@ -68,7 +68,7 @@ fn warnings(tables: &[Table], peculiarities: &Peculiarities, invalid_indexes: &[
         tables.iter().filter(|table| table.unlogged).map(|table| format!("{}.{}", table.schema, table.name)).collect();
     let mut say = |names: &[String], what: &str| {
         if !names.is_empty() {
-            warnings.push(format!("{what}: {}", names.join(", ")));
+            warnings.push(format!("{what}: {}", format_list(names)));
         }
     };
     say(&unlogged, "unlogged tables are copied, but a crash of the server empties them");

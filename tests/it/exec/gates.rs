@@ -55,6 +55,18 @@ fn exec_of_a_program_that_heeds_the_probe_only_cannot_reach_production() {
 }
 
 #[test]
+fn exec_asks_whether_anything_is_pending() {
+    let pending = "pending = [\"sh\", \"-c\", \"test $(psql -XAtc 'SELECT count(*) FROM dish') = 2\"]\n";
+    let scene = shared(&format!("{PROBE}{pending}"));
+    let run = ["exec", "--yes", "--", "psql", "-Xc", "INSERT INTO dish VALUES (2, 'isombe')"];
+    scene.run(0, &run);
+    assert_eq!(scene.database.query("SELECT count(*) FROM dish"), "2");
+    let again = scene.run(0, &run);
+    assert!(again.stdout.starts_with("nothing to do: by `sh -c test "), "{}", again.stdout);
+    assert_eq!(scene.run(0, &["snapshot", "list"]).stdout.matches("exec psql").count(), 1);
+}
+
+#[test]
 fn exec_goes_through_and_keeps_no_value() {
     let scene = shared(PROBE);
     let sql = "BEGIN; ALTER TABLE dish ADD price int DEFAULT 7; INSERT INTO dish VALUES (2, 'hush-hush', 9); COMMIT";

@@ -17,6 +17,7 @@ use crate::migration::{
 };
 use crate::postgres::foreign_ledger::{ForeignLedger, ForeignRow};
 use crate::postgres::ledger::How;
+use crate::report::format_list;
 
 use super::super::author::write_new;
 use super::super::exec::WrappedCommand;
@@ -157,7 +158,7 @@ pub async fn import(
         } else {
             "it is pending, and no run goes on before it is there"
         };
-        operator.warn(&format!("{} has no SQL for: {} ({is})", one.id, one.not_carried.join(", ")));
+        operator.warn(&format!("{} has no SQL for: {} ({is})", one.id, format_list(&one.not_carried)));
     }
     if request.dry_run {
         return Ok(ImportOutcome::Planned(imported));

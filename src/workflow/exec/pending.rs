@@ -1,0 +1,55 @@
+//! Is there anything to do? Asked of the project's own tool before a snapshot is taken, which may take long.
+//!
+//! What cannot be asked, or is not answered, is found out by the rehearsal as before.
+
+use super::super::{Error, Interrupt, Operator};
+use super::ExecRequest;
+use super::django::Django;
+use super::probe::{Probe, refuse_other_place};
+use super::program::Surroundings;
+
+/// The command that says that nothing is pending in the database of these surroundings; none: something is, or nobody knows.
+pub(super) async fn nothing(
+    request: &ExecRequest,
+    around: Surroundings<'_>,
+    (operator, interrupt): (&dyn Operator, &Interrupt),
+) -> Result<Option<String>, Error> {
+    let answer = match (&request.pending, &request.probe) {
+        (Some(words), _) => by_program(request, words, around, interrupt).await,
+        (None, Probe::Django(django)) => by_django(request, django, around, interrupt).await,
+        (None, Probe::Program(_)) => return Ok(None),
+    };
+    match answer {
+        Ok(nothing) => Ok(nothing),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(error) => {
+            operator.step(&format!("whether anything is pending could not be asked: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+async fn by_program(
+    request: &ExecRequest,
+    words: &[String],
+    around: Surroundings<'_>,
+    interrupt: &Interrupt,
+) -> Result<Option<String>, Error> {
+    let ended = request.command.with_words(words.to_vec()).run(around, interrupt).await?;
+    Ok(ended.status.success().then(|| words.join(" ")))
+}
+
+/// By `showmigrations --plan`: `migrate --check` of Django before 4.2 sends its signals, which may write.
+async fn by_django(
+    request: &ExecRequest,
+    django: &Django,
+    around: Surroundings<'_>,
+    interrupt: &Interrupt,
+) -> Result<Option<String>, Error> {
+    let Some(app) = django.migrates_up(&request.command.words) else { return Ok(None) };
+    let aliases = django.ask(&request.command, around, interrupt).await?;
+    refuse_other_place(django, &aliases, &request.command)?;
+    let listed = django.listed_of(app, &request.command, around, interrupt).await?.unwrap_or_default();
+    let all = !listed.is_empty() && listed.iter().all(|one| one.applied);
+    Ok(all.then(|| "manage.py showmigrations --plan".to_owned()))
+}
