@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind as IoErrorKind, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::{Map, Value, json};
 
 use super::error::CliError;
@@ -126,9 +126,13 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
     table.set_header(header);
     // A cell is often a name, and a name may have a line break.
     table.add_rows(rows.into_iter().map(|row| row.map(|cell| shown_in_one_line(&cell))));
-    for column in 0..N {
-        if let Some(column) = table.column_mut(column) {
+    for number in 0..N {
+        if let Some(column) = table.column_mut(number) {
             column.set_padding((0, 2));
+            // What comes first is copied: an id in two pieces is none.
+            if number == 0 {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
     }
     with_line_end(&table.trim_fmt())

@@ -158,6 +158,9 @@ fn of_section(
     let mut findings = Vec::new();
     let mut squawk = rules::violations(section, facts, &with_new_tables(history, facts));
     for (index, statement) in statements(section).take_while(|_| go_on()).enumerate() {
+        if facts.is_quiet(index) {
+            continue;
+        }
         let one = &Parsed::new(statement);
         let first = findings.len();
         findings.extend(losses(migration, one));

@@ -134,3 +134,26 @@ fn a_restore_is_not_promised_for_what_no_snapshot_holds() {
     let found = said("CREATE USER MAPPING FOR cook SERVER kitchen; ALTER TABLE a OWNER TO cook;");
     assert_eq!(found, [""; 0]);
 }
+
+/// Rows alone are read once; what is more than rows is not taken for that.
+#[test]
+fn rows_are_passed_over_and_nothing_else_is() {
+    let codes = |text: &str| -> Vec<&'static str> {
+        let set = set(&[("menu/0001_x", text)]);
+        lint_files(&set, |_| true).into_iter().map(|one| one.code).collect()
+    };
+    assert_eq!(codes("INSERT INTO dish VALUES (1, 'select');\nINSERT INTO dish (id) VALUES (2), (3);\n"), [""; 0]);
+    for (text, code) in [
+        ("INSERT INTO safe_migrate.migration VALUES (1);\n", "ledger-touched"),
+        ("INSERT INTO \"safe_migrate\".migration VALUES (1);\n", "ledger-touched"),
+        ("ALTER TABLE dish ADD COLUMN a int;\nINSERT INTO line SELECT 1;\n", "mixed-ddl-and-data"),
+        ("ALTER TYPE mood ADD VALUE 'hot';\nINSERT INTO dish VALUES ('hot');\n", "enum-value-in-transaction"),
+        ("WITH gone AS (DELETE FROM dish RETURNING 1) INSERT INTO line VALUES (1);\n", "delete-without-where"),
+        (
+            "INSERT INTO dish VALUES (1) ON CONFLICT (id) DO UPDATE SET id = 1, id = 2;\n",
+            "ban-duplicate-column-assignments",
+        ),
+    ] {
+        assert!(codes(text).contains(&code), "{text}: {:?}", codes(text));
+    }
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use squawk_syntax::SyntaxKind;
 use squawk_syntax::ast::{self, AstNode};
 
-use super::parsed::{Parsed, last_name};
+use super::parsed::{Parsed, folded, last_name, tokens};
 
 /// Facts of a section, by the number of the statement where that matters.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(super) struct SectionFacts {
     pub(super) text: String,
     /// Where each begins in it.
     pub(super) starts: Vec<usize>,
+    /// Statements that do nothing but put rows into a table: no rule is about them.
+    quiet: BTreeSet<usize>,
 }
 
 impl SectionFacts {
@@ -37,6 +39,9 @@ impl SectionFacts {
             self.text.push_str(&parsed.text);
         }
         self.text.push_str(";\n");
+        if parsed.is_understood && is_plain_rows(parsed) && !says_more(parsed) {
+            self.quiet.insert(index);
+        }
         self.creates.extend(parsed.creates());
         if let Some(add) = parsed.first::<ast::AddValue>() {
             let name = parsed.first::<ast::AlterType>().and_then(|alter| last_name(alter.type_name_ref()?.syntax()));
@@ -57,6 +62,12 @@ impl SectionFacts {
         {
             self.locked.push((index, table));
         }
+    }
+
+    /// Whether no rule has anything to say of this statement, so that it need not be read once more.
+    pub(super) fn is_quiet(&self, index: usize) -> bool {
+        // A value that the section adds may be among the rows.
+        self.added_values.is_empty() && self.quiet.contains(&index)
     }
 
     /// Whether a statement before this one adds the value.
@@ -85,6 +96,15 @@ fn is_plain_rows(parsed: &Parsed<'_>) -> bool {
     let kind = parsed.root.children().next().map(|node| node.kind());
     // `ON CONFLICT … DO UPDATE SET` has one.
     kind == Some(SyntaxKind::INSERT) && parsed.first::<ast::OnConflictClause>().is_none()
+}
+
+/// Whether rows come from a query, or go to the ledger.
+fn says_more(parsed: &Parsed<'_>) -> bool {
+    const MORE: [&str; 4] = ["SELECT", "WITH", "UPDATE", "DELETE"];
+    tokens(&parsed.root).any(|token| {
+        let text = token.text();
+        MORE.iter().any(|word| text.eq_ignore_ascii_case(word)) || folded(text) == crate::schema::LEDGER_SCHEMA
+    })
 }
 
 /// The table that this statement takes from all others until the transaction ends.

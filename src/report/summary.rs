@@ -136,6 +136,7 @@ pub(super) fn denied_first(report: &RehearsalReport) -> Vec<&FindingReport> {
 pub(super) fn way_back_sentence(report: &RehearsalReport) -> &'static str {
     let any = |wanted: Reversibility| report.ways_back.iter().any(|way| way.verdict == wanted);
     match &report.way_back {
+        WayBack::NotTried if report.failure.is_none() => "The way back was not tried.",
         WayBack::NotTried => "The way back was not tried, because the way there failed.",
         WayBack::Reversible => "Reversible: down and up again were run on the copy, and all is as before.",
         _ if any(Reversibility::NotReversible) || report.ways_back.is_empty() => {

@@ -102,7 +102,7 @@ impl Difference {
         for (sign, entries) in [('-', &self.only_left), ('+', &self.only_right)] {
             for entry in entries {
                 lines.push(format!("{sign} {}", entry.key()));
-                lines.extend(entry.text.lines().map(|line| format!("    {sign} {line}")));
+                lines.extend(filled(&entry.text).map(|line| format!("    {sign} {line}")));
             }
         }
         if lines.len() > limit {
@@ -119,9 +119,14 @@ impl Difference {
     }
 }
 
+/// The lines of a text that say something.
+fn filled(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim().is_empty())
+}
+
 /// Pushes the lines between what two texts begin and end with alike.
 fn push_changed_lines(lines: &mut Vec<String>, left: &str, right: &str) {
-    let (left, right): (Vec<&str>, Vec<&str>) = (left.lines().collect(), right.lines().collect());
+    let (left, right): (Vec<&str>, Vec<&str>) = (filled(left).collect(), filled(right).collect());
     let before = left.iter().zip(&right).take_while(|(l, r)| l == r).count();
     let (left, right) = (&left[before..], &right[before..]);
     let after = left.iter().rev().zip(right.iter().rev()).take_while(|(l, r)| l == r).count();

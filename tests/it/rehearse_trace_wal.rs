@@ -56,5 +56,8 @@ fn the_announced_log_is_what_apply_writes() {
 
 #[test]
 fn the_announced_log_is_what_apply_writes_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     at_each_level(Version::V18);
 }

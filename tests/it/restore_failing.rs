@@ -89,6 +89,9 @@ fn orphans_of_a_foreign_key_do_not_cost_the_rows() {
 
 #[test]
 fn orphans_of_a_foreign_key_do_not_cost_the_rows_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     orphans_of_a_foreign_key(Version::V18);
 }
 
@@ -142,5 +145,8 @@ fn the_rest_is_restored_without_what_cannot_be() {
 
 #[test]
 fn the_rest_is_restored_without_what_cannot_be_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     the_rest_is_restored(Version::V18);
 }

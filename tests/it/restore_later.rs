@@ -73,6 +73,9 @@ fn later_is_in_service_before_it_is_proven() {
 
 #[test]
 fn later_is_in_service_before_it_is_proven_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     it_is_in_service_before_it_is_proven(Version::V18);
 }
 

@@ -7,7 +7,7 @@ use super::run_options::{RunOptions, RunRehearsal, RunSnapshot};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::workflow::exec::{Django, ExecRequest, Listed, Probe, ask, ask_text};
+use crate::workflow::exec::{BackTrial, Django, ExecRequest, Listed, Probe, ask, ask_text};
 
 /// The project's `manage.py`, as `[exec] django` names it.
 fn project(context: &Context) -> Result<Django, CliError> {
@@ -24,6 +24,7 @@ fn request(context: &Context, django: Django, arguments: &[&str]) -> ExecRequest
         command: exec::wrapped(context, words, context.directory.clone()),
         probe: Probe::Django(django),
         pending: None,
+        way_back: BackTrial::Auto,
         accept_data_loss: None,
         accept_drift: None,
         accept_no_restore: None,

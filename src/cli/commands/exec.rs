@@ -13,7 +13,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
 use crate::cli::project::exec_variables;
 use crate::report::format_duration;
-use crate::workflow::exec::{self, Django, ExecOutcome, ExecReport, ExecRequest, Probe, WrappedCommand};
+use crate::workflow::exec::{self, BackTrial, Django, ExecOutcome, ExecReport, ExecRequest, Probe, WrappedCommand};
 
 /// Wrap the migration command you have: Django, Alembic, Rails, Prisma, Knex…
 ///
@@ -42,12 +42,26 @@ pub(crate) struct Args {
     pub(crate) command: Vec<String>,
 }
 
+/// When the way back is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TryBack {
+    /// Unless nothing was applied before
+    Auto,
+    /// Never
+    Skip,
+    /// In any case
+    Once,
+}
+
 /// How the run of a wrapped command is secured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExecOptions {
     /// Stop after the rehearsal
     #[arg(long)]
     pub(crate) rehearse: bool,
+    /// Try the way back of a Django project on the copy: each app to where it stood, and up again
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = TryBack::Auto)]
+    pub(crate) way_back: TryBack,
     /// Accept that the command loses data; the rehearsal prints the hash
     #[arg(long, value_name = "HASH")]
     pub(crate) accept_data_loss: Option<String>,
@@ -91,6 +105,11 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         command: wrapped(context, args.command.clone(), dir),
         probe,
         pending: config.pending.clone(),
+        way_back: match args.options.way_back {
+            TryBack::Auto => BackTrial::Auto,
+            TryBack::Skip => BackTrial::Skip,
+            TryBack::Once => BackTrial::Once,
+        },
         accept_data_loss: args.options.accept_data_loss.clone(),
         accept_drift: args.options.accept_drift.clone(),
         accept_no_restore: args.options.accept_no_restore.clone(),

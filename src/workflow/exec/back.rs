@@ -9,6 +9,7 @@ use super::super::Error;
 use super::super::rehearse::watch::Watch;
 use super::super::schema_reading::SchemaReading;
 use super::django::{Django, STEP};
+use super::program::Surroundings;
 use super::rehearsal::{Ground, wait_until_alone};
 
 /// What Django makes with its first migration and never takes away.
@@ -31,7 +32,12 @@ impl Ground<'_> {
         self.operator.step("trying the way back");
         self.shadow.check(session).await?;
         let command = self.request.command.with_words(django.migrate_to(&back));
-        let ended = command.run(self.around(), self.interrupt).await?;
+        let tell = |line: &str| {
+            if let Some(step) = line.strip_prefix(STEP) {
+                self.operator.step(&format!("  shadow | back: {step}"));
+            }
+        };
+        let ended = command.run(Surroundings { tell: Some(&tell), ..self.around() }, self.interrupt).await?;
         if !ended.status.success() {
             let at = ended.output.lines().filter_map(|line| line.strip_prefix(STEP)).next_back().unwrap_or_default();
             return Ok(WayBack::Irreversible(format!("`migrate {at}` ended with {}", ended.why())));

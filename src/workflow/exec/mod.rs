@@ -48,6 +48,8 @@ pub struct ExecRequest {
     pub probe: Probe,
     /// `[exec] pending`: a program that ends with 0 when there is nothing to do.
     pub pending: Option<Vec<String>>,
+    /// `--way-back`: whether the way back of a Django project is tried.
+    pub way_back: BackTrial,
     /// `--accept-data-loss HASH`.
     pub accept_data_loss: Option<String>,
     /// `--accept-drift WHY`.
@@ -58,6 +60,18 @@ pub struct ExecRequest {
     pub wait: Duration,
     /// Whether to stop after the rehearsal.
     pub rehearse_only: bool,
+}
+
+/// Whether the way back of a Django project is tried on the shadow: each app to where it stood, and up again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackTrial {
+    /// Unless nothing was applied before: what starts from an empty database goes back to one, and that takes long.
+    #[default]
+    Auto,
+    /// Never.
+    Skip,
+    /// In any case.
+    Once,
 }
 
 /// How a run ended well.

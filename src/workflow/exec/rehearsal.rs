@@ -22,11 +22,10 @@ use super::super::rehearse::{RestoredShadow, blank_report, restore};
 use super::super::schema_reading::{SchemaReading, read_raw, read_raw_and_normal};
 use super::super::shadow::Shadow;
 use super::super::{Error, Interrupt, Operator, Project};
-use super::ExecRequest;
 use super::django::{Django, Listed, way_back};
 use super::probe::{self, Probe, log_unreadable};
 use super::program::Surroundings;
-use super::seen;
+use super::{BackTrial, ExecRequest, seen};
 
 /// How long sessions of the command may outlive it.
 const LEAVING: Duration = Duration::from_secs(10);
@@ -205,8 +204,21 @@ impl Ground<'_> {
             let applied: Vec<&Listed> =
                 after_list.iter().filter(|one| one.applied && !before_list.contains(one)).collect();
             report.findings = of_itself.unwrap_or_default().findings(&applied, &self.project.policy);
-            let back = way_back(before_list, &after_list);
-            report.way_back = self.back(django, back, (before, &after), (&mut watch, &session)).await?;
+            let from_nothing = !before_list.iter().any(|one| one.applied);
+            let why_not = match self.request.way_back {
+                BackTrial::Skip => Some("--way-back skip"),
+                BackTrial::Auto if from_nothing => {
+                    Some("no migration was applied before; --way-back once tries it all the same")
+                }
+                BackTrial::Auto | BackTrial::Once => None,
+            };
+            match why_not {
+                Some(why) => report.shadow.push(format!("the way back was not tried: {why}")),
+                None => {
+                    let back = way_back(before_list, &after_list);
+                    report.way_back = self.back(django, back, (before, &after), (&mut watch, &session)).await?;
+                }
+            }
         }
         Ok(Ran { schemas: Some((after, normal)), changed, listed })
     }

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::postgres::RunRecord;
 use crate::postgres::foreign_code::ForeignCode;
-use crate::report::{format_list, format_things};
+use crate::report::format_things;
 use crate::snapshot::SnapshotId;
 
 /// What the operator asked for.
@@ -250,7 +250,7 @@ impl PartPlan {
             named
                 .iter()
                 .filter(|(_, names)| !names.is_empty())
-                .map(|(what, names)| format!("  {what}: {}", format_list(names))),
+                .map(|(what, names)| format!("  {what}: {}", names.join(", "))),
         );
         for key in &self.foreign_keys {
             lines.push(match &key.left_out {

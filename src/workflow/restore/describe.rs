@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::report::{format_ago, format_bytes, format_count, format_duration, format_list, format_things, format_time};
+use crate::report::{format_ago, format_bytes, format_count, format_duration, format_things, format_time};
 
 use super::RestorePlan;
 use super::since::{Live, Since, TableChange};
@@ -130,6 +130,6 @@ fn lacks(plan: &RestorePlan) -> Vec<String> {
     lists
         .iter()
         .filter(|(_, items)| !items.is_empty())
-        .map(|(what, items)| format!("{what}: {}", format_list(items)))
+        .map(|(what, items)| format!("{what}: {}", items.join(", ")))
         .collect()
 }

@@ -13,7 +13,14 @@ pub const OUTSIDE_LINKS: &[&str] = &["SUBSCRIPTION", "USER MAPPING"];
 
 /// The list of an archive's entries without [`OUTSIDE_LINKS`], for `pg_restore --use-list`.
 pub fn without_outside_links(list: &[String]) -> Vec<String> {
-    list.iter().filter(|line| outside_link(line).is_none()).cloned().collect()
+    list.iter().filter(|line| outside_link(line).is_none() && !is_said_of_one(line)).cloned().collect()
+}
+
+/// Whether an entry is the comment or the label of one.
+fn is_said_of_one(line: &str) -> bool {
+    let entry = line.splitn(4, ' ').nth(3).unwrap_or_default();
+    let said = ["COMMENT - ", "SECURITY LABEL - "].iter().find_map(|kind| entry.strip_prefix(kind));
+    said.is_some_and(|of| OUTSIDE_LINKS.iter().any(|outside| of.starts_with(outside)))
 }
 
 /// What [`without_outside_links`] leaves out: `SUBSCRIPTION - name owner`.
@@ -227,6 +234,7 @@ mod tests {
             "221; 1259 16493 TABLE public t postgres",
             "3435; 6100 16500 SUBSCRIPTION - sub postgres",
             "3436; 1418 16501 USER MAPPING - USER MAPPING a SERVER b postgres",
+            "3437; 0 0 COMMENT - SUBSCRIPTION sub postgres",
         ]
         .map(str::to_owned)
         .to_vec();

@@ -87,5 +87,8 @@ fn hostile_settings_change_nothing_15() {
 
 #[test]
 fn hostile_settings_change_nothing_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     hostile_settings_change_nothing(Version::V18);
 }

@@ -61,6 +61,9 @@ fn security_role_name_runs_no_command() {
 
 #[test]
 fn security_role_name_runs_no_command_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     runs_no_command(Version::V18);
 }
 

@@ -51,6 +51,9 @@ fn security_name_of_a_database_is_no_connection_string() {
 
 #[test]
 fn security_name_of_a_database_is_no_connection_string_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     name_leads_nowhere(Version::V18);
 }
 
@@ -98,6 +101,9 @@ fn security_settings_of_a_snapshot_configure_no_server() {
 
 #[test]
 fn security_settings_of_a_snapshot_configure_no_server_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
     settings_write_no_file(Version::V18);
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::database::{TestDatabase, TestRole};
+use super::direct::{self, Failure};
 use super::programs::{ServerUser, clean_command, copy_tree, link_or_copy, output_of, run_with_input, tool};
 use super::watchdog::Watchdog;
 
@@ -212,13 +213,29 @@ impl TestCluster {
 
     /// The same, with psql's words as the error.
     pub fn try_sql(&self, database: &str, text: &str) -> Result<(), String> {
+        // What begins a line with a backslash, or holds data, is for psql.
+        let statements = safe_migrate::migration::split_statements(text, 1).unwrap_or_default();
+        if !statements.is_empty() && !text.contains('\\') {
+            let statements: Vec<&str> = statements.iter().map(|one| one.text.as_str()).collect();
+            match direct::run(&self.socket_url(database), &statements) {
+                Ok(_) => return Ok(()),
+                Err(Failure::Refused(words)) => return Err(words),
+                Err(Failure::ForPsql) => {}
+            }
+        }
         let output = run_with_input(self.psql(database).arg("-q"), text);
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
 
     /// What psql prints for a query, unaligned and without headings: `1|two` and a line for each row.
     pub fn query(&self, database: &str, text: &str) -> String {
-        output_of(self.psql(database).args(["-q", "-At", "-c", text])).trim_end_matches('\n').to_owned()
+        match direct::run(&self.socket_url(database), &[text]) {
+            Ok(printed) => printed.trim_end_matches('\n').to_owned(),
+            Err(Failure::Refused(words)) => panic!("{text}\n{words}"),
+            Err(Failure::ForPsql) => {
+                output_of(self.psql(database).args(["-q", "-At", "-c", text])).trim_end_matches('\n').to_owned()
+            }
+        }
     }
 
     /// psql on a database of this server, without a file of its own and ending at the first error.

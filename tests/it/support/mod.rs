@@ -10,6 +10,7 @@ mod cached;
 mod cluster;
 mod cutting_proxy;
 mod database;
+mod direct;
 mod leftovers;
 mod long;
 mod no_gap;

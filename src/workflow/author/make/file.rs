@@ -228,7 +228,9 @@ fn inherent(chunk: &Chunk) -> bool {
         all().any(|one| one.contains(" EXCLUDE ") || one.contains("WITHOUT OVERLAPS") || one.contains("ON ONLY"));
     let partitioned = all().any(|one| one.starts_with("ALTER TABLE ONLY") || one.contains("ATTACH PARTITION"));
     let key = all().any(|one| one.contains("FOREIGN KEY") && !one.ends_with("NOT VALID"));
-    retyped || again || whole || partitioned || key
+    // A sequence goes on behind the values of its column.
+    let counted = all().any(|one| one.starts_with("SELECT pg_catalog.setval("));
+    retyped || again || whole || partitioned || key || counted
 }
 
 fn irreversible(chunk: &Chunk) -> Option<String> {

@@ -278,6 +278,13 @@ impl Maker<'_> {
         let mut sources = Vec::new();
         for file in self.wished {
             let source = file.source()?;
+            for place in source.left_out() {
+                self.operator.warn(&format!(
+                    "{place}: make leaves subscriptions and user mappings alone, which lead to other servers and hold \
+                     passwords; write that by hand: safe-migrate make {} --empty",
+                    file.app
+                ));
+            }
             if let Some(error) = wished::too_long(file, &source.statements) {
                 return Err(error);
             }
@@ -396,7 +403,8 @@ fn object_by_object(difference: &Difference) -> String {
     let mut object = |sign: char, key: String, left: Option<&str>, right: Option<&str>| {
         lines.push(format!("{sign} {key}"));
         for (sign, text) in [('-', left), ('+', right)] {
-            lines.extend(text.into_iter().flat_map(str::lines).map(|line| format!("    {sign} {line}")));
+            let filled = text.into_iter().flat_map(str::lines).filter(|line| !line.trim().is_empty());
+            lines.extend(filled.map(|line| format!("    {sign} {line}")));
         }
     };
     for one in &difference.changed {

@@ -175,6 +175,11 @@ impl Model {
             }
             "INDEX ATTACH" => object.needs.iter().copied().collect(),
             "SEQUENCE" => relations().collect(),
+            kind if kind.starts_with("PUBLICATION ") => {
+                let publications =
+                    object.needs.iter().copied().filter(|one| self.objects[*one].kind() == "PUBLICATION");
+                publications.chain(relations()).collect()
+            }
             _ => BTreeSet::new(),
         }
     }
@@ -222,6 +227,11 @@ impl Model {
             "COMMENT" => {
                 first.find(" IS '").or_else(|| first.find(" IS E'")).map(|at| format!("{} IS NULL", &first[..at]))
             }
+            "PUBLICATION TABLE" => {
+                let (publication, table) = first.split_once(" ADD TABLE ONLY ")?;
+                Some(format!("{publication} DROP TABLE {}", first_name(table)))
+            }
+            "PUBLICATION TABLES IN SCHEMA" => Some(first.replacen(" ADD TABLES ", " DROP TABLES ", 1)),
             "ACL" | "DEFAULT ACL" | "INDEX ATTACH" | "SECURITY LABEL" => None,
             _ => object.drop.clone(),
         }
@@ -235,6 +245,20 @@ pub(super) fn is_relation(kind: &str) -> bool {
 /// `ALTER TABLE ONLY x` as `ALTER TABLE x`: what is said of a table holds for its partitions.
 pub(super) fn without_only(statement: &str) -> String {
     statement.replacen("ALTER TABLE ONLY ", "ALTER TABLE ", 1)
+}
+
+/// The name, with its schema, at the beginning of a text.
+fn first_name(text: &str) -> String {
+    let statements = split_statements(text, 1).unwrap_or_default();
+    let tokens = statements.first().map(crate::migration::Statement::tokens).unwrap_or_default();
+    let mut name = String::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match (at % 2, *token) {
+            (1, ".") | (0, _) => name.push_str(token),
+            _ => break,
+        }
+    }
+    name
 }
 
 /// The statements of an entry, and its owner.

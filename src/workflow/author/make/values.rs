@@ -117,7 +117,9 @@ fn tables<'a>(have: &'a Model, want: &'a Model) -> Vec<(&'a Relation, &'a Relati
 }
 
 fn needs_cast(old: &Column, new: &Column) -> bool {
-    old.data_type != new.data_type && old.generated != 'v' && new.generated == ' '
+    // Of an enum the label is cast.
+    let are_enums = old.category == 'E' && new.category == 'E' && !old.is_array && !new.is_array;
+    !are_enums && old.data_type != new.data_type && old.generated != 'v' && new.generated == ' '
 }
 
 /// Whether PostgreSQL has a cast. A type that is in only one of the databases is cast by way of its text, or not at all.

@@ -82,6 +82,24 @@ impl WishedFile {
     }
 }
 
+impl Source {
+    /// The places (`file:line: CREATE SUBSCRIPTION …`) of what leads to other servers, which no migration is written for.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let words =
+            |one: &Statement| one.tokens().iter().take(3).map(|word| word.to_ascii_uppercase()).collect::<Vec<_>>();
+        let path = self.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let found = self.statements.iter().filter_map(|one| {
+            let what = match words(one).join(" ").as_str() {
+                "CREATE USER MAPPING" => "CREATE USER MAPPING",
+                words if words.starts_with("CREATE SUBSCRIPTION ") => "CREATE SUBSCRIPTION",
+                _ => return None,
+            };
+            Some(format!("{path}:{}: {what}", one.line))
+        });
+        found.collect()
+    }
+}
+
 fn is_control(statement: &Statement) -> bool {
     let first = statement.tokens().first().map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     ["BEGIN", "COMMIT", "ROLLBACK", "START", "END", "ABORT"].contains(&first.as_str())

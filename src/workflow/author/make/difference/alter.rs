@@ -5,6 +5,7 @@ use crate::postgres::quote_literal;
 
 use super::super::model::{Model, Object, without_only};
 use super::operation::{Mode, Operation};
+use super::table::option_changes;
 
 /// How an object becomes another one of the same name.
 pub(super) enum Change {
@@ -62,6 +63,10 @@ pub(super) fn change((have_model, have): (&Model, &Object), (want_model, want): 
                 _ => Change::Replace,
             }
         }
+        "MATERIALIZED VIEW" => match of_materialized_view((have_model, have), (want_model, want)) {
+            Some((up, down)) => together(vec![up], vec![down]),
+            None => Change::Replace,
+        },
         "RULE" if want.name().ends_with(" _RETURN") => together(want.statements.clone(), have.statements.clone()),
         "COMMENT" | "SEQUENCE OWNED BY" => together(want.statements.clone(), have.statements.clone()),
         "ACL" | "DEFAULT ACL" => match super::privileges::change(&have.statements, &want.statements) {
@@ -72,6 +77,24 @@ pub(super) fn change((have_model, have): (&Model, &Object), (want_model, want): 
         "EXTENSION" => Change::Impossible("an extension is not dropped to be made anew"),
         _ => Change::Replace,
     }
+}
+
+/// Other storage parameters only.
+fn of_materialized_view(
+    (have_model, have): (&Model, &Object),
+    (want_model, want): (&Model, &Object),
+) -> Option<(String, String)> {
+    let query = |one: &Object| {
+        let (head, query) = one.statements.first()?.split_once(" AS\n")?;
+        Some((head.split("\nWITH (").next()?.to_owned(), query.to_owned(), one.statements.len()))
+    };
+    let options = |model: &Model, one: &Object| Some(model.definitions.relations.get(&one.address.1)?.options.clone());
+    let (had, wanted) = (options(have_model, have)?, options(want_model, want)?);
+    let (up, down) =
+        option_changes(&had, &wanted, "").filter(|_| query(have).is_some() && query(have) == query(want))?;
+    let path = &want_model.definitions.relations.get(&want.address.1)?.path;
+    let alter = |rest: String| format!("ALTER MATERIALIZED VIEW {path} {rest}");
+    Some((alter(up), alter(down)))
 }
 
 fn owner_head(object: &Object) -> String {

@@ -7,7 +7,8 @@ use crate::postgres::definitions::{Part, Relation};
 use super::super::model::{Model, Object};
 use super::Inexpressible;
 use super::alter::{Change, change};
-use super::operation::Operation;
+use super::operation::{Mode, Operation};
+use crate::migration::{Statement, split_statements};
 
 /// What becomes of an object that is there.
 #[derive(Clone, Debug)]
@@ -228,6 +229,39 @@ impl Fates {
     }
 }
 
+/// Server, and options with their values, of `CREATE FOREIGN TABLE`.
+fn foreign_side(object: &Object) -> (String, BTreeMap<String, String>) {
+    let tail = object.statements.first().and_then(|one| one.rsplit_once("\n)\nSERVER ")).map_or("", |(_, tail)| tail);
+    let statements = split_statements(tail, 1).unwrap_or_default();
+    let tokens = statements.first().map(Statement::tokens).unwrap_or_default();
+    let server = tokens.first().copied().unwrap_or_default().to_owned();
+    let options = tokens.iter().skip(3).filter(|token| !matches!(**token, "," | ")")).collect::<Vec<_>>();
+    let pairs = options.chunks_exact(2).map(|pair| (pair[0].to_string(), pair[1].to_string()));
+    (server, pairs.collect())
+}
+
+/// Other options of a foreign table; none: they are the same.
+fn foreign_options(have: &Object, want: &Object) -> Result<Option<Operation>, &'static str> {
+    let (had, wanted) = (foreign_side(have), foreign_side(want));
+    if had.0 != wanted.0 {
+        return Err("PostgreSQL cannot change the server of a foreign table");
+    }
+    if had.1 == wanted.1 {
+        return Ok(None);
+    }
+    let path = want.drop.as_deref().and_then(|drop| drop.strip_prefix("DROP FOREIGN TABLE ")).unwrap_or_default();
+    let change = |from: &BTreeMap<String, String>, to: &BTreeMap<String, String>| {
+        let mut parts: Vec<String> =
+            from.keys().filter(|name| !to.contains_key(*name)).map(|name| format!("DROP {name}")).collect();
+        parts.extend(to.iter().filter(|(name, value)| from.get(*name) != Some(value)).map(|(name, value)| {
+            let word = if from.contains_key(name) { "SET" } else { "ADD" };
+            format!("{word} {name} {value}")
+        }));
+        vec![format!("ALTER FOREIGN TABLE {path} OPTIONS ({})", parts.join(", "))]
+    };
+    Ok(Some(Operation::new(Mode::Together, change(&had.1, &wanted.1), change(&wanted.1, &had.1))))
+}
+
 fn inexpressible(have: &Object, want: &Object, why: &str) -> Inexpressible {
     Inexpressible { key: want.key.clone(), have: Some(have.text()), want: Some(want.text()), why: why.to_owned() }
 }
@@ -244,6 +278,11 @@ fn first_fate(
         let (Some(had), Some(wanted)) = (had, wanted) else { return Ok(Fate::Keep) };
         if had.kind != wanted.kind || had.partition_key != wanted.partition_key {
             return Err("PostgreSQL cannot change how a table is partitioned");
+        }
+        if want.kind() == "FOREIGN TABLE"
+            && let Some(options) = foreign_options(have, want)?
+        {
+            return Ok(Fate::Alter(vec![options]));
         }
         return Ok(Fate::Keep);
     }

@@ -48,6 +48,10 @@ pub(super) struct Inexpressible {
 
 /// The steps from `have` to `want`, in their order.
 pub(super) fn difference(have: &Model, want: &Model, terms: &Terms<'_>) -> Result<Vec<Step>, Vec<Inexpressible>> {
-    let fates = fate::Fates::decide(have, want)?;
-    graph::Builder::new(have, want, terms, fates).build()
+    let build = |joins_types| {
+        let fates = fate::Fates::decide(have, want)?;
+        graph::Builder::new(have, want, terms, fates, joins_types).build()
+    };
+    // What uses a column may have to go between two of them.
+    build(true).or_else(|_| build(false))
 }

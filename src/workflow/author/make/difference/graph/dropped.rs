@@ -20,6 +20,13 @@ impl<'a> Builder<'a> {
                 self.imply(at);
                 continue;
             }
+            if self.renewed.contains(&at) {
+                // Its successor takes its place.
+                let app = self.app_at(self.have, at);
+                let node = self.add(app, Operation::new(Mode::Concurrently, Vec::new(), Vec::new()), (0, at));
+                self.dropped.insert(at, node);
+                continue;
+            }
             let implied = self.goes_with(at);
             let up = match (&object.drop, implied.is_some()) {
                 (_, true) => Vec::new(),
@@ -44,6 +51,9 @@ impl<'a> Builder<'a> {
                 operation.up =
                     operation.up.iter().map(|one| one.replacen("DROP INDEX ", "DROP INDEX CONCURRENTLY ", 1)).collect();
                 operation.down = Ok(concurrently(&self.statements(self.have, at)));
+                if self.promoted.contains_key(&at) {
+                    operation.up.clear();
+                }
             }
             if matches!(self.fates.of[at], Fate::Drop) && implied.is_none() {
                 operation = self.titled(operation, self.have, at, '-');
@@ -179,8 +189,7 @@ impl<'a> Builder<'a> {
         let columns: Vec<&String> =
             had.columns.iter().filter(|one| one.type_oid == oid).map(|one| &one.quoted).collect();
         self.table_nodes(table, |one| {
-            matches!(one.stage, Stage::Type | Stage::Late)
-                && one.column.as_ref().is_some_and(|one| columns.contains(&one))
+            matches!(one.stage, Stage::Type | Stage::Late) && one.columns.iter().any(|one| columns.contains(&one))
         })
     }
 
@@ -189,8 +198,8 @@ impl<'a> Builder<'a> {
         let Some(had) = self.have.relation(table) else { return };
         let (oid, numbers) =
             (had.oid, had.columns.iter().map(|one| (one.quoted.clone(), one.number)).collect::<BTreeMap<_, _>>());
-        let nodes: Vec<(NodeIndex, Stage, Option<String>)> =
-            self.tables[&table].iter().map(|one| (one.node, one.step.stage, one.step.column.clone())).collect();
+        let nodes: Vec<(NodeIndex, Stage, Vec<String>)> =
+            self.tables[&table].iter().map(|one| (one.node, one.step.stage, one.step.columns.clone())).collect();
         let mut users: BTreeSet<usize> = self.have.users(table).iter().copied().collect();
         users.extend((0..self.have.objects.len()).filter(|one| self.have.objects[*one].part_of.contains(&table)));
         for user in users {
@@ -205,9 +214,11 @@ impl<'a> Builder<'a> {
                 kind,
                 "INDEX" | "CONSTRAINT" | "FK CONSTRAINT" | "STATISTICS" | "TRIGGER" | "POLICY" | "SEQUENCE OWNED BY"
             );
-            for (node, stage, column) in &nodes {
-                let Some(number) = column.as_ref().and_then(|one| numbers.get(one)) else { continue };
-                let used = !by_column || kind == "SEQUENCE OWNED BY" || self.uses_column(user, oid, *number);
+            for (node, stage, columns) in &nodes {
+                let own: Vec<i16> = columns.iter().filter_map(|one| numbers.get(one)).copied().collect();
+                let is_used = |number: &i16| self.uses_column(user, oid, *number);
+                let whole = !by_column || kind == "SEQUENCE OWNED BY";
+                let used = !own.is_empty() && (whole || own.iter().any(is_used));
                 if used && !matches!(stage, Stage::Add | Stage::Check) {
                     self.all(&gone, &[*node]);
                     if *stage == Stage::Late {
@@ -219,7 +230,7 @@ impl<'a> Builder<'a> {
             if kind == "SEQUENCE OWNED BY" {
                 let sequences = self.have.objects[user].needs.clone();
                 for sequence in sequences.into_iter().filter(|one| self.have.objects[*one].kind() == "SEQUENCE") {
-                    let late = self.table_nodes(table, |one| one.stage == Stage::Late && one.column.is_some());
+                    let late = self.table_nodes(table, |one| one.stage == Stage::Late && !one.columns.is_empty());
                     if let Some(node) = self.dropped.get(&sequence).copied() {
                         self.all(&late, &[node]);
                     }
@@ -229,11 +240,24 @@ impl<'a> Builder<'a> {
     }
 
     /// An identity goes before anything is done to its column.
-    fn connect_identity(&mut self, sequence: usize, nodes: &[(NodeIndex, Stage, Option<String>)]) {
+    fn connect_identity(&mut self, sequence: usize, nodes: &[(NodeIndex, Stage, Vec<String>)]) {
         let Some(own) = self.dropped.get(&sequence).copied() else { return };
         let Some((column, _)) = identity_of(&self.have.objects[sequence]) else { return };
-        for (node, _, _) in nodes.iter().filter(|(_, _, one)| one.as_ref() == Some(&column)) {
+        for (node, _, _) in nodes.iter().filter(|(_, _, one)| one.contains(&column)) {
             self.edge(own, *node);
+        }
+    }
+
+    /// A routine that is dropped is gone before what called it is made again: a call that fits both would be refused.
+    pub(super) fn connect_calls(&mut self) {
+        for at in 0..self.have.objects.len() {
+            let is_routine = matches!(self.have.objects[at].kind(), "FUNCTION" | "PROCEDURE" | "AGGREGATE");
+            let Some(gone) = self.dropped.get(&at).copied().filter(|_| is_routine) else { continue };
+            for user in self.have.users(at).to_vec() {
+                let again = self.fates.pair[user].filter(|_| matches!(self.fates.of[user], Fate::Replace));
+                let made = again.and_then(|pair| self.made.get(&pair)).cloned().unwrap_or_default();
+                self.all(&[gone], &made);
+            }
         }
     }
 
@@ -265,9 +289,9 @@ impl<'a> Builder<'a> {
         for table in self.have.objects[at].needs.clone() {
             let (Some(relation), Some(nodes)) = (self.have.relation(table), self.tables.get(&table)) else { continue };
             let uses = |step: &TableStep| {
-                let column = step.column.as_ref().and_then(|one| relation.column(one));
+                let mut columns = step.columns.iter().filter_map(|one| relation.column(one));
                 matches!(step.stage, Stage::Type | Stage::Late)
-                    && column.is_some_and(|one| self.uses_column(at, relation.oid, one.number))
+                    && columns.any(|one| self.uses_column(at, relation.oid, one.number))
             };
             let found: Vec<NodeIndex> = nodes.iter().filter(|one| uses(&one.step)).map(|one| one.node).collect();
             for node in found {

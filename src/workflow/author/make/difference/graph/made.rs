@@ -106,8 +106,16 @@ impl<'a> Builder<'a> {
             let owner = self.want.users(at).iter().find(owned).and_then(|one| self.want.relation_of(*one));
             return owner.is_some_and(|one| is_new(&one));
         }
-        // What else it needs may be dropped before the owner is.
         let object = &self.want.objects[at];
+        if object.kind() == "SEQUENCE OWNED BY" {
+            // To say that nobody owns it would leave the sequence behind when the table goes.
+            let sequence = object.needs.iter().copied().find(|one| self.want.objects[*one].kind() == "SEQUENCE");
+            return sequence.is_some_and(|one| is_new(&one) && self.goes_with_new(one));
+        }
+        if object.kind() == "RULE" && object.name().ends_with(" _RETURN") {
+            return object.part_of.iter().any(is_new);
+        }
+        // What else it needs may be dropped before the owner is.
         let needs_more = |one: &usize| is_new(one) && !object.part_of.contains(one);
         object.part_of.iter().any(is_new) && !object.needs.iter().any(needs_more)
     }
@@ -115,7 +123,9 @@ impl<'a> Builder<'a> {
     /// A new partition of a table that is there is made like it: an expression that was printed and read again would not
     /// be the parent's.
     pub(super) fn like_parent(&self, at: usize) -> Option<Vec<String>> {
-        let own = self.want.relation(at).filter(|one| one.is_partition)?;
+        // What else is of the table, such as its row-level security, has the same address.
+        let is_itself = is_table(self.want.objects[at].kind());
+        let own = self.want.relation(at).filter(|one| is_itself && one.is_partition)?;
         let parent = self.want.definitions.relations.values().find(|one| own.parents.contains(&one.path))?;
         self.want.at((RELATION, parent.oid)).filter(|at| self.stays(*at))?;
         let same = own.columns.len() == parent.columns.len()
@@ -145,7 +155,8 @@ impl<'a> Builder<'a> {
     pub(super) fn operations_to_make(&self, at: usize) -> Vec<Operation> {
         let object = &self.want.objects[at];
         let was = self.fates.was[at];
-        let up = self.like_parent(at).unwrap_or_else(|| self.statements(self.want, at));
+        let mut up = self.like_parent(at).unwrap_or_else(|| self.statements(self.want, at));
+        up.extend(self.unwanted_default_privileges(at));
         let down = match (&object.drop, object.kind()) {
             // It goes with what it is a part of. Tables that refer to each other are taken apart first.
             (_, kind) if kind != "FK CONSTRAINT" && self.goes_with_new(at) => Vec::new(),
@@ -172,6 +183,9 @@ impl<'a> Builder<'a> {
             let mode = if online { Mode::Concurrently } else { Mode::Together };
             return vec![Operation::new(mode, up, Vec::new())];
         }
+        if let Some(operation) = self.renewing(at) {
+            return vec![title(operation)];
+        }
         let follows = self.want.parent_index(at).is_some_and(|one| self.is_new_on_table(one));
         if self.terms.online && follows && !relation.is_some_and(|one| self.stays(one)) {
             // Of a partition that is new, but it goes with an index that is made later.
@@ -183,7 +197,7 @@ impl<'a> Builder<'a> {
                 let back = down.iter().map(|one| one.replacen("DROP INDEX ", "DROP INDEX CONCURRENTLY ", 1)).collect();
                 vec![title(Operation::new(Mode::Concurrently, concurrently(&up), back))]
             }
-            "CONSTRAINT" if online => match self.by_index(at) {
+            "CONSTRAINT" if online => match self.by_index(self.want, at) {
                 // Dropping the constraint drops the index, so both are one step.
                 Some((index, constraint)) => {
                     vec![title(Operation::new(Mode::Concurrently, vec![index, constraint], down))]
@@ -222,9 +236,9 @@ impl<'a> Builder<'a> {
     }
 
     /// A unique constraint or primary key as an index that is built while others write, and a constraint that takes it.
-    pub(super) fn by_index(&self, at: usize) -> Option<(String, String)> {
-        let object = &self.want.objects[at];
-        let index = self.want.definitions.constraint_indexes.get(&object.address.1)?;
+    pub(super) fn by_index(&self, model: &Model, at: usize) -> Option<(String, String)> {
+        let object = &model.objects[at];
+        let index = model.definitions.constraint_indexes.get(&object.address.1)?;
         let words = match index.kind {
             'p' => "PRIMARY KEY",
             'u' => "UNIQUE",
@@ -310,7 +324,8 @@ impl<'a> Builder<'a> {
             .made
             .iter()
             .filter(|(at, _)| {
-                !matches!(self.want.objects[**at].kind(), "DEFAULT ACL" | "EVENT TRIGGER" | "PUBLICATION")
+                let kind = self.want.objects[**at].kind();
+                !matches!(kind, "DEFAULT ACL" | "EVENT TRIGGER") && !kind.starts_with("PUBLICATION")
             })
             .flat_map(|(_, nodes)| nodes.clone())
             .collect();
@@ -368,7 +383,7 @@ impl<'a> Builder<'a> {
         let Some((_, column)) = counted_column(self.want, &self.want.objects[at]) else { return };
         let column = column.to_owned();
         for table in self.want.objects[at].part_of.clone() {
-            let is_column = |one: &TableStep| one.stage != Stage::Late && one.column.as_ref() == Some(&column);
+            let is_column = |one: &TableStep| one.stage != Stage::Late && one.columns.contains(&column);
             let mut before = self.made.get(&table).cloned().unwrap_or_default();
             before.extend(self.fates.was[table].map(|was| self.table_nodes(was, is_column)).unwrap_or_default());
             self.all(&before, own);

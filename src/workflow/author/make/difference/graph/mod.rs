@@ -1,10 +1,12 @@
 //! The steps with what each must follow, and the order that comes of it.
 
 mod altered;
+mod default_privileges;
 mod dropped;
 mod made;
 mod mentioned;
 mod order;
+mod renewed;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +58,12 @@ pub(super) struct Builder<'a> {
     tables: BTreeMap<usize, Vec<TableNode>>,
     /// Drops that happen with another one, by that other's place.
     implied: Vec<(usize, usize)>,
+    /// Unique indexes (place in `have`) that become constraints (place in `want`) as they are.
+    promoted: BTreeMap<usize, usize>,
+    /// Indexes and constraints (place in `have`) whose successor is built beside them.
+    renewed: BTreeSet<usize>,
+    /// Whether types of several columns of a table change in one statement.
+    joins_types: bool,
 }
 
 fn is_table(kind: &str) -> bool {
@@ -63,7 +71,7 @@ fn is_table(kind: &str) -> bool {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(have: &'a Model, want: &'a Model, terms: &'a Terms<'a>, fates: Fates) -> Self {
+    pub(super) fn new(have: &'a Model, want: &'a Model, terms: &'a Terms<'a>, fates: Fates, joins_types: bool) -> Self {
         Self {
             have,
             want,
@@ -75,17 +83,22 @@ impl<'a> Builder<'a> {
             altered: BTreeMap::new(),
             tables: BTreeMap::new(),
             implied: Vec::new(),
+            promoted: BTreeMap::new(),
+            renewed: BTreeSet::new(),
+            joins_types,
         }
     }
 
     pub(super) fn build(mut self) -> Result<Vec<Step>, Vec<Inexpressible>> {
         self.compare_tables();
+        self.find_renewed();
         self.drop_objects()?;
         self.make_objects();
         self.alter_objects();
         self.connect_tables();
         self.connect_drops();
         self.connect_made();
+        self.connect_calls();
         self.connect_implied();
         self.connect_mentioned();
         self.ordered()

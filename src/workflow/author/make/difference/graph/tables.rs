@@ -33,7 +33,10 @@ impl<'a> Builder<'a> {
             signatures.insert(wanted.path.clone(), own.into_iter().chain(of_parents.into_iter().cloned()).collect());
             let app = self.app(&self.want.objects[pair]);
             let mut nodes = Vec::new();
-            for (step, _) in steps.into_iter().zip(&kept).filter(|(_, keep)| **keep) {
+            let steps: Vec<TableStep> =
+                steps.into_iter().zip(&kept).filter(|(_, keep)| **keep).map(|(step, _)| step).collect();
+            let steps = if self.joins_types { types_together(steps) } else { steps };
+            for step in steps {
                 let rank = if step.stage == Stage::Late || step.is_last { 5 } else { 2 };
                 let node = self.add(app.clone(), step.operation.clone(), (rank, at));
                 nodes.push(TableNode { node, step });
@@ -81,19 +84,19 @@ impl<'a> Builder<'a> {
 
     pub(super) fn connect_tables(&mut self) {
         for at in self.tables.keys().copied().collect::<Vec<_>>() {
-            let shape: Vec<(NodeIndex, Stage, Option<String>, Option<usize>)> = self.tables[&at]
+            let shape: Vec<(NodeIndex, Stage, Vec<String>, Option<usize>)> = self.tables[&at]
                 .iter()
-                .map(|one| (one.node, one.step.stage, one.step.column.clone(), one.step.after))
+                .map(|one| (one.node, one.step.stage, one.step.columns.clone(), one.step.after))
                 .collect();
             for (node, stage, column, after) in &shape {
                 if let Some(after) = after {
                     self.edge(shape[*after].0, *node);
                 }
                 for (other, earlier, its_column, _) in &shape {
-                    let same = column.is_some() && column == its_column;
+                    let same = column.iter().any(|one| its_column.contains(one));
                     let first = match (earlier, stage) {
                         // A check would go with its column.
-                        (Stage::Early, Stage::Early) => its_column.is_none() && column.is_some(),
+                        (Stage::Early, Stage::Early) => its_column.is_empty() && !column.is_empty(),
                         (Stage::Early, _) | (Stage::Type, Stage::Add | Stage::Check) | (Stage::Add, Stage::Check) => {
                             true
                         }
@@ -126,8 +129,49 @@ impl<'a> Builder<'a> {
         }
         self.uses(&needs, &steps);
         // A replica identity is an index; a parent must have its columns.
-        let late = self.table_nodes(at, |one| one.stage == Stage::Late && one.column.is_none());
+        let late = self.table_nodes(at, |one| one.stage == Stage::Late && one.columns.is_empty());
         let made: Vec<NodeIndex> = self.want.users(pair).iter().flat_map(|one| self.ready(*one)).collect();
         self.all(&made, &late);
     }
+}
+
+/// Types of several columns change in one statement, which writes the table anew once.
+fn types_together(mut steps: Vec<TableStep>) -> Vec<TableStep> {
+    let joins = |step: &TableStep| {
+        step.stage == Stage::Type
+            && step.after.is_none()
+            && step.operation.up.len() == 1
+            && step.operation.down.as_ref().is_ok_and(|down| down.len() == 1)
+    };
+    let Some(first) = steps.iter().position(joins) else { return steps };
+    let others: Vec<usize> = (first + 1..steps.len()).filter(|at| joins(&steps[*at])).collect();
+    let behind = |statement: &str| statement.find(" ALTER COLUMN ").map(|at| statement[at..].to_owned());
+    for at in &others {
+        let other = steps[*at].clone();
+        let (Some(up), Ok(down)) = (behind(&other.operation.up[0]), &other.operation.down) else { return steps };
+        let Some(down) = behind(&down[0]) else { return steps };
+        let step = &mut steps[first];
+        step.operation.up[0].push_str(&format!(",\n   {up}"));
+        if let Ok(own) = &mut step.operation.down {
+            own[0].push_str(&format!(",\n   {down}"));
+        }
+        step.columns.extend(other.columns);
+        if let (Some(title), Some(its)) = (&mut step.operation.title, other.operation.title) {
+            if let (Some((head, table)), Some((its, _))) =
+                (title.text.rsplit_once(" of "), its.text.rsplit_once(" of "))
+            {
+                title.text = format!("{head}, {} of {table}", its.trim_start_matches("Alter column "));
+            }
+            title.words = format!("{}_types", title.words.rsplit_once('_').map_or("", |(table, _)| table));
+        }
+    }
+    // What is left keeps what it comes after.
+    let place = |at: usize| at - others.iter().filter(|gone| **gone < at).count();
+    let mut kept = Vec::new();
+    for (at, mut step) in steps.into_iter().enumerate().filter(|(at, _)| !others.contains(at)) {
+        step.after = step.after.map(|after| place(if others.contains(&after) { first } else { after }));
+        debug_assert!(kept.len() == place(at));
+        kept.push(step);
+    }
+    kept
 }

@@ -9,7 +9,8 @@ use crate::postgres::definitions::{Check, Column, Part, Relation};
 use crate::postgres::quote_identifier;
 
 use super::operation::{Mode, Operation};
-use properties::option_changes;
+pub(super) use not_null::shortened;
+pub(super) use properties::option_changes;
 
 /// When a step of a table comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +34,8 @@ pub(super) enum Stage {
 pub(super) struct TableStep {
     pub(super) stage: Stage,
     pub(super) operation: Operation,
-    /// The quoted column.
-    pub(super) column: Option<String>,
+    /// The quoted columns.
+    pub(super) columns: Vec<String>,
     /// The step of the same table that must be done before (a chain such as add, validate, set).
     pub(super) after: Option<usize>,
     /// Whether others may use the table before this is done.
@@ -118,8 +119,8 @@ impl<'a> Comparison<'a> {
     }
 
     fn push(&mut self, stage: Stage, column: Option<&Column>, operation: Operation) -> usize {
-        let column = column.map(|one| one.quoted.clone());
-        self.steps.push(TableStep { stage, operation, column, after: None, is_aside: false, is_last: false });
+        let columns = column.map(|one| one.quoted.clone()).into_iter().collect();
+        self.steps.push(TableStep { stage, operation, columns, after: None, is_aside: false, is_last: false });
         self.steps.len() - 1
     }
 
@@ -249,6 +250,10 @@ impl<'a> Comparison<'a> {
             let using = match value {
                 Some(value) => format!(" USING ({value})"),
                 None if by_itself => String::new(),
+                // From one enum to another there is no cast but by the label.
+                None if from.category == 'E' && to.category == 'E' => {
+                    format!(" USING {0}::text::{1}", to.quoted, to.data_type)
+                }
                 None => format!(" USING {}::{}", to.quoted, to.data_type),
             };
             format!("ALTER COLUMN {} TYPE {}{collation}{using}", to.quoted, to.data_type)
@@ -357,7 +362,6 @@ fn is_constant(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::not_null::shortened;
     use super::*;
 
     #[test]

@@ -102,7 +102,7 @@ impl Comparison<'_> {
 }
 
 /// A name with an ending, of at most 63 bytes.
-pub(super) fn shortened(name: &str, ending: &str) -> String {
+pub(in super::super) fn shortened(name: &str, ending: &str) -> String {
     let mut end = name.len().min(63 - ending.len());
     while !name.is_char_boundary(end) {
         end -= 1;

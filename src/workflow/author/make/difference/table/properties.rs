@@ -37,7 +37,7 @@ impl<'a> Comparison<'a> {
             self.steps.push(TableStep {
                 stage: Stage::Other,
                 operation,
-                column: None,
+                columns: Vec::new(),
                 after: None,
                 is_aside: false,
                 is_last: false,
@@ -140,7 +140,7 @@ impl<'a> Comparison<'a> {
 }
 
 /// `SET (…)` and `RESET (…)` from one list of `name=value` to another, with the way back.
-pub(super) fn option_changes(have: &[String], want: &[String], before: &str) -> Option<(String, String)> {
+pub(in super::super) fn option_changes(have: &[String], want: &[String], before: &str) -> Option<(String, String)> {
     let name = |one: &str| one.split('=').next().unwrap_or_default().to_owned();
     let side = |from: &[String], to: &[String]| {
         let set: Vec<String> = to.iter().filter(|one| !from.contains(one)).cloned().collect();

@@ -1,0 +1,5 @@
+CREATE SCHEMA dpn;
+ALTER DEFAULT PRIVILEGES IN SCHEMA dpn GRANT SELECT ON TABLES TO make_reader;
+CREATE TABLE dpn.s (id int);
+REVOKE SELECT ON dpn.s FROM make_reader;
+CREATE TABLE dpn.r (id int);

@@ -1,0 +1,2 @@
+CREATE TABLE mvo (id int PRIMARY KEY);
+CREATE MATERIALIZED VIEW mvo_v WITH (fillfactor = 70) AS SELECT * FROM mvo;

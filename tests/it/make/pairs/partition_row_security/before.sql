@@ -1,0 +1,2 @@
+CREATE TABLE prs_p (id int, d text) PARTITION BY LIST (d);
+CREATE TABLE prs_p1 PARTITION OF prs_p FOR VALUES IN ('a');

@@ -1,0 +1,1 @@
+CREATE TABLE pdr_t (id int PRIMARY KEY);

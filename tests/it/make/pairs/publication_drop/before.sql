@@ -1,0 +1,2 @@
+CREATE TABLE pdr_t (id int PRIMARY KEY);
+CREATE PUBLICATION pdr_p FOR TABLE pdr_t;

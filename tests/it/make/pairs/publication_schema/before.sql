@@ -1,0 +1,2 @@
+CREATE SCHEMA psc;
+CREATE TABLE psc.t (id int PRIMARY KEY);

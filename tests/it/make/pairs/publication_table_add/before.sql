@@ -1,0 +1,3 @@
+CREATE TABLE pta_t (id int PRIMARY KEY);
+CREATE TABLE pta_u (id int PRIMARY KEY);
+CREATE PUBLICATION pta_p FOR TABLE pta_t;

@@ -1,0 +1,2 @@
+CREATE TABLE tws_there (i int);
+CREATE TABLE tws_new (id bigserial PRIMARY KEY, name text);

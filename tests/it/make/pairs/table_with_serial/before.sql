@@ -1,0 +1,1 @@
+CREATE TABLE tws_there (i int);

@@ -1,0 +1,1 @@
+CREATE TABLE vgn_there (i int);
