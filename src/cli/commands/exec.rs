@@ -57,7 +57,7 @@ pub(crate) enum TryBack {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExecOptions {
     /// Stop after the rehearsal
-    #[arg(long)]
+    #[arg(long, visible_alias = "dry-run")]
     pub(crate) rehearse: bool,
     /// Try the way back of a Django project on the copy: each app to where it stood, and up again
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = TryBack::Auto)]

@@ -166,4 +166,30 @@ mod tests {
         assert_eq!(file.store.url.as_deref(), Some("s3://bucket/prefix"));
         assert_eq!(file.apply.retries, Some(10));
     }
+
+    /// README's table has every key that the file has, in the same section.
+    #[test]
+    fn the_readme_knows_every_key() {
+        let readme = include_str!("../../../README.md");
+        let table = readme.lines().skip_while(|line| *line != "## Configuration").filter(|line| line.starts_with("| "));
+        let (mut section, mut known) = (String::new(), std::collections::BTreeSet::new());
+        for line in table {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            if let Some(name) = cells[1].strip_prefix("`[") {
+                name.trim_end_matches("]`").clone_into(&mut section);
+            }
+            known.extend(cells[2].split(' ').map(|key| format!("{section}.{}", key.trim_matches('`'))));
+        }
+        let mut within = "";
+        for line in TEMPLATE.lines() {
+            let line = line.strip_prefix('#').unwrap_or(line);
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                within = name;
+            }
+            let key = line.split_once(" = ").map(|(key, _)| key).filter(|key| !key.contains(' '));
+            // A code of lint stands for all of them.
+            let named = key.filter(|key| !(within == "policy" && key.contains('-')));
+            assert!(named.is_none_or(|key| known.contains(&format!("{within}.{key}"))), "[{within}] {line}");
+        }
+    }
 }

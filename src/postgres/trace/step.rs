@@ -44,6 +44,8 @@ pub(super) struct Step {
     pub(super) locked: usize,
     /// Statements since then that only made something.
     pub(super) unread: usize,
+    /// Tables that it made, as they are written.
+    pub(super) made: Made,
     /// Statements after which nothing is asked: `SET TRANSACTION ISOLATION LEVEL` is refused after a query.
     pub(super) silent: usize,
     pub(super) samples: Samples,
@@ -67,6 +69,7 @@ impl Step {
             total: 0,
             locked: 0,
             unread: 0,
+            made: Made::default(),
             silent: 0,
             samples: Samples::default(),
             effects: StepEffects::default(),
@@ -81,7 +84,9 @@ impl Step {
     /// Whether nothing is asked after this statement; what it did is then seen after a later one.
     pub(super) fn stays_silent(&mut self, statement: &Statement) -> bool {
         let number = self.effects.statements.len();
-        let may_wait = only_makes(statement) && number + 1 < self.total && !is_due(self.unread, self.locked);
+        let makes = only_makes(statement) || self.made.alone_are_meant(statement);
+        self.made.learn(statement);
+        let may_wait = makes && number + 1 < self.total && !is_due(self.unread, self.locked);
         let silent = self.in_transaction && (number < self.silent || may_wait);
         self.unread = if silent { self.unread + 1 } else { 0 };
         if silent {
@@ -198,6 +203,65 @@ fn only_makes(statement: &Statement) -> bool {
         && !statement.text.split_whitespace().any(|word| word.eq_ignore_ascii_case("SELECT"))
 }
 
+/// Tables that a step made, by the names that it wrote: nobody else waits for them, and they hold nothing of production's.
+#[derive(Debug, Default)]
+pub(super) struct Made(BTreeSet<String>);
+
+impl Made {
+    fn learn(&mut self, statement: &Statement) {
+        let words = Words::of(statement);
+        match words.begin(2).as_slice() {
+            ["CREATE", "TABLE"] => self.0.extend(words.path(2)),
+            ["SET" | "RESET" | "DROP" | "DO" | "CALL", _] => self.0.clear(),
+            _ if words.has("RENAME") || words.has("SCHEMA") => self.0.clear(),
+            _ => {}
+        }
+    }
+
+    /// Whether a statement is about these tables only: an index, a constraint, a trigger.
+    fn alone_are_meant(&self, statement: &Statement) -> bool {
+        let words = Words::of(statement);
+        let behind = |word: &str| words.0.iter().position(|one| one == word).map(|at| at + 1);
+        let about = match words.begin(3).as_slice() {
+            ["CREATE", "INDEX", _] | ["CREATE", "UNIQUE", "INDEX"] | ["CREATE", "TRIGGER", _] => behind("ON"),
+            ["ALTER", "TABLE", _] if words.has("ADD") || words.has("OWNER") || words.has("ALTER") => Some(2),
+            _ => None,
+        };
+        let is_made = |at: usize| words.path(at).is_some_and(|path| self.0.contains(&path));
+        let only = about.map(|at| if words.0.get(at).is_some_and(|one| one == "ONLY") { at + 1 } else { at });
+        let refers = words.0.iter().enumerate().filter(|(_, word)| *word == "REFERENCES");
+        let moves = ["PARTITION", "INHERIT", "SELECT"].iter().any(|word| words.has(word));
+        only.is_some_and(is_made) && !moves && refers.into_iter().all(|(at, _)| is_made(at + 1))
+    }
+}
+
+/// The tokens of a statement, words in upper case and names in quotes as they are.
+struct Words(Vec<String>);
+
+impl Words {
+    fn of(statement: &Statement) -> Self {
+        let fold = |token: &str| if token.starts_with('"') { token.to_owned() } else { token.to_ascii_uppercase() };
+        Self(statement.tokens().into_iter().map(fold).collect())
+    }
+
+    fn begin(&self, count: usize) -> Vec<&str> {
+        self.0.iter().take(count).map(String::as_str).collect()
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.0.iter().any(|one| one == word)
+    }
+
+    /// `schema.name` or `name` at this place.
+    fn path(&self, at: usize) -> Option<String> {
+        let mut path = self.0.get(at)?.clone();
+        if self.0.get(at + 1).is_some_and(|dot| dot == ".") {
+            path = format!("{path}.{}", self.0.get(at + 2)?);
+        }
+        Some(path)
+    }
+}
+
 /// How many statements at the head of a section must not be followed by a query.
 pub(super) fn silent_statements(section: &Section) -> usize {
     let sets_transaction = |statement: &Statement| {
@@ -227,6 +291,36 @@ mod tests {
             read += locked;
         }
         read
+    }
+
+    #[test]
+    fn what_is_about_new_tables_alone_is_told_from_the_rest() {
+        let of = |text: &str| Statement { text: text.to_owned(), line: 1 };
+        let mut made = Made::default();
+        for text in ["CREATE TABLE dish (id int)", "CREATE TABLE kitchen.\"Line\" (id int)"] {
+            made.learn(&of(text));
+        }
+        for text in [
+            "CREATE UNIQUE INDEX i ON dish (id)",
+            "CREATE INDEX ON ONLY Dish USING btree (id)",
+            "ALTER TABLE ONLY kitchen.\"Line\" ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES dish (id)",
+            "CREATE TRIGGER t BEFORE UPDATE OF id ON dish FOR EACH ROW EXECUTE FUNCTION f()",
+            "ALTER TABLE dish OWNER TO cook",
+        ] {
+            assert!(made.alone_are_meant(&of(text)), "{text}");
+        }
+        for text in [
+            "CREATE INDEX ON old (id)",
+            "CREATE INDEX ON kitchen.dish (id)",
+            "ALTER TABLE dish ADD FOREIGN KEY (id) REFERENCES old (id)",
+            "ALTER TABLE old ADD FOREIGN KEY (id) REFERENCES dish (id)",
+            "ALTER TABLE dish ATTACH PARTITION old FOR VALUES IN (1)",
+            "INSERT INTO dish VALUES (1)",
+        ] {
+            assert!(!made.alone_are_meant(&of(text)), "{text}");
+        }
+        made.learn(&of("SET search_path = attic"));
+        assert!(!made.alone_are_meant(&of("CREATE INDEX ON dish (id)")));
     }
 
     #[test]
