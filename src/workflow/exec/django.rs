@@ -66,7 +66,8 @@ impl Django {
     /// The app that `words` migrate to its end, empty for all apps; none when they do something else or more, such as
     /// `--fake` or a target.
     pub(super) fn migrates_up<'a>(&self, words: &'a [String]) -> Option<&'a str> {
-        const WITH_VALUE: [&str; 5] = ["--database", "--settings", "--pythonpath", "-v", "--verbosity"];
+        // Not `--settings`: the question is asked without it, and other settings have other migrations.
+        const WITH_VALUE: [&str; 3] = ["--database", "-v", "--verbosity"];
         const ALONE: [&str; 6] =
             ["--noinput", "--no-input", "--no-color", "--traceback", "--skip-checks", "--force-color"];
         let mut rest = words.get(self.manage.len()..)?.iter();
@@ -226,6 +227,21 @@ mod tests {
 
     fn listed(text: &str) -> Vec<Listed> {
         text.lines().filter_map(parse).collect()
+    }
+
+    #[test]
+    fn only_a_plain_way_up_is_asked_about() {
+        let up = |text: &str| {
+            let words = words(text);
+            Django::of(&words).unwrap().migrates_up(&words).map(str::to_owned)
+        };
+        assert_eq!(up("python manage.py migrate --noinput -v 2").as_deref(), Some(""));
+        assert_eq!(up("python manage.py migrate menu --database=shop").as_deref(), Some("menu"));
+        for other in
+            ["migrate menu 0002", "migrate --fake", "migrate --settings=prod", "migrate --settings prod", "check"]
+        {
+            assert_eq!(up(&format!("python manage.py {other}")), None, "{other}");
+        }
     }
 
     #[test]
