@@ -170,7 +170,7 @@ fn exhausted_in(error: &DatabaseError) -> Option<&'static str> {
         "53300" => "all connections of the server are taken; lower [snapshot] jobs, or raise max_connections",
         "53400" => "a limit of the server is reached; its message names it",
         "22021" | "22P05" => {
-            "a name or a text in the catalogs is not in UTF-8; in a database of SQL_ASCII such identifiers must be renamed first"
+            "a name or a text in the catalogs is not in UTF-8; `safe-migrate snapshot create` lists such names of an SQL_ASCII database"
         }
         _ => return None,
     })
@@ -265,4 +265,31 @@ fn merge_hint(conflict: &Conflict) -> String {
         "`safe-migrate make --merge` tries them in both orders; by hand: a migration with `-- depends: {}`",
         leaves.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::LedgerError;
+
+    /// What is exhausted is found however deep the server's error lies.
+    #[test]
+    fn a_full_disk_has_its_hint_wherever_it_was_met() {
+        let full = || {
+            let mut error = DatabaseError::of_ours("no space left".to_owned());
+            error.sqlstate = Some("53100".to_owned());
+            error
+        };
+        let errors = [
+            Error::Database(full()),
+            Error::Ledger(LedgerError::Database(full())),
+            Error::Export(crate::postgres::ExportError::Database(full())),
+            Error::Lock(crate::postgres::LockError::Database(full())),
+            Error::Execute(ExecuteError::Database(full())),
+        ];
+        for error in errors {
+            let failure = CliError::from(error);
+            assert!(failure.hints.iter().any(|hint| hint.contains("disk is full")), "{failure:?}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub enum ReplaceError {
     #[error(transparent)]
     Mark(#[from] MarkError),
     /// The server refused.
-    #[error(transparent)]
+    #[error("{0}")]
     Database(#[from] DatabaseError),
     /// No connection to the database itself.
     #[error(transparent)]

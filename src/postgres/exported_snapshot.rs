@@ -24,7 +24,7 @@ pub enum ExportError {
     #[error("the list of tables changed {ATTEMPTS} times while they were being locked")]
     Restless,
     /// The server refused.
-    #[error(transparent)]
+    #[error("{0}")]
     Database(#[from] DatabaseError),
     /// No connection.
     #[error(transparent)]

@@ -29,7 +29,7 @@ pub enum LockError {
         holder: String,
     },
     /// The server refused.
-    #[error(transparent)]
+    #[error("{0}")]
     Database(#[from] DatabaseError),
 }
 

@@ -52,6 +52,7 @@ pub mod subscription;
 pub mod swap;
 mod system_user;
 pub mod trace;
+pub mod unreadable_names;
 pub mod written;
 
 pub use capabilities::{Capabilities, Tls};

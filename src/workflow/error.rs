@@ -192,7 +192,7 @@ pub enum Error {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// The server refused something.
-    #[error(transparent)]
+    #[error("{0}")]
     Database(#[from] DatabaseError),
     /// A program is missing or failed.
     #[error(transparent)]

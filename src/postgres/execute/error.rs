@@ -137,7 +137,7 @@ pub enum ExecuteError {
         source: Box<DatabaseError>,
     },
     /// The server refused something of ours.
-    #[error(transparent)]
+    #[error("{0}")]
     Database(#[from] DatabaseError),
 }
 

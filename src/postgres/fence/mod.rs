@@ -35,7 +35,7 @@ pub enum FenceError {
     #[error("the list of tables changed {ROUNDS} times while they were being locked")]
     Restless,
     /// The server refused.
-    #[error(transparent)]
+    #[error("{0}")]
     Database(#[from] DatabaseError),
 }
 

@@ -57,7 +57,7 @@ pub enum LedgerError {
     #[error("the ledger holds a migration named \"{0}\", which is no migration name")]
     Name(String),
     /// The server refused.
-    #[error(transparent)]
+    #[error("{0}")]
     Database(#[from] DatabaseError),
 }
 

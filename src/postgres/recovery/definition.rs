@@ -76,7 +76,7 @@ pub enum DefinitionError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The server refused.
-    #[error(transparent)]
+    #[error("{0}")]
     Database(#[from] DatabaseError),
 }
 

@@ -3,8 +3,9 @@
 use crate::postgres::catalog::{Peculiarities, Table};
 use crate::postgres::database::DatabaseProperties;
 use crate::postgres::not_carried::NotCarried;
-use crate::postgres::{catalog, prepare_copy_session};
-use crate::report::{format_bytes, format_list};
+use crate::postgres::unreadable_names::unreadable_names;
+use crate::postgres::{Session, catalog, prepare_copy_session};
+use crate::report::{first_five, format_bytes, format_list};
 
 use super::super::{Confirmation, Error, Gate, Operator, Project};
 use super::rows::unprintable;
@@ -21,6 +22,7 @@ pub(super) struct Preflight {
 pub(super) async fn preflight(project: &Project, operator: &dyn Operator) -> Result<Preflight, Error> {
     let session = project.target.connect("safe-migrate pre-flight").await?;
     prepare_copy_session(&session, None).await?;
+    refuse_unreadable_names(&session).await?;
     let properties = DatabaseProperties::read(&session).await?;
     let tables = catalog::tables(&session).await?;
     let peculiarities = catalog::peculiarities(&session, &tables).await?;
@@ -46,6 +48,21 @@ pub(super) async fn preflight(project: &Project, operator: &dyn Operator) -> Res
         operator.warn(warning);
     }
     Ok(Preflight { properties, peculiarities, invalid_indexes, warnings })
+}
+
+/// Refuses a database of SQL_ASCII with names that are no UTF-8, and says how they are renamed.
+async fn refuse_unreadable_names(session: &Session) -> Result<(), Error> {
+    let names = unreadable_names(session).await?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let objects: Vec<&str> = names.iter().map(|name| name.object.as_str()).collect();
+    let renames: Vec<&str> = names.iter().map(|name| name.rename.as_str()).collect();
+    Err(Error::SnapshotRefused(format!(
+        "the database is SQL_ASCII, and the bytes of these names are no UTF-8: {}; rename them first:\n  {}",
+        format_list(&objects),
+        first_five(&renames).join("\n  ")
+    )))
 }
 
 fn ask_about_size(project: &Project, tables: &[Table], operator: &dyn Operator) -> Result<(), Error> {

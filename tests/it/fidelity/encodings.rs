@@ -85,3 +85,32 @@ fn an_sql_ascii_database_round_trips() {
 fn an_sql_ascii_database_round_trips_18() {
     sql_ascii(Version::V18);
 }
+
+/// Names whose bytes are no UTF-8 cannot be named by us: they are listed, and renamed by what is printed.
+#[test]
+fn names_that_are_no_utf8_are_listed_with_the_statement_that_renames_them() {
+    let scene = Scene::empty(Version::V15);
+    let cluster = &**scene.cluster();
+    let name = format!("{}_encoded", scene.database.name());
+    cluster.sql(
+        "postgres",
+        &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"),
+    );
+    let place = Place { cluster, database: &name };
+    oracle::run(
+        place,
+        b"CREATE SCHEMA \"s\xe9\"; CREATE TABLE \"s\xe9\".\"caf\xe9\" (id int PRIMARY KEY, \"it's $$\xe8\" text DEFAULT '\xe9');
+          INSERT INTO \"s\xe9\".\"caf\xe9\" VALUES (1), (2); CREATE INDEX \"i\xe9\" ON \"s\xe9\".\"caf\xe9\" (id);",
+    );
+    let url = cluster.url(&name);
+    let refused = scene.run(6, &["snapshot", "create", "--database", &url]).stderr;
+    let renames: Vec<&str> = refused.lines().map(str::trim).filter(|line| line.starts_with("DO $$")).collect();
+    assert!(refused.contains(r"column s\xe9.caf\xe9.it\'s $$\xe8, table s\xe9.caf\xe9, schema s\xe9"), "{refused}");
+    assert_eq!(renames.len(), 3, "{refused}");
+    cluster.sql(&name, &renames.join("\n"));
+    let id = scene.run(0, &["snapshot", "create", "--database", &url]).stdout.trim().to_owned();
+    scene.run(0, &["restore", &id, "--to", &format!("{name}_copy"), "--yes", "--database", &url]);
+    let rows = cluster
+        .query(&format!("{name}_copy"), "SELECT count(*) FROM s_e9.caf_e9 WHERE \"it_27s _24_24_e8\" IS NOT NULL");
+    assert_eq!(rows, "2");
+}
