@@ -117,3 +117,81 @@ fn some_rows_only() {
     scene.run(2, &wrong);
     assert_eq!(scene.databases().len(), 1);
 }
+
+/// A table has its first dish and a dish has its table: neither row can come back before the other.
+const MUTUAL: &str = "
+    CREATE TABLE menu (id int PRIMARY KEY, first_dish int NOT NULL, name text);
+    CREATE TABLE dish (id int PRIMARY KEY, menu int NOT NULL REFERENCES menu ON DELETE CASCADE, price int);
+    INSERT INTO menu SELECT n, n * 10, 'menu ' || n FROM generate_series(1, 30) n;
+    INSERT INTO dish SELECT n * 10, n, n FROM generate_series(1, 30) n;
+    ALTER TABLE menu ADD FOREIGN KEY (first_dish) REFERENCES dish ON DELETE CASCADE;
+    CREATE TABLE seen (dish int REFERENCES dish ON DELETE CASCADE)";
+
+fn rows_that_point_to_each_other(version: Version) {
+    let scene = Scene::empty(version);
+    scene.database.sql(MUTUAL);
+    let all = "SELECT (SELECT count(*) FROM menu), (SELECT sum(price) FROM dish), (SELECT count(*) FROM seen)";
+    let id = scene.take_snapshot();
+    scene.database.sql("DELETE FROM menu WHERE id > 10");
+    assert_eq!(scene.database.query(all), "10|55|0");
+    for table in ["menu", "dish"] {
+        let refused = scene.run(3, &["restore", &id, "--table", table, "--mode", "missing", "--yes"]);
+        assert!(refused.stderr.contains("or at once (a --table for each)"), "{}", refused.stderr);
+    }
+    let both = ["restore", &id, "--table", "dish", "--table", "menu", "--mode", "missing"];
+    let dry = scene.run(0, &[&both[..], &["--dry-run", "--json"]].concat()).stdout;
+    let dry: serde_json::Value = serde_json::from_str(&dry).unwrap();
+    assert_eq!((&dry["recoveries"][0]["inserts"], &dry["recoveries"][1]["inserts"]), (&20.into(), &20.into()));
+    let done = scene.run(0, &[&both[..], &["--yes"]].concat());
+    assert!(done.stdout.contains("40 rows inserted into public.dish and public.menu"), "{}", done.stdout);
+    assert_eq!(scene.database.query(all), "30|465|0");
+
+    // What changed since stays, and what it points to; a row of a third table keeps its dish and the dish its menu.
+    scene.database.sql("UPDATE dish SET price = 0 WHERE id = 110; INSERT INTO seen VALUES (120)");
+    let undone = scene.run(0, &["restore", "--undo", &run_to_undo(&done), "--yes"]);
+    for words in [
+        "take 18 rows out of public.dish and 18 rows out of public.menu again",
+        "changed since and kept: 1 row",
+        "kept because others point to them: 3 rows",
+    ] {
+        assert!(undone.stdout.contains(words), "{words}: {}", undone.stdout);
+    }
+    assert_eq!(scene.database.query(all), "12|67|1");
+    let again = scene.run(0, &["restore", "--undo", &run_to_undo(&undone), "--yes"]);
+    assert!(again.stdout.contains("insert 18 rows into public.dish and 18 rows into public.menu"), "{}", again.stdout);
+    assert_eq!(scene.database.query(all), "30|454|1");
+    let buried = scene.run(3, &["restore", "--undo", &run_to_undo(&done), "--yes"]);
+    assert!(buried.stderr.contains("is undone already"), "{}", buried.stderr);
+}
+
+#[test]
+fn rows_that_point_to_each_other_come_back_together() {
+    rows_that_point_to_each_other(Version::V15);
+}
+
+#[test]
+fn rows_that_point_to_each_other_come_back_together_18() {
+    if crate::support::only_in_the_long_form() {
+        return;
+    }
+    rows_that_point_to_each_other(Version::V18);
+}
+
+#[test]
+fn several_tables_are_filled_up_or_refused_whole() {
+    let scene = Scene::empty(Version::V15);
+    scene
+        .database
+        .sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO a VALUES (1)");
+    let id = scene.take_snapshot();
+    scene.database.sql("DELETE FROM a; DROP TABLE b");
+    let two = ["restore", &id, "--table", "a", "--table", "b"];
+    scene.run(2, &[&two[..], &["--yes"]].concat());
+    scene.run(2, &[&two[..], &["--mode", "missing", "--where", "id > 0", "--yes"]].concat());
+    let refused = scene.run(3, &[&two[..], &["--mode", "missing", "--yes"]].concat());
+    assert!(refused.stderr.contains("public.b is not in the live database"), "{}", refused.stderr);
+    assert_eq!(scene.database.query("SELECT count(*) FROM a"), "0");
+    // The same table twice is one.
+    let done = scene.run(0, &["restore", &id, "--table", "a", "--table", "public.a", "--mode", "missing", "--yes"]);
+    assert!(done.stdout.contains("1 row inserted into public.a"), "{}", done.stdout);
+}

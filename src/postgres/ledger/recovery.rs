@@ -1,6 +1,6 @@
 //! Recoveries of parts of a snapshot: what each wrote, and what undoing it needs.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::{DatabaseError, Session};
 use super::LedgerError;
@@ -35,6 +35,37 @@ pub struct RecoveryRecord {
 }
 
 impl RecoveryRecord {
+    /// The record of a run that did the same to several tables; of one table, its own.
+    pub fn of_tables(mut parts: Vec<Self>) -> Option<Self> {
+        let tables: Vec<Value> = parts
+            .iter()
+            .map(|part| {
+                json!({ "schema": part.schema, "table": part.table, "saved": part.saved, "details": part.details })
+            })
+            .collect();
+        let several = parts.len() > 1;
+        let mut record = parts.drain(..).next()?;
+        if several {
+            record.saved = None;
+            record.details = json!({ "tables": tables });
+        }
+        Some(record)
+    }
+
+    /// The same for each of its tables.
+    pub fn tables(&self) -> Vec<Self> {
+        let Some(tables) = self.details["tables"].as_array() else { return vec![self.clone()] };
+        let text = |part: &Value, name: &str| part[name].as_str().map(str::to_owned);
+        let part = |part: &Value| Self {
+            schema: text(part, "schema").unwrap_or_default(),
+            table: text(part, "table").unwrap_or_default(),
+            saved: text(part, "saved"),
+            details: part["details"].clone(),
+            ..self.clone()
+        };
+        tables.iter().map(part).collect()
+    }
+
     /// Writes the row, in the transaction of the change.
     pub async fn insert(&self, session: &Session) -> Result<(), DatabaseError> {
         session
@@ -81,4 +112,30 @@ pub async fn recoveries(session: &Session) -> Result<Vec<RecoveryRecord>, Ledger
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_record_holds_several_tables() {
+        let part = |table: &str| RecoveryRecord {
+            run_id: "r".to_owned(),
+            kind: "missing".to_owned(),
+            schema: "public".to_owned(),
+            table: table.to_owned(),
+            column: None,
+            saved: Some(format!("saved_{table}")),
+            details: json!({ "columns": [table] }),
+            undone_by: None,
+        };
+        assert_eq!(RecoveryRecord::of_tables(vec![part("a")]), Some(part("a")));
+        assert_eq!(part("a").tables(), [part("a")]);
+        let both = RecoveryRecord::of_tables(vec![part("a"), part("b")]).unwrap();
+        // An older program finds no saved table, and undoes nothing instead of half.
+        assert_eq!(both.saved, None);
+        assert_eq!(both.tables(), [part("a"), part("b")]);
+        assert_eq!(RecoveryRecord::of_tables(Vec::new()), None);
+    }
 }

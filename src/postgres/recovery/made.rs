@@ -101,7 +101,15 @@ pub async fn column_number(session: &Session, table: &Relation, column: &str) ->
 
 /// A table of the ledger's schema that keeps what a run wrote over: its quoted name, and its name alone.
 pub fn saved_table(run_id: &str) -> (String, String) {
-    let name = format!("saved_{}", run_id.to_lowercase().replace('-', "_"));
+    saved_table_of(run_id, 0)
+}
+
+/// The same for one of several tables of a run, by its place from 0.
+pub fn saved_table_of(run_id: &str, place: usize) -> (String, String) {
+    let mut name = format!("saved_{}", run_id.to_lowercase().replace('-', "_"));
+    if place > 0 {
+        name.push_str(&format!("_{}", place + 1));
+    }
     (qualified("safe_migrate", &name), name)
 }
 

@@ -1,13 +1,10 @@
-//! Rows that the snapshot has and the live table has not, by primary key; and taking such rows back.
+//! Rows that the snapshot has and live tables have not, by primary key.
 
 use super::super::{DatabaseError, Session, quote_identifier};
-use super::column::differs;
 use super::count;
 use super::facts::{Key, Relation};
 use super::foreign_key::ForeignKey;
 
-const STAGE: &str = "pg_temp.safe_migrate_stage";
-const GOING: &str = "pg_temp.safe_migrate_going";
 const NUMBER: &str = "safe_migrate_row_number";
 
 /// The live table that gets rows, and the columns that they bring.
@@ -21,6 +18,8 @@ pub struct MissingRows {
     pub columns: Vec<String>,
     /// All columns of the live table.
     pub all_columns: Vec<String>,
+    /// Which of the tables of one run it is, from 0: it names the temporary tables.
+    pub place: usize,
 }
 
 /// What would be inserted.
@@ -34,12 +33,20 @@ pub struct MissingCounts {
     pub missing: u64,
 }
 
-fn list(prefix: &str, columns: &[String]) -> String {
+pub(super) fn list(prefix: &str, columns: &[String]) -> String {
     columns.iter().map(|name| format!("{prefix}{}", quote_identifier(name))).collect::<Vec<_>>().join(", ")
 }
 
 impl MissingRows {
-    fn same_key(&self, left: &str, right: &str) -> String {
+    fn stage_name(&self) -> String {
+        format!("safe_migrate_stage_{}", self.place)
+    }
+
+    fn staged(&self) -> String {
+        format!("pg_temp.{}", self.stage_name())
+    }
+
+    pub(super) fn same_key(&self, left: &str, right: &str) -> String {
         let equal = |column: &super::KeyColumn| {
             let name = quote_identifier(&column.name);
             format!("{left}.{name} {} {right}.{name}", column.operator)
@@ -54,18 +61,20 @@ impl MissingRows {
     /// Makes the empty temporary table for the rows of the snapshot.
     pub async fn make_stage(&self, live: &Session) -> Result<(), DatabaseError> {
         let sql = format!(
-            "DROP TABLE IF EXISTS {STAGE};
-             CREATE TEMPORARY TABLE safe_migrate_stage AS SELECT {} FROM {} t WITH NO DATA;
-             ALTER TABLE {STAGE} ADD COLUMN {NUMBER} bigint GENERATED ALWAYS AS IDENTITY",
+            "DROP TABLE IF EXISTS {stage};
+             CREATE TEMPORARY TABLE {} AS SELECT {} FROM {} t WITH NO DATA;
+             ALTER TABLE {stage} ADD COLUMN {NUMBER} bigint GENERATED ALWAYS AS IDENTITY",
+            self.stage_name(),
             list("t.", &self.columns),
-            self.table.quoted()
+            self.table.quoted(),
+            stage = self.staged()
         );
         Ok(live.batch_execute(&sql).await?)
     }
 
     /// The temporary table and its columns.
-    pub fn stage(&self) -> (&'static str, Vec<String>) {
-        (STAGE, self.columns.iter().map(|name| quote_identifier(name)).collect())
+    pub fn stage(&self) -> (String, Vec<String>) {
+        (self.staged(), self.columns.iter().map(|name| quote_identifier(name)).collect())
     }
 
     /// The query on the scratch database that gives those rows.
@@ -76,17 +85,19 @@ impl MissingRows {
     /// Stages rows that an earlier run saved.
     pub async fn stage_saved(&self, live: &Session, saved: &str) -> Result<(), DatabaseError> {
         let columns = list("", &self.columns);
-        Ok(live.batch_execute(&format!("INSERT INTO {STAGE} ({columns}) SELECT {columns} FROM {saved}")).await?)
+        let stage = self.staged();
+        Ok(live.batch_execute(&format!("INSERT INTO {stage} ({columns}) SELECT {columns} FROM {saved}")).await?)
     }
 
     /// Tells the planner about the staged rows.
     pub async fn analyze(&self, live: &Session) -> Result<(), DatabaseError> {
-        Ok(live.batch_execute(&format!("CREATE INDEX ON {STAGE} ({NUMBER}); ANALYZE {STAGE}")).await?)
+        let stage = self.staged();
+        Ok(live.batch_execute(&format!("CREATE INDEX ON {stage} ({NUMBER}); ANALYZE {stage}")).await?)
     }
 
     /// Counts.
     pub async fn counts(&self, live: &Session) -> Result<MissingCounts, DatabaseError> {
-        let staged = format!("SELECT pg_catalog.count(*) FROM {STAGE} s");
+        let staged = format!("SELECT pg_catalog.count(*) FROM {} s", self.staged());
         Ok(MissingCounts {
             staged: count(live, &staged).await?,
             live: count(live, &format!("SELECT pg_catalog.count(*) FROM {} t", self.table.rows())).await?,
@@ -95,18 +106,26 @@ impl MissingRows {
     }
 
     /// Rows to be inserted that a foreign key of the table would leave without a match, neither in the table that it
-    /// points to nor among themselves. None when the rows do not bring its columns.
-    pub async fn orphans(&self, live: &Session, key: &ForeignKey) -> Result<Option<u64>, DatabaseError> {
+    /// points to nor among the rows that are inserted `together` (with themselves). None when the rows do not bring its
+    /// columns.
+    pub async fn orphans(
+        &self,
+        live: &Session,
+        key: &ForeignKey,
+        together: &[&Self],
+    ) -> Result<Option<u64>, DatabaseError> {
         if !key.columns.iter().all(|column| self.columns.contains(column)) {
             return Ok(None);
         }
         let value = |column: &str| format!("s.{}", quote_identifier(column));
-        let mut condition = key.has_no_match(&key.references_quoted(), value);
-        if key.is_own() {
-            condition = format!("{condition} AND {}", key.has_no_match(STAGE, value));
-        }
-        let sql = format!("SELECT pg_catalog.count(*) FROM {STAGE} s WHERE {} AND {condition}", self.is_missing());
-        Ok(Some(count(live, &sql).await?))
+        let mut conditions = vec![self.is_missing(), key.has_no_match(&key.references_quoted(), value)];
+        let comes = |rows: &&&Self| {
+            let is_referenced = rows.table.schema == key.references.0 && rows.table.name == key.references.1;
+            is_referenced && key.referenced.iter().all(|column| rows.columns.contains(column))
+        };
+        conditions.extend(together.iter().filter(comes).map(|rows| key.has_no_match(&rows.staged(), value)));
+        let (stage, conditions) = (self.staged(), conditions.join(" AND "));
+        Ok(Some(count(live, &format!("SELECT pg_catalog.count(*) FROM {stage} s WHERE {conditions}")).await?))
     }
 
     /// Makes the table that keeps what was inserted (or taken out).
@@ -116,30 +135,24 @@ impl MissingRows {
         Ok(live.batch_execute(&sql).await?)
     }
 
-    /// Inserts the staged rows from the one after `after` to `upto` that are still missing, and keeps them as the
-    /// table took them. Returns how many.
-    pub async fn insert(&self, live: &Session, (after, upto): (i64, i64), saved: &str) -> Result<u64, DatabaseError> {
+    /// The statement that inserts the staged rows from the one after `$1` to `$2` that are still missing.
+    fn insertion(&self) -> String {
         // Somebody may insert the same key between our look and our row; a present row is left as it is.
         let conflict = if self.key.immediate {
             format!("ON CONFLICT ({}) DO NOTHING", self.key.quoted().join(", "))
         } else {
             String::new()
         };
-        let table = self.table.quoted();
-        let sql = format!(
-            "WITH added AS (
-                 INSERT INTO {table} AS t ({}) OVERRIDING SYSTEM VALUE
-                 SELECT {} FROM {STAGE} s WHERE s.{NUMBER} > $1 AND s.{NUMBER} <= $2 AND {} {conflict}
-                 RETURNING {})
-             INSERT INTO {saved} ({}) SELECT {} FROM added",
+        format!(
+            "INSERT INTO {} AS t ({}) OVERRIDING SYSTEM VALUE
+             SELECT {} FROM {} s WHERE s.{NUMBER} > $1 AND s.{NUMBER} <= $2 AND {} {conflict} RETURNING {}",
+            self.table.quoted(),
             list("", &self.columns),
             list("s.", &self.columns),
+            self.staged(),
             self.is_missing(),
             list("t.", &self.all_columns),
-            list("", &self.all_columns),
-            list("", &self.all_columns)
-        );
-        Ok(live.execute(&sql, &[&after, &upto]).await?)
+        )
     }
 
     /// Moves the sequences of the table's columns on, where a row has a larger number than they have given out.
@@ -153,83 +166,13 @@ impl MissingRows {
             let name = quote_identifier(column);
             let sql = format!(
                 "SELECT pg_catalog.setval($1::text::pg_catalog.regclass, m.top) FROM
-                     (SELECT pg_catalog.max({name})::bigint AS top FROM {STAGE}) m, {sequence} q
-                  WHERE m.top > q.last_value OR m.top = q.last_value AND NOT q.is_called"
+                     (SELECT pg_catalog.max({name})::bigint AS top FROM {}) m, {sequence} q
+                  WHERE m.top > q.last_value OR m.top = q.last_value AND NOT q.is_called",
+                self.staged()
             );
             live.query(&sql, &[&sequence]).await?;
         }
         Ok(())
-    }
-
-    /// Finds the rows of a saved table that are still as they were kept, to be taken out: none that a row of another
-    /// table points to. Returns how many there are, how many changed, and how many are pointed to.
-    pub async fn find_untouched(
-        &self,
-        live: &Session,
-        saved: &str,
-        keys: &[ForeignKey],
-    ) -> Result<(u64, u64, u64), DatabaseError> {
-        let changed: Vec<String> = self
-            .columns
-            .iter()
-            .map(|name| differs(&format!("t.{}", quote_identifier(name)), &format!("v.{}", quote_identifier(name))))
-            .collect();
-        let sql = format!(
-            "DROP TABLE IF EXISTS {GOING};
-             CREATE TEMPORARY TABLE safe_migrate_going AS SELECT {} FROM {} t JOIN {saved} v ON {} WHERE NOT ({})
-                FOR UPDATE OF t",
-            list("t.", &self.all_columns),
-            self.table.rows(),
-            self.same_key("t", "v"),
-            changed.join(" OR ")
-        );
-        live.batch_execute(&sql).await?;
-        let still = count(
-            live,
-            &format!(
-                "SELECT pg_catalog.count(*) FROM {} t JOIN {saved} v ON {}",
-                self.table.rows(),
-                self.same_key("t", "v")
-            ),
-        )
-        .await?;
-        let untouched = count(live, &format!("SELECT pg_catalog.count(*) FROM {GOING}")).await?;
-        let mut pointed_to = 0;
-        loop {
-            let mut removed = 0;
-            for key in keys {
-                removed += live.execute(&self.keep_referenced(key), &[]).await?;
-            }
-            pointed_to += removed;
-            if removed == 0 {
-                break;
-            }
-        }
-        Ok((untouched - pointed_to, still - untouched, pointed_to))
-    }
-
-    /// Leaves rows where they are that a row points to which stays: `ON DELETE CASCADE` would take that one along.
-    fn keep_referenced(&self, key: &ForeignKey) -> String {
-        let child_stays = match key.is_own() {
-            true => format!("NOT EXISTS (SELECT FROM {GOING} o WHERE {})", self.same_key("o", "c")),
-            false => "true".to_owned(),
-        };
-        let given: Vec<String> =
-            key.columns.iter().map(|name| format!("c.{} IS DISTINCT FROM NULL", quote_identifier(name))).collect();
-        let no_match = key.has_no_match("(SELECT g.*)", |column| format!("c.{}", quote_identifier(column)));
-        format!(
-            "DELETE FROM {GOING} g WHERE EXISTS (SELECT FROM {} c WHERE {child_stays} AND {} AND NOT ({no_match}))",
-            key.table_quoted(),
-            given.join(" AND "),
-        )
-    }
-
-    /// Takes the rows out that [`find_untouched`](Self::find_untouched) found, and keeps them in `saved`.
-    pub async fn take_out(&self, live: &Session, saved: &str) -> Result<u64, DatabaseError> {
-        let all = list("", &self.all_columns);
-        live.batch_execute(&format!("INSERT INTO {saved} ({all}) SELECT {all} FROM {GOING}")).await?;
-        let sql = format!("DELETE FROM {} AS t USING {GOING} g WHERE {}", self.table.rows(), self.same_key("t", "g"));
-        Ok(live.execute(&sql, &[]).await?)
     }
 
     /// Unique indexes besides the key's, by which rows to be inserted collide with others: name and number of rows.
@@ -265,7 +208,8 @@ impl MissingRows {
             };
             let equal: Vec<String> = columns.iter().zip(&operators).map(equal).collect();
             let sql = format!(
-                "SELECT pg_catalog.count(*) FROM {STAGE} s WHERE {} AND EXISTS (SELECT FROM {} t WHERE {})",
+                "SELECT pg_catalog.count(*) FROM {} s WHERE {} AND EXISTS (SELECT FROM {} t WHERE {})",
+                self.staged(),
                 self.is_missing(),
                 self.table.rows(),
                 equal.join(" AND ")
@@ -277,4 +221,26 @@ impl MissingRows {
         }
         Ok(found)
     }
+}
+
+/// Inserts the staged rows of all of these tables from the one after `after` to `upto` that are still missing, and keeps
+/// each table's, as the table took them, in the table that is named beside it. Returns how many.
+///
+/// In one statement, because the server looks at a foreign key when the statement ends: rows of two tables that point to
+/// each other come in together, whether their keys can be deferred or not.
+pub async fn insert_missing(
+    live: &Session,
+    tables: &[(&MissingRows, String)],
+    (after, upto): (i64, i64),
+) -> Result<u64, DatabaseError> {
+    let (mut parts, mut added) = (Vec::new(), Vec::new());
+    for (rows, saved) in tables {
+        let (place, all) = (rows.place, list("", &rows.all_columns));
+        parts.push(format!("added_{place} AS ({})", rows.insertion()));
+        parts.push(format!("kept_{place} AS (INSERT INTO {saved} ({all}) SELECT {all} FROM added_{place})"));
+        added.push(format!("SELECT 1 FROM added_{place}"));
+    }
+    let sql = format!("WITH {} SELECT pg_catalog.count(*) FROM ({}) a", parts.join(", "), added.join(" UNION ALL "));
+    let inserted: i64 = live.query_one(&sql, &[&after, &upto]).await?.get(0);
+    Ok(u64::try_from(inserted).unwrap_or_default())
 }

@@ -13,6 +13,7 @@ mod made;
 mod missing;
 mod rename;
 mod stage;
+mod taken_out;
 mod transaction;
 
 pub use column::{ColumnCounts, ColumnRows, SavedColumns};
@@ -26,11 +27,12 @@ pub use facts::{
 pub use foreign_key::{ForeignKey, drop_foreign_key, foreign_keys, stage_key, unmatched};
 pub use made::{
     analyze, column_number, count_rows, drop_column, drop_table, keep_column, lock_alone, quoted_columns,
-    ready_for_rows, rows_query, saved_name, saved_table,
+    ready_for_rows, rows_query, saved_name, saved_table, saved_table_of,
 };
-pub use missing::{MissingCounts, MissingRows};
+pub use missing::{MissingCounts, MissingRows, insert_missing};
 pub use rename::{Renamed, rename_all, rename_for, way_back};
 pub use stage::{fit, transfer};
+pub use taken_out::{FoundRows, InsertedRows, find_untouched, take_out};
 pub use transaction::{Outcome, attempt, back_to_our_path, begin, commit, roll_back};
 
 use super::{DatabaseError, Session};

@@ -36,7 +36,7 @@ pub(super) async fn prepare(work: &Work<'_>, asked: &str) -> Result<Prepared, Er
             "bring the whole table back: the same command without --column",
         ));
     };
-    let old = recovery::columns(&work.old, work.table.oid).await?;
+    let old = recovery::columns(work.old, work.table.oid).await?;
     let names: Vec<String> = old.iter().map(|column| column.name.clone()).collect();
     let name = find::column(&names, asked, &table)?;
     let now = recovery::columns(&work.ground.live, present.oid).await?;
@@ -105,7 +105,7 @@ pub(super) async fn count(work: &Work<'_>, mut job: ColumnJob, source: &str) -> 
 pub(super) async fn stage(work: &Work<'_>, rows: &ColumnRows, source: &str) -> Result<(), Error> {
     let live = &work.ground.live;
     let (stage, columns) = rows.stage();
-    recovery::transfer(&work.old, &rows.query(source), live, (stage, &columns), work.encoding(), |_| ()).await?;
+    recovery::transfer(work.old, &rows.query(source), live, (stage, &columns), work.encoding(), |_| ()).await?;
     Ok(rows.analyze(live).await?)
 }
 

@@ -32,7 +32,7 @@ pub(super) struct ReturnJob {
 
 /// Reads the definition of the column and of what stood on it, before the rows are there.
 pub(super) async fn prepare(work: &Work<'_>, rows: ColumnRows) -> Result<ReturnJob, Error> {
-    let (old, name) = (&work.old, rows.column.as_str());
+    let (old, name) = (work.old, rows.column.as_str());
     let definition = ColumnDefinition::read(old, &work.table, name).await?;
     let roots = recovery::missing_objects_of_column(old, &work.table, name, &work.archive.entries).await?;
     let first = work.prerequisites(roots).await?;

@@ -2,10 +2,43 @@
 
 use crate::migration::nearest;
 use crate::postgres::ArchiveEntry;
-use crate::postgres::quote_identifier;
+use crate::postgres::recovery::{self, Relation};
+use crate::postgres::{Session, quote_identifier};
 use crate::report::format_list;
 
 use super::super::Error;
+
+/// The tables of the snapshot that are meant, each once.
+pub(super) fn tables(entries: &[ArchiveEntry], asked: &[String]) -> Result<Vec<(String, String)>, Error> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for asked in asked {
+        let one = table(entries, asked)?;
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    }
+    Ok(found)
+}
+
+/// The table in the scratch database `old`, and in the live one where it is there.
+pub(super) async fn both(
+    old: &Session,
+    live: &Session,
+    (schema, name): (&str, &str),
+) -> Result<(Relation, Option<Relation>), Error> {
+    let Some(table) = recovery::relation(old, schema, name).await? else {
+        return Err(Error::RestoreRefused(format!("the archive names {schema}.{name} and does not make it")));
+    };
+    let present = recovery::relation(live, schema, name).await?;
+    if let Some(other) = present.as_ref().filter(|present| !['r', 'p'].contains(&present.kind)) {
+        let what = recovery::describe_kind(other.kind);
+        return Err(Error::NoSuchPart {
+            message: format!("{schema}.{name} is a {what} in the live database and was a table in the snapshot"),
+            hint: Some("rename it, and the table can come back under its own name".to_owned()),
+        });
+    }
+    Ok((table, present))
+}
 
 /// The table of the snapshot that is meant, as schema and name.
 ///

@@ -67,7 +67,7 @@ struct Work<'a> {
     archive: &'a Archive,
     scratch: &'a Scratch,
     /// Session on the scratch database.
-    old: Session,
+    old: &'a Session,
     /// The table there.
     table: Relation,
     /// The table in the live database.
@@ -89,14 +89,14 @@ pub async fn recover(
     let files = WorkDirectory::create(&project.shadow_dir)
         .map_err(|source| Error::File { what: "cannot make a temporary directory".to_owned(), source })?;
     let archive = Archive::read(&ground.server, &reader, files.path()).await?;
-    let (schema, name) = find::table(&archive.entries, &request.table)?;
+    let tables = find::tables(&archive.entries, &request.tables)?;
     ground.refuse_missing(&reader).await?;
     // Its checks and partition keys act in the scratch database too.
     let trusted = code_of_others::trusted(project, &ground.server.maintenance).await?;
     let found = code_of_others::of_archive(&ground.server.programs, &archive.path, None, &trusted).await?;
     code_of_others::accept(&found.code, request.run_foreign_code.as_deref(), operator)?;
     let scratch = Scratch::create(project, &ground.server, reader.manifest()).await?;
-    let result = in_scratch(&ground, request, &reader, files.path(), &archive, &scratch, (&schema, &name)).await;
+    let result = in_scratch(&ground, request, &reader, files.path(), &archive, &scratch, &tables).await;
     let session = &ground.server.maintenance;
     let dropped = database::drop_marked(session, &project.target, &scratch.database).await;
     let report = result?;
@@ -114,44 +114,50 @@ async fn in_scratch(
     files: &std::path::Path,
     archive: &Archive,
     scratch: &Scratch,
-    (schema, name): (&str, &str),
+    tables: &[(String, String)],
 ) -> Result<PartReport, Error> {
     let (operator, interrupt) = (ground.operator, ground.interrupt);
-    operator.step(&format!("reading {schema}.{name} of snapshot {} into a scratch database", request.snapshot));
+    let named: Vec<String> = tables.iter().map(|(schema, name)| format!("{schema}.{name}")).collect();
+    operator.step(&format!("reading {} of snapshot {} into a scratch database", named.join(", "), request.snapshot));
     let old = interrupt.or(scratch.make_schema(&ground.server, archive, files)).await?;
     prepare_copy_session(&old, Some(&manifest_parts::lc_monetary(reader.manifest()))).await?;
-    let Some(table) = recovery::relation(&old, schema, name).await? else {
-        return Err(Error::RestoreRefused(format!("the archive names {schema}.{name} and does not make it")));
-    };
-    let present = recovery::relation(&ground.live, schema, name).await?;
-    if let Some(other) = present.as_ref().filter(|present| !['r', 'p'].contains(&present.kind)) {
-        let what = recovery::describe_kind(other.kind);
-        return Err(Error::NoSuchPart {
-            message: format!("{schema}.{name} is a {what} in the live database and was a table in the snapshot"),
-            hint: Some("rename it, and the table can come back under its own name".to_owned()),
-        });
-    }
     let manifest = reader.manifest();
-    let work = Work { ground, request, manifest, files, archive, scratch, old, table, present };
-    let prepared = interrupt.or(Prepared::read(&work)).await?;
-    interrupt.or(scratch.load(ground.project, &work.old, &work.table, reader, operator)).await?;
-    let source = interrupt.or(work.source()).await?;
-    let (job, mut plan) = interrupt.or(prepared.count(&work, source)).await?;
+    let mut works = Vec::new();
+    for (schema, name) in tables {
+        let (table, present) = find::both(&old, &ground.live, (schema, name)).await?;
+        works.push(Work { ground, request, manifest, files, archive, scratch, old: &old, table, present });
+    }
+    let prepared = interrupt.or(Prepared::read(&works)).await?;
+    for work in &works {
+        interrupt.or(scratch.load(ground.project, &old, &work.table, reader, operator)).await?;
+    }
+    let (job, plans) = interrupt.or(prepared.count(&works)).await?;
+    decide(&works, job, plans).await
+}
+
+/// Says what is found, asks, and does it.
+async fn decide(works: &[Work<'_>], job: run::Job, mut plans: Vec<PartPlan>) -> Result<PartReport, Error> {
+    let Some(Work { ground, request, .. }) = works.first() else { return Ok(PartReport { plans, done: None }) };
     let trusted = code_of_others::trusted(ground.project, &ground.server.maintenance).await?;
-    if let Some(present) = work.present.as_ref().filter(|_| job.staged().is_some()) {
-        plan.foreign_code = foreign_code::of_writes(&ground.live, present.oid, &trusted).await?;
+    for (work, plan) in works.iter().zip(&mut plans) {
+        if let Some(present) = work.present.as_ref().filter(|_| job.staged().is_some()) {
+            plan.foreign_code = foreign_code::of_writes(&ground.live, present.oid, &trusted).await?;
+        }
     }
-    if request.dry_run || plan.is_empty() {
-        return Ok(PartReport { plan, done: None });
+    if request.dry_run || plans.iter().all(PartPlan::is_empty) {
+        return Ok(PartReport { plans, done: None });
     }
-    for line in plan.lines() {
-        operator.step(&line);
+    for line in plans.iter().flat_map(PartPlan::lines) {
+        ground.operator.step(&line);
     }
-    code_of_others::accept(&plan.foreign_code, request.run_foreign_code.as_deref(), operator)?;
-    ground.confirm(&format!("{} ({})?", plan.summary(), ground.project.target.display()))?;
-    interrupt.check()?;
-    let done = run::carry_out(&work, job).await?;
-    Ok(PartReport { plan, done: Some(done) })
+    for plan in &plans {
+        code_of_others::accept(&plan.foreign_code, request.run_foreign_code.as_deref(), ground.operator)?;
+    }
+    let what: Vec<String> = plans.iter().map(PartPlan::summary).collect();
+    ground.confirm(&format!("{} ({})?", what.join(" and "), ground.project.target.display()))?;
+    ground.interrupt.check()?;
+    let done = run::carry_out(works, job).await?;
+    Ok(PartReport { plans, done: Some(done) })
 }
 
 /// What is to be done, read from the definitions, before any row is there.
@@ -163,23 +169,33 @@ enum Prepared {
 }
 
 impl Prepared {
-    async fn read(work: &Work<'_>) -> Result<Self, Error> {
-        if let Some(asked) = &work.request.column {
-            return column::prepare(work, asked).await;
-        }
-        match (&work.present, work.request.mode) {
-            (Some(present), Mode::Missing) => Ok(Self::Missing(missing::prepare(work, present).await?)),
-            _ => Ok(Self::Whole(whole::prepare(work).await?)),
+    async fn read(works: &[Work<'_>]) -> Result<Self, Error> {
+        match works {
+            [work] if work.request.column.is_some() => {
+                column::prepare(work, work.request.column.as_deref().unwrap_or_default()).await
+            }
+            [work] if work.present.is_none() || work.request.mode != Mode::Missing => {
+                Ok(Self::Whole(whole::prepare(work).await?))
+            }
+            works => Ok(Self::Missing(missing::prepare(works).await?)),
         }
     }
 
-    async fn count(self, work: &Work<'_>, source: String) -> Result<(run::Job, PartPlan), Error> {
-        Ok(match self {
+    async fn count(self, works: &[Work<'_>]) -> Result<(run::Job, Vec<PartPlan>), Error> {
+        let mut sources = Vec::new();
+        for work in works {
+            sources.push(work.source().await?);
+        }
+        let (Some(work), Some(source)) = (works.first(), sources.first().cloned()) else {
+            return Err(Error::RestoreRefused("no table is named".to_owned()));
+        };
+        let (job, plan) = match self {
+            Self::Missing(job) => return missing::count(works, job, &sources).await,
             Self::Column(job) => column::count(work, job, &source).await?,
             Self::ColumnReturns(job) => column_returns::count(work, *job, source).await?,
-            Self::Missing(job) => missing::count(work, job, &source).await?,
             Self::Whole(job) => whole::count(work, job, source).await?,
-        })
+        };
+        Ok((job, vec![plan]))
     }
 }
 
@@ -193,7 +209,7 @@ impl Work<'_> {
                 hint: Some("write a condition as it stands behind WHERE, such as --where \"id < 5\"".to_owned()),
             });
         }
-        recovery::condition_view(&self.old, &self.table, condition).await.map_err(|error| Error::NoSuchPart {
+        recovery::condition_view(self.old, &self.table, condition).await.map_err(|error| Error::NoSuchPart {
             message: format!(
                 "--where \"{condition}\" is no condition on the columns of {}: {error}",
                 self.table.display()

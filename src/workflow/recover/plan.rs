@@ -13,8 +13,8 @@ use crate::snapshot::SnapshotId;
 pub struct PartRequest {
     /// The snapshot.
     pub snapshot: SnapshotId,
-    /// The table, as typed.
-    pub table: String,
+    /// The tables, as typed; several only when they get the rows that they lack.
+    pub tables: Vec<String>,
     /// The column, when only that is wanted.
     pub column: Option<String>,
     /// What becomes of the table that is there.
@@ -128,8 +128,8 @@ pub struct PartPlan {
 /// What a recovery did.
 #[derive(Clone, Debug)]
 pub struct PartReport {
-    /// What was planned.
-    pub plan: PartPlan,
+    /// What was planned for each table.
+    pub plans: Vec<PartPlan>,
     /// What was done; none after a dry run, or when there was nothing to do.
     pub done: Option<PartDone>,
 }
@@ -141,8 +141,8 @@ pub struct PartDone {
     pub run: RunRecord,
     /// Rows inserted or values written.
     pub changed: u64,
-    /// Table that keeps what was overwritten or inserted.
-    pub saved: Option<String>,
+    /// Tables that keep what was overwritten or inserted.
+    pub saved: Vec<String>,
     /// What turned out otherwise than planned.
     pub notes: Vec<String>,
 }

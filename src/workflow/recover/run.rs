@@ -40,7 +40,7 @@ impl Job {
     pub(super) fn staged(&self) -> Option<u64> {
         match self {
             Self::Column(job) => Some(job.staged),
-            Self::Missing(job) => Some(job.staged),
+            Self::Missing(job) => Some(job.staged()),
             Self::ColumnReturns(_) | Self::Whole(_) | Self::Undo(_) => None,
         }
     }
@@ -71,14 +71,16 @@ impl Job {
 
     async fn close(&self, ground: &Ground<'_>) -> Result<(), Error> {
         match self {
-            Self::Missing(job) => Ok(job.rows.advance_sequences(&ground.live).await?),
+            Self::Missing(job) => job.advance_sequences(&ground.live).await,
             _ => Ok(()),
         }
     }
 }
 
 /// Carries a job out as a run.
-pub(super) async fn carry_out(work: &Work<'_>, job: Job) -> Result<PartDone, Error> {
+pub(super) async fn carry_out(works: &[Work<'_>], job: Job) -> Result<PartDone, Error> {
+    // Several tables have one job, which needs no more than what it staged.
+    let Some(work) = works.first() else { return Err(Error::RestoreRefused("no table is named".to_owned())) };
     let mut run =
         run_record::start(work.ground.project, &work.request.command, ServerClock::read(&work.ground.live).await?);
     run.snapshot_id = Some(work.request.snapshot.to_string());
@@ -103,7 +105,7 @@ pub(super) async fn as_run(
         return Err(Gate::ChangedMeanwhile { database, what: "this run no longer holds its lock".to_owned() }.into());
     }
     let known = if job.changes_schema() { ground.schema_is_known().await? } else { false };
-    let mut writer = Writer { ground, job, batch, committed: 0, changed: 0, saved: None, notes: Vec::new() };
+    let mut writer = Writer { ground, job, batch, committed: 0, changed: 0, saved: Vec::new(), notes: Vec::new() };
     let (mut attempt, mut on_own_path) = (0, false);
     let result = loop {
         let result = ground.cancel_on_interrupt(writer.write_all(work, &mut run, undoes)).await;
@@ -140,7 +142,7 @@ struct Writer<'a> {
     batch: Option<u64>,
     committed: u64,
     changed: u64,
-    saved: Option<String>,
+    saved: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -166,7 +168,8 @@ impl Writer<'_> {
         }
         self.changed = opened.changed;
         self.notes = opened.notes;
-        self.saved = opened.record.saved.as_ref().map(|name| format!("safe_migrate.{name}"));
+        let saved = |part: RecoveryRecord| part.saved.map(|name| format!("safe_migrate.{name}"));
+        self.saved = opened.record.tables().into_iter().filter_map(saved).collect();
         let Some(staged) = self.job.staged() else { return self.commit().await };
         match batch {
             None => {

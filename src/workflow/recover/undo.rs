@@ -16,7 +16,7 @@ use super::{Ground, column, column_returns, missing, refused, undo_table};
 pub struct PartUndoReport {
     /// The run that was taken back.
     pub undone: String,
-    /// `schema.table`.
+    /// `schema.table`; several of them with commas between.
     pub table: String,
     /// What was done, in one line.
     pub summary: String,
@@ -24,8 +24,8 @@ pub struct PartUndoReport {
     pub changed: u64,
     /// Rows that changed since and were kept as they are.
     pub kept: u64,
-    /// Table that keeps what the undo wrote over or took out.
-    pub saved: Option<String>,
+    /// Tables that keep what the undo wrote over or took out.
+    pub saved: Vec<String>,
     /// What else the operator should know.
     pub notes: Vec<String>,
     /// The run.
@@ -60,7 +60,7 @@ pub async fn undo_part(
     let done = as_run(&ground, None, run, job, None, Some(record)).await?;
     Ok(Some(PartUndoReport {
         undone: run_id.to_owned(),
-        table: format!("{}.{}", record.schema, record.table),
+        table: names(record).join(", "),
         summary,
         changed: done.changed,
         kept,
@@ -68,6 +68,11 @@ pub async fn undo_part(
         notes: done.notes,
         run: done.run,
     }))
+}
+
+/// `schema.table` of each of its tables.
+fn names(record: &RecoveryRecord) -> Vec<String> {
+    record.tables().iter().map(|part| format!("{}.{}", part.schema, part.table)).collect()
 }
 
 /// Refuses a run that is undone, or on which a later recovery stands.
@@ -80,14 +85,14 @@ fn refuse_buried(record: &RecoveryRecord, all: &[RecoveryRecord]) -> Result<(), 
     }
     let later = all.iter().skip_while(|one| one.run_id != record.run_id).skip(1);
     let on_it = |one: &&RecoveryRecord| {
-        let same_table = one.schema == record.schema && one.table == record.table;
+        let same_table = names(one).iter().any(|name| names(record).contains(name));
         let same_column = one.column.is_none() || record.column.is_none() || one.column == record.column;
         same_table && same_column && one.undone_by.is_none()
     };
     match later.filter(on_it).last() {
         None => Ok(()),
         Some(one) => Err(refused(
-            format!("run {} recovered {}.{} later", one.run_id, one.schema, one.table),
+            format!("run {} recovered {} later", one.run_id, names(one).join(", ")),
             &format!("undo that one first: safe-migrate restore --undo {}", one.run_id),
         )),
     }
@@ -95,16 +100,11 @@ fn refuse_buried(record: &RecoveryRecord, all: &[RecoveryRecord]) -> Result<(), 
 
 /// The job that takes a recovery back, in words, and how many rows stay because they changed since.
 async fn job_of(ground: &Ground<'_>, record: &RecoveryRecord) -> Result<(Job, String, u64), Error> {
-    let Some(table) = recovery::relation(&ground.live, &record.schema, &record.table).await? else {
-        return Err(refused(
-            format!("{}.{} is not there any more", record.schema, record.table),
-            "bring it back first: safe-migrate restore --table",
-        ));
-    };
+    let table = there(ground, record).await?;
     match record.kind.as_str() {
         column::KIND => values(ground, record, table).await,
-        missing::KIND => undo_table::inserted(ground, record, table).await,
-        undo_table::TAKEN_OUT => inserted_again(ground, record, table).await,
+        missing::KIND => undo_table::inserted(ground, record).await,
+        undo_table::TAKEN_OUT => inserted_again(ground, record).await,
         column_returns::KIND => undo_table::returned_column(ground, record, table).await,
         "beside" | "table-returns" => undo_table::made(ground, record, table).await,
         "replace" => undo_table::replaced(ground, record, table).await,
@@ -113,6 +113,16 @@ async fn job_of(ground: &Ground<'_>, record: &RecoveryRecord) -> Result<(Job, St
             "bring it back from the snapshot: safe-migrate restore ID --table TABLE",
         )),
     }
+}
+
+async fn there(ground: &Ground<'_>, record: &RecoveryRecord) -> Result<Relation, Error> {
+    let table = recovery::relation(&ground.live, &record.schema, &record.table).await?;
+    table.ok_or_else(|| {
+        refused(
+            format!("{}.{} is not there any more", record.schema, record.table),
+            "bring it back first: safe-migrate restore --table",
+        )
+    })
 }
 
 fn text(record: &RecoveryRecord, name: &str) -> String {
@@ -168,13 +178,25 @@ async fn values(ground: &Ground<'_>, record: &RecoveryRecord, table: Relation) -
     Ok((Job::Column(job), summary, counts.changed_since))
 }
 
-/// Rows of a saved table with the columns that the live table still has.
+/// Rows of each saved table with the columns that the live table still has, and the quoted name of the saved one.
 pub(super) async fn saved_rows(
     ground: &Ground<'_>,
     record: &RecoveryRecord,
-    table: Relation,
+) -> Result<Vec<(MissingRows, String)>, Error> {
+    let mut tables = Vec::new();
+    for (place, part) in record.tables().iter().enumerate() {
+        tables.push(saved_rows_of(ground, part, place).await?);
+    }
+    Ok(tables)
+}
+
+async fn saved_rows_of(
+    ground: &Ground<'_>,
+    record: &RecoveryRecord,
+    place: usize,
 ) -> Result<(MissingRows, String), Error> {
     let live = &ground.live;
+    let table = there(ground, record).await?;
     let key = key_of(ground, &table, record).await?;
     let saved = record.saved.clone().unwrap_or_default();
     let Some(kept) = recovery::relation(live, "safe_migrate", &saved).await? else {
@@ -191,28 +213,29 @@ pub(super) async fn saved_rows(
         columns: common.map(|one| one.name.clone()).collect(),
         all_columns: columns.iter().map(|one| one.name.clone()).collect(),
         table,
+        place,
     };
     Ok((rows, recovery::saved_name(&saved)))
 }
 
-async fn inserted_again(
-    ground: &Ground<'_>,
-    record: &RecoveryRecord,
-    table: Relation,
-) -> Result<(Job, String, u64), Error> {
+async fn inserted_again(ground: &Ground<'_>, record: &RecoveryRecord) -> Result<(Job, String, u64), Error> {
     let live = &ground.live;
-    let (rows, saved) = saved_rows(ground, record, table).await?;
-    rows.make_stage(live).await?;
-    rows.stage_saved(live, &saved).await?;
-    rows.analyze(live).await?;
-    let counts = rows.counts(live).await?;
-    missing::check_rows(live, &rows, counts.missing, false).await?;
-    let summary = format!(
-        "insert {} into {} again, which run {} took out",
-        format_things(counts.missing, "row"),
-        rows.table.display(),
-        record.run_id
-    );
-    let job = missing::MissingJob::of_saved(rows, counts.staged);
-    Ok((Job::Missing(job), summary, counts.staged.saturating_sub(counts.missing)))
+    let tables = saved_rows(ground, record).await?;
+    let (mut counts, mut what, mut kept) = (Vec::new(), Vec::new(), 0);
+    for (rows, saved) in &tables {
+        rows.make_stage(live).await?;
+        rows.stage_saved(live, saved).await?;
+        rows.analyze(live).await?;
+        let found = rows.counts(live).await?;
+        what.push(format!("{} into {}", format_things(found.missing, "row"), rows.table.display()));
+        kept += found.staged.saturating_sub(found.missing);
+        counts.push(found);
+    }
+    let together: Vec<&MissingRows> = tables.iter().map(|(rows, _)| rows).collect();
+    for (rows, found) in together.iter().zip(&counts) {
+        missing::check_rows(live, (rows, &together), found.missing, false).await?;
+    }
+    let summary = format!("insert {} again, which run {} took out", what.join(" and "), record.run_id);
+    let staged = tables.into_iter().zip(counts).map(|((rows, _), found)| (rows, found.staged)).collect();
+    Ok((Job::Missing(missing::MissingJob::of_saved(staged)), summary, kept))
 }

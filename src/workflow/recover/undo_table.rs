@@ -6,14 +6,14 @@ use futures_util::TryStreamExt;
 use serde_json::json;
 
 use crate::postgres::ledger::RecoveryRecord;
-use crate::postgres::recovery::{self, ForeignKey, Key, MissingRows, Relation, Renamed};
+use crate::postgres::recovery::{self, ForeignKey, InsertedRows, Key, MissingRows, Relation, Renamed};
 use crate::postgres::{RunRecord, Session, copy, prepare_copy_session};
 use crate::report::{format_list, format_things};
 use crate::snapshot::RowSetHash;
 
 use super::super::Error;
 use super::run::{Job, Opened};
-use super::{Ground, refused, undo};
+use super::{Ground, missing, refused, undo};
 
 /// Kind of the record of rows that were taken out again.
 pub(super) const TAKEN_OUT: &str = "taken-out";
@@ -21,7 +21,7 @@ pub(super) const TAKEN_OUT: &str = "taken-out";
 /// What an undo does to a table.
 pub(super) enum UndoJob {
     /// Rows go that a recovery inserted.
-    TakeOut { rows: MissingRows, from: String, incoming: Vec<ForeignKey> },
+    TakeOut(Vec<InsertedRows>),
     /// A column goes that had come back; its values are kept.
     DropColumn { table: Relation, key: Option<Key>, column: String, made: Vec<String> },
     /// A table goes that was made, when it still is what was made.
@@ -31,29 +31,29 @@ pub(super) enum UndoJob {
 }
 
 /// Rows that were inserted.
-pub(super) async fn inserted(
-    ground: &Ground<'_>,
-    record: &RecoveryRecord,
-    table: Relation,
-) -> Result<(Job, String, u64), Error> {
+pub(super) async fn inserted(ground: &Ground<'_>, record: &RecoveryRecord) -> Result<(Job, String, u64), Error> {
     let live = &ground.live;
-    let (rows, from) = undo::saved_rows(ground, record, table).await?;
-    let own = (rows.table.schema.clone(), rows.table.name.clone());
-    let mut incoming = recovery::foreign_keys(live, rows.table.oid).await?;
-    incoming.retain(|key| key.references == own);
-    let (going, changed, pointed_to) = rows.find_untouched(live, &from, &incoming).await?;
-    let mut summary = format!(
-        "take {} out of {} again, which run {} inserted",
-        format_things(going, "row"),
-        rows.table.display(),
-        record.run_id
-    );
+    let mut tables = Vec::new();
+    for (rows, kept_in) in undo::saved_rows(ground, record).await? {
+        let own = (rows.table.schema.clone(), rows.table.name.clone());
+        let mut incoming = recovery::foreign_keys(live, rows.table.oid).await?;
+        incoming.retain(|key| key.references == own);
+        tables.push(InsertedRows { rows, kept_in, incoming });
+    }
+    let found = recovery::find_untouched(live, &tables).await?;
+    let of = |(table, found): (&InsertedRows, &recovery::FoundRows)| {
+        format!("{} out of {}", format_things(found.going, "row"), table.rows.table.display())
+    };
+    let going: Vec<String> = tables.iter().zip(&found).map(of).collect();
+    let mut summary = format!("take {} again, which run {} inserted", going.join(" and "), record.run_id);
+    let changed: u64 = found.iter().map(|found| found.changed).sum();
+    let pointed_to: u64 = found.iter().map(|found| found.pointed_to).sum();
     for (number, what) in [(changed, "changed since and kept"), (pointed_to, "kept because others point to them")] {
         if number > 0 {
             summary.push_str(&format!("; {what}: {}", format_things(number, "row")));
         }
     }
-    Ok((Job::Undo(UndoJob::TakeOut { rows, from, incoming }), summary, changed + pointed_to))
+    Ok((Job::Undo(UndoJob::TakeOut(tables)), summary, changed + pointed_to))
 }
 
 /// A column that had come back.
@@ -202,11 +202,12 @@ pub(super) async fn write(ground: &Ground<'_>, job: &UndoJob, run: &RunRecord) -
     };
     let mut notes = Vec::new();
     let (record, changed) = match job {
-        UndoJob::TakeOut { rows, from, incoming } => {
-            rows.find_untouched(live, from, incoming).await?;
-            rows.make_saved(live, &saved).await?;
-            let changed = rows.take_out(live, &saved).await?;
-            (done(&rows.table, TAKEN_OUT, None, Some(saved_name), json!({ "columns": rows.all_columns })), changed)
+        UndoJob::TakeOut(tables) => {
+            recovery::find_untouched(live, tables).await?;
+            let rows: Vec<&MissingRows> = tables.iter().map(|table| &table.rows).collect();
+            let record = missing::keep(live, &rows, run, TAKEN_OUT).await?;
+            let changed = recovery::take_out(live, tables, &missing::kept_in(&record)).await?;
+            (record, changed)
         }
         UndoJob::DropColumn { table, key, column, made } => {
             recovery::lock_alone(live, table).await?;

@@ -38,7 +38,7 @@ fn tail(word: &str, id: &str) -> String {
 
 /// Reads the definition, before the rows are there.
 pub(super) async fn prepare(work: &Work<'_>) -> Result<WholeJob, Error> {
-    let (old, live, table) = (&work.old, &work.ground.live, &work.table);
+    let (old, live, table) = (work.old, &work.ground.live, &work.table);
     let action = match (&work.present, work.request.mode) {
         (None, _) => Action::TableReturns,
         (Some(present), Mode::Replace) => {
@@ -76,7 +76,7 @@ pub(super) async fn prepare(work: &Work<'_>) -> Result<WholeJob, Error> {
 
 /// The archive's entries of the table, its partitions, and what is made with them.
 async fn wanted(work: &Work<'_>, sequences: &[(String, String)], quiet: bool) -> Result<BTreeSet<u32>, Error> {
-    let parts = recovery::tree(&work.old, work.table.oid).await?;
+    let parts = recovery::tree(work.old, work.table.oid).await?;
     let is_one = |list: &[(String, String)], entry: &ArchiveEntry| {
         list.iter().any(|(schema, name)| entry.name == *name && entry.schema.as_ref() == Some(schema))
     };
@@ -134,7 +134,7 @@ pub(super) async fn bound_to(live: &crate::postgres::Session, table: &Relation) 
 pub(super) async fn count(work: &Work<'_>, mut job: WholeJob, source: String) -> Result<(Job, PartPlan), Error> {
     let (live, table) = (&work.ground.live, &work.table);
     let mut plan = work.plan(job.action);
-    plan.snapshot_rows = recovery::count_rows(&work.old, &source).await?;
+    plan.snapshot_rows = recovery::count_rows(work.old, &source).await?;
     plan.inserts = plan.snapshot_rows;
     plan.only_snapshot = plan.snapshot_rows;
     if let Some(present) = &work.present {
@@ -149,7 +149,7 @@ pub(super) async fn count(work: &Work<'_>, mut job: WholeJob, source: String) ->
         }
         Action::Replace => plan.keeps = Some(format!("{}_before_RUN", table.display())),
         _ => {
-            for view in recovery::views_missing(&work.old, table.oid, live).await? {
+            for view in recovery::views_missing(work.old, table.oid, live).await? {
                 plan.notes.push(format!("{view} read it and is gone too: it does not come back by this"));
             }
         }
@@ -166,7 +166,7 @@ pub(super) async fn count(work: &Work<'_>, mut job: WholeJob, source: String) ->
 
 /// Counts the orphans of a foreign key of the table, or to it, with the rows that would be there.
 async fn check_key(work: &Work<'_>, key: &ForeignKey, source: &str) -> Result<ForeignKeyCheck, Error> {
-    let (live, old, table) = (&work.ground.live, &work.old, &work.table);
+    let (live, old, table) = (&work.ground.live, work.old, &work.table);
     let own = (table.schema.clone(), table.name.clone());
     let outgoing = key.table == own;
     let orphans = if key.is_own() {
@@ -270,7 +270,7 @@ async fn copy_rows(work: &Work<'_>, job: &WholeJob, into: &str) -> Result<RowSet
     let query = recovery::rows_query(&job.columns, &job.source);
     let columns = recovery::quoted_columns(&job.columns);
     let live = &work.ground.live;
-    recovery::transfer(&work.old, &query, live, (into, &columns), work.encoding(), |row| hash.add_row(row)).await?;
+    recovery::transfer(work.old, &query, live, (into, &columns), work.encoding(), |row| hash.add_row(row)).await?;
     Ok(hash)
 }
 
