@@ -80,7 +80,7 @@ pub use execute::{
 };
 pub use exported_snapshot::{ExportError, ExportedSnapshot};
 pub use kept::KeptDatabase;
-pub use ledger::{Ledger, LedgerError, RunRecord, SwappedDatabases};
+pub use ledger::{Ledger, LedgerError, Origin, RunRecord, SwappedDatabases};
 pub use lock::{LockError, RunLock};
 pub use lock_mode::LockMode;
 pub use server::{ClusterIdentity, ServerIdentity, shareable_settings};

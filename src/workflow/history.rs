@@ -129,6 +129,7 @@ mod tests {
             bypass: None,
             error: None,
             swap: None,
+            origin: None,
             clock: crate::postgres::ServerClock::default(),
         }
     }

@@ -2,6 +2,7 @@
 //! the ledger brought to what is true (`adopt`), and files that are written (`author`).
 
 mod operator;
+mod origin;
 
 pub use operator::{Confirmation, Operator, Unit};
 
@@ -30,13 +31,14 @@ pub mod restore;
 mod run_record;
 mod schema_reading;
 mod shadow;
+mod snapshot_choice;
 mod state;
 mod streaming_threads;
 mod take_snapshot;
 mod verify_restore;
 mod written_here;
 
-pub use apply::{AfterFailure, ApplyOutcome, ApplyReport, ApplyRequest, Fence, RehearsalChoice, SnapshotChoice, apply};
+pub use apply::{AfterFailure, ApplyOutcome, ApplyReport, ApplyRequest, Fence, RehearsalChoice, apply};
 pub use dead_fence::lift_dead_fence;
 pub use error::{Error, Gate};
 pub use export::{ExportReport, export};
@@ -52,6 +54,7 @@ pub use rehearse::with_accepted;
 pub use rehearse_alone::rehearse_alone;
 pub use schema_reading::SchemaReading;
 pub use shadow::Shadow;
+pub use snapshot_choice::SnapshotChoice;
 pub use state::{Selection, State};
 pub use take_snapshot::take_snapshot;
 pub use verify_restore::verify_by_restore;

@@ -7,7 +7,7 @@ use crate::report::redact;
 use crate::snapshot::SnapshotId;
 use crate::store::{ObjectKey, Store};
 
-use super::{Error, Operator, Project};
+use super::{Error, Operator, Project, origin};
 
 /// A new record; its id sorts by time like a snapshot's. Dated by the server's clock: the runs of one database may come
 /// from machines whose clocks differ.
@@ -30,6 +30,7 @@ pub fn start(project: &Project, command: &str, clock: ServerClock) -> RunRecord 
         bypass: None,
         error: None,
         swap: None,
+        origin: Some(origin::read(&project.migrations_dir)),
         clock,
     }
 }

@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::exec;
-use super::run_options::{RunOptions, RunRehearsal, RunSnapshot};
+use super::run_options::{RunOptions, RunRehearsal};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
+use crate::workflow::SnapshotChoice;
 use crate::workflow::exec::{BackTrial, Django, ExecRequest, Listed, Probe, ask, ask_text};
 
 /// The project's `manage.py`, as `[exec] django` names it.
@@ -24,6 +25,7 @@ fn request(context: &Context, django: Django, arguments: &[&str]) -> ExecRequest
         command: exec::wrapped(context, words, context.directory.clone()),
         probe: Probe::Django(django),
         pending: None,
+        snapshot: SnapshotChoice::New,
         way_back: BackTrial::Auto,
         accept_data_loss: None,
         accept_drift: None,
@@ -42,20 +44,21 @@ pub(super) async fn migrate(
     let no_use = [
         ("--skip-snapshot", options.skip_snapshot.is_some()),
         ("--skip-rehearsal", options.skip_rehearsal.is_some()),
-        ("--snapshot", options.snapshot != RunSnapshot::New),
         ("--rehearsal", options.rehearsal != RunRehearsal::Auto),
         ("--fence", options.fence.is_some()),
         ("--step", options.step.is_some()),
     ];
     if let Some((name, _)) = no_use.iter().find(|(_, given)| *given) {
-        return Err(CliError::usage("django-option", format!("{name} does nothing for --django"))
-            .hint("Django runs its migrations itself: each time on a new snapshot, rehearsed anew"));
+        return Err(CliError::usage("django-option", format!("{name} does nothing for --django")).hint(
+            "Django runs its migrations itself, rehearsed anew each time; --snapshot max-age=1h reuses a snapshot",
+        ));
     }
     let arguments: Vec<&str> = ["migrate"].into_iter().chain(app).chain(target).collect();
     let mut request = request(context, project(context)?, &arguments);
     request.accept_data_loss.clone_from(&options.accept_data_loss);
     request.accept_drift.clone_from(&options.accept_drift);
     request.accept_no_restore.clone_from(&options.accept_no_restore);
+    request.snapshot = options.snapshot.choice()?;
     request.wait = options.wait.unwrap_or_default();
     request.rehearse_only = options.dry_run;
     exec::run_request(context, &request).await

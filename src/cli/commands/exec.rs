@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::run_options::parse_reason;
+use super::run_options::{RunSnapshot, parse_reason};
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
 use crate::cli::context::Context;
@@ -59,6 +59,9 @@ pub(crate) struct ExecOptions {
     /// Stop after the rehearsal
     #[arg(long, visible_alias = "dry-run")]
     pub(crate) rehearse: bool,
+    /// The snapshot to rehearse on and to fall back on: `new`, an ID, or the newest if no older than `max-age=15m`
+    #[arg(long, value_name = "new|ID|max-age=DUR", default_value = "new")]
+    pub(crate) snapshot: RunSnapshot,
     /// Try the way back of a Django project on the copy: each app to where it stood, and up again
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = TryBack::Auto)]
     pub(crate) way_back: TryBack,
@@ -76,9 +79,52 @@ pub(crate) struct ExecOptions {
     pub(crate) wait: Option<Duration>,
     #[command(flatten)]
     pub(crate) taking: SnapshotOptions,
+    #[command(flatten)]
+    pub(crate) of_apply: OptionsOfApply,
+}
+
+/// Options of `apply` that a wrapped command cannot have: they are refused by name, with the reason.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OptionsOfApply {
+    #[arg(long, hide = true, value_name = "REASON")]
+    skip_snapshot: Option<String>,
+    #[arg(long, hide = true, value_name = "REASON")]
+    skip_rehearsal: Option<String>,
+    #[arg(long, hide = true, value_name = "ID")]
+    rehearsal: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "writers")]
+    fence: Option<String>,
+    #[arg(long, hide = true)]
+    step: Option<String>,
+}
+
+impl OptionsOfApply {
+    fn refuse(&self) -> Result<(), CliError> {
+        let copy =
+            "what a wrapped command does is known only from a copy; --snapshot max-age=1h reuses one that is there";
+        let own = "a wrapped command has sessions and transactions of its own; keep writers out by the application";
+        let refused = [
+            (self.skip_snapshot.is_some(), "--skip-snapshot", copy),
+            (self.skip_rehearsal.is_some(), "--skip-rehearsal", copy),
+            (
+                self.rehearsal.is_some(),
+                "--rehearsal",
+                "a wrapped command is rehearsed each time: its files may have changed",
+            ),
+            (self.fence.is_some(), "--fence", own),
+            (self.step.is_some(), "--step", own),
+        ];
+        match refused.iter().find(|(given, ..)| *given) {
+            Some((_, name, why)) => {
+                Err(CliError::usage("exec-option", format!("exec has no {name}")).production("unchanged").hint(*why))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
+    args.options.of_apply.refuse()?;
     let config = &context.config.exec;
     let django = Django::of(&args.command);
     if args.django && django.is_none() {
@@ -105,6 +151,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         command: wrapped(context, args.command.clone(), dir),
         probe,
         pending: config.pending.clone(),
+        snapshot: args.options.snapshot.choice()?,
         way_back: match args.options.way_back {
             TryBack::Auto => BackTrial::Auto,
             TryBack::Skip => BackTrial::Skip,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Outcome, table};
+use crate::postgres::Origin;
 use crate::report::{format_duration, format_time};
 use crate::workflow::{HistoryEntry, Operator, Project, history};
 
@@ -126,6 +127,7 @@ fn in_full(entry: &HistoryEntry) -> Outcome {
         ("run", Some(run.id.clone())),
         ("command", Some(run.command.clone())),
         ("by", Some(who(entry))),
+        ("from", run.origin.as_ref().map(origin)),
         ("version", Some(run.version.clone())),
         ("started", Some(format_time(run.started_at))),
         ("finished", run.finished_at.map(format_time)),
@@ -143,6 +145,18 @@ fn in_full(entry: &HistoryEntry) -> Outcome {
     ];
     let lines = lines.into_iter().filter_map(|(label, text)| Some(format!("{label:<12} {}\n", text?)));
     Outcome::new(lines.collect::<String>(), json!({ "run": value(entry) }))
+}
+
+/// The directory, and the commit in it.
+fn origin(origin: &Origin) -> String {
+    let mut text = origin.directory.clone();
+    if let Some(commit) = &origin.commit {
+        text.push_str(&format!(", commit {commit}"));
+    }
+    if origin.modified == Some(true) {
+        text.push_str(", with changes that are not committed");
+    }
+    text
 }
 
 /// The hash of a recorded fingerprint, or all of it when it is not shaped as this version writes it.

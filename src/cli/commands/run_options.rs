@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
+use crate::cli::error::CliError;
 use crate::postgres::Unclear;
 use crate::snapshot::SnapshotId;
+use crate::workflow::{Error, SnapshotChoice};
 
 /// How a run that changes production is secured.
 #[derive(Debug, clap::Args)]
@@ -90,6 +92,17 @@ impl FromStr for RunSnapshot {
             Some(("max-age", age)) => parse_duration(age).map(RunSnapshot::MaxAge),
             _ => Err("`new`, the ID of a snapshot, or `max-age=15m` is wanted".to_string()),
         }
+    }
+}
+
+impl RunSnapshot {
+    /// What the workflow takes it for.
+    pub(super) fn choice(&self) -> Result<SnapshotChoice, CliError> {
+        Ok(match self {
+            RunSnapshot::New => SnapshotChoice::New,
+            RunSnapshot::MaxAge(age) => SnapshotChoice::MaxAge(*age),
+            RunSnapshot::Id(id) => SnapshotChoice::Id(SnapshotId::parse(id).map_err(Error::from)?),
+        })
     }
 }
 

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::run_options::{RunFence, RunOptions, RunRehearsal, RunSnapshot};
+use super::run_options::{RunFence, RunOptions, RunRehearsal};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
 use crate::report::{format_duration, format_things};
-use crate::snapshot::SnapshotId;
 use crate::workflow::{
-    ApplyOutcome, ApplyReport, ApplyRequest, Error, Fence, RehearsalChoice, Selection, SnapshotChoice, apply,
+    ApplyOutcome, ApplyReport, ApplyRequest, Fence, RehearsalChoice, Selection, SnapshotChoice, apply,
 };
 
 /// Runs the pipeline for a selection and renders what came of it.
@@ -67,11 +66,7 @@ fn snapshot_choice(options: &RunOptions) -> Result<SnapshotChoice, CliError> {
     if let Some(reason) = &options.skip_snapshot {
         return Ok(SnapshotChoice::Skip(reason.clone()));
     }
-    Ok(match &options.snapshot {
-        RunSnapshot::New => SnapshotChoice::New,
-        RunSnapshot::MaxAge(age) => SnapshotChoice::MaxAge(*age),
-        RunSnapshot::Id(id) => SnapshotChoice::Id(SnapshotId::parse(id).map_err(Error::from)?),
-    })
+    options.snapshot.choice()
 }
 
 fn rendered(report: &ApplyReport) -> Outcome {

@@ -15,7 +15,7 @@ use crate::migration::{AppliedMigration, MigrationId};
 
 pub use kept_schema::{keep_schema, kept_schema};
 pub use recovery::{RecoveryRecord, recoveries};
-pub use run::{RunRecord, StepRecord, StepState, SwappedDatabases};
+pub use run::{Origin, RunRecord, StepRecord, StepState, SwappedDatabases};
 
 /// The ledger's version that this program writes.
 const VERSION: i32 = 3;

@@ -20,6 +20,19 @@ pub struct SwappedDatabases {
     pub kept_oid: Option<u32>,
 }
 
+/// The directory of the files that a run was made from, and what git says of it. Only the store keeps this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The directory of the migrations, or of the wrapped command.
+    pub directory: String,
+    /// The commit; none outside of a repository.
+    pub commit: Option<String>,
+    /// The tree of that commit.
+    pub tree: Option<String>,
+    /// Whether files in the directory differ from the commit.
+    pub modified: Option<bool>,
+}
+
 /// One apply, rollback or restore, as the ledger and `runs/<id>.json` in the store keep it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -58,6 +71,9 @@ pub struct RunRecord {
     /// The databases that changed their names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<SwappedDatabases>,
+    /// What it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// The clock that dates it while it runs.
     #[serde(skip)]
     pub clock: ServerClock,
@@ -206,6 +222,7 @@ pub(super) async fn read_all(session: &Session, version: i32) -> Result<Vec<RunR
                 bypass: row.try_get(13)?,
                 error: row.try_get(14)?,
                 swap: None,
+                origin: None,
                 clock: ServerClock::default(),
             })
         })

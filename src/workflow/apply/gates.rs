@@ -1,12 +1,9 @@
 //! The conditions that stop a run before production is touched.
 
-use std::time::Duration;
-
 use crate::lint::Level;
 use crate::migration::Direction;
 use crate::postgres::{Ledger, blockers};
-use crate::report::{format_duration, format_things};
-use crate::snapshot::{self, SnapshotId, SnapshotReader};
+use crate::report::format_things;
 
 use super::super::findings;
 use super::super::rehearse::RehearsalEvidence;
@@ -16,40 +13,6 @@ use super::super::{Confirmation, Error, Gate};
 use super::{Rehearsed, Run, SnapshotChoice, SnapshotEvidence};
 
 impl Run<'_> {
-    /// A snapshot that the operator named: it must be of this source and of this server's database.
-    pub(super) async fn usable_snapshot(&self, id: &SnapshotId) -> Result<SnapshotId, Error> {
-        let reader = SnapshotReader::open(self.store, id).await?;
-        let manifest = reader.manifest();
-        let source = &self.project.source;
-        if manifest.source != *source {
-            let message = format!("snapshot {id} is of source \"{}\", not of \"{source}\"", manifest.source);
-            return Err(Gate::SnapshotChoice(message).into());
-        }
-        if manifest.server.system_identifier != self.prepared.server.identity.system_identifier {
-            let message = format!("snapshot {id} was taken from another server than the one that would be migrated");
-            return Err(Gate::SnapshotChoice(message).into());
-        }
-        Ok(id.clone())
-    }
-
-    /// The newest snapshot of this source when it is young enough, else none (a new one is taken).
-    pub(super) async fn recent_snapshot(&self, age: Duration) -> Result<Option<SnapshotId>, Error> {
-        let newest = snapshot::list(self.store).await?.into_iter().find_map(|summary| {
-            let details = summary.details()?;
-            (details.source == self.project.source).then(|| (summary.id.clone(), details.started_at))
-        });
-        let Some((id, taken)) = newest else { return Ok(None) };
-        let old = self.prepared.server.clock.now() - taken;
-        // One that seems to be of the future was dated by another clock: how old it is cannot be known.
-        if old > age || old.is_negative() {
-            let is = if old.is_negative() { "dated in the future by" } else { "old:" };
-            let by = format_duration(old.unsigned_abs());
-            self.operator.step(&format!("the newest snapshot is {is} {by}; taking a new one"));
-            return Ok(None);
-        }
-        Ok(Some(self.usable_snapshot(&id).await?))
-    }
-
     /// Stops when the rehearsal started from another schema than production's: a snapshot that was not taken by this
     /// run may be older than the last change. One that was is covered by [`Run::refuse_changes_meanwhile`].
     pub(super) async fn refuse_other_start(&self, rehearsal: &Rehearsed) -> Result<(), Error> {

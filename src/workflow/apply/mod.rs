@@ -22,13 +22,14 @@ use crate::postgres::written::Counters;
 use crate::postgres::{MigratingSession, RunLock, RunRecord, Session, commit_locally, keep_session};
 use crate::report::format_things;
 use crate::report::rehearsal::{Phase, RehearsalReport};
-use crate::snapshot::{Level, Reason, SnapshotId, VerifiedSnapshot};
+use crate::snapshot::{Reason, VerifiedSnapshot};
 use crate::store::Store;
 
 use super::project::Server;
 use super::rehearse::{RehearsalEvidence, Stopwatch};
 use super::restore::WayBack;
 use super::schema_reading::{SchemaReading, read_raw};
+use super::snapshot_choice::SnapshotChoice;
 use super::state::{Selection, State};
 use super::{Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
 
@@ -76,19 +77,6 @@ pub enum Fence {
     /// The same until the migrations begin; then all sessions are ended and none is let in, and the migrations run one
     /// by one.
     Closed,
-}
-
-/// Which snapshot a run trusts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SnapshotChoice {
-    /// Take one now.
-    New,
-    /// The newest one of this source, when it is not older.
-    MaxAge(Duration),
-    /// That one.
-    Id(SnapshotId),
-    /// None, for this reason.
-    Skip(String),
 }
 
 /// Which rehearsal a run trusts.
@@ -317,22 +305,21 @@ struct Evidence {
 
 impl Run<'_> {
     async fn snapshot(&self, record: &RunRecord) -> Result<SnapshotEvidence, Error> {
-        let chosen = match &self.request.snapshot {
+        match &self.request.snapshot {
             SnapshotChoice::Skip(reason) => {
                 let why = format!("no snapshot is taken ({reason}); a restore will not be possible from this run");
                 self.operator.warn(&why);
                 return Ok(SnapshotEvidence::Skipped(reason.clone()));
             }
-            SnapshotChoice::Id(id) => Some(self.usable_snapshot(id).await?),
-            SnapshotChoice::MaxAge(age) => self.recent_snapshot(*age).await?,
             SnapshotChoice::New if fault::is_off("off.snapshot-first") => {
                 return Ok(SnapshotEvidence::Skipped("off".to_owned()));
             }
-            SnapshotChoice::New => None,
-        };
-        if let Some(id) = chosen {
-            let report = crate::snapshot::verify(self.store, &id, Level::Exists, |_, _| {}).await?;
-            return Ok(SnapshotEvidence::Verified(Box::new(report.into_verified()?)));
+            choice => {
+                let from = (self.project, &self.prepared.server, self.store);
+                if let Some(chosen) = choice.there(from, self.operator).await? {
+                    return Ok(SnapshotEvidence::Verified(Box::new(chosen)));
+                }
+            }
         }
         let reason = Reason { run: Some(record.id.clone()), command: self.request.command.clone() };
         let (server, operator) = (&self.prepared.server, self.operator);

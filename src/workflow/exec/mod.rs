@@ -28,9 +28,9 @@ use super::apply::{drift, lock};
 use super::project::Server;
 use super::rehearse::Stopwatch;
 use super::restore::WayBack;
-use super::schema_reading::{SchemaReading, read_raw};
+use super::schema_reading::{RawRecord, SchemaReading, read_raw};
 use super::shadow::OUTSIDE_LINKS;
-use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
+use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, SnapshotChoice, run_record, take_snapshot};
 
 pub use asked::{ask, ask_text};
 pub use django::{Django, Listed};
@@ -48,6 +48,8 @@ pub struct ExecRequest {
     pub probe: Probe,
     /// `[exec] pending`: a program that ends with 0 when there is nothing to do.
     pub pending: Option<Vec<String>>,
+    /// `--snapshot`: which one the run goes by; never none, because the shadow is restored from it.
+    pub snapshot: SnapshotChoice,
     /// `--way-back`: whether the way back of a Django project is tried.
     pub way_back: BackTrial,
     /// `--accept-data-loss HASH`.
@@ -167,6 +169,7 @@ pub async fn exec(
     }
     let store = project.open_or_create_store().await?;
     let mut record = run_record::start(project, &words, server.clock);
+    record.origin = Some(super::origin::read(&request.command.dir));
     record.bypass = accepted.map(|why| format!("drift accepted: {why}"));
     record.fingerprint_before = Some(super::json("the fingerprint", &before.record)?);
     lease::take(&session, &record, session.backend_pid(), &project.ledger_owners).await?;
@@ -186,7 +189,10 @@ impl Run<'_> {
         let mut stopwatch = Stopwatch::start();
         let reason = Reason { run: Some(record.id.clone()), command: record.command.clone() };
         let (project, operator, interrupt) = (self.project, self.operator, self.interrupt);
-        let snapshot = take_snapshot(project, self.server, self.store, reason, operator, interrupt).await?;
+        let snapshot = match self.chosen_snapshot().await? {
+            Some(chosen) => chosen,
+            None => take_snapshot(project, self.server, self.store, reason, operator, interrupt).await?,
+        };
         record.snapshot_id = Some(snapshot.id().to_string());
         stopwatch.phase("snapshot");
         let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
@@ -204,6 +210,21 @@ impl Run<'_> {
             }
             other => other,
         })
+    }
+
+    /// A snapshot that is there and whose schema is production's: the command would start from another one otherwise.
+    async fn chosen_snapshot(&self) -> Result<Option<VerifiedSnapshot>, Error> {
+        let from = (self.project, self.server, self.store);
+        let Some(chosen) = self.request.snapshot.there(from, self.operator).await? else { return Ok(None) };
+        let reader = SnapshotReader::open(self.store, chosen.id()).await?;
+        let recorded = reader.manifest().fingerprint.clone();
+        let recorded = recorded.and_then(|value| serde_json::from_value::<RawRecord>(value).ok());
+        let now = RawRecord { raw: self.before.record.clone(), ignored: self.project.fingerprint_ignore.clone() };
+        if recorded.is_some_and(|recorded| recorded == now) {
+            return Ok(Some(chosen));
+        }
+        let message = format!("production's schema is not known to be the one of snapshot {}", chosen.id());
+        Err(Gate::SnapshotChoice(message).into())
     }
 
     async fn rehearsed_to_end(

@@ -106,22 +106,34 @@ async fn insist(
     others_waited: &AtomicU64,
 ) -> Result<(ExportedSnapshot, SnapshotWriter, Copied), Error> {
     let begun = Instant::now();
+    let mut again = false;
     loop {
         let exported =
             interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, project.lock_wait).await?) }).await?;
         let writer = SnapshotWriter::new(store.clone(), WriterOptions { level: project.compression });
-        let copied = async {
+        let programs = async {
             tokio::try_join!(
                 write_objects(project, server, &exported, &preflight.peculiarities, &writer),
-                copy_tables(project, &exported, preflight, &writer, operator),
                 raw_record(project, server, &exported)
             )
+        };
+        let rows = copy_tables(project, &exported, preflight, &writer, operator);
+        let copied = async {
+            // Workers give way to somebody who asks for a lock and programs cannot: the second time they have the machine
+            // for themselves until they have read all.
+            let ((objects, record), tables) =
+                if again { (programs.await?, rows.await?) } else { tokio::try_join!(programs, rows)? };
+            Ok((objects, tables, record))
         };
         let blocked = match interrupt.or(unless_blocked(project, &exported, copied, others_waited)).await? {
             Ok(copied) => return Ok((exported, writer, copied)),
             Err(blocked) => blocked,
         };
         exported.give_up().await;
+        if let (Blocked::Deadlocked(words), false) = (&blocked, again) {
+            operator.step(&format!("beginning again, because it would wait for who waits for it: {words}"));
+        }
+        again = true;
         let (wait, block) = (project.lock_wait.as_secs_f64(), project.max_block.unwrap_or_default());
         return Err(Error::SnapshotRefused(match blocked {
             Blocked::Deadlocked(_) if begun.elapsed() < project.lock_wait => continue,

@@ -104,6 +104,63 @@ fn exec_of_what_a_shadow_does_not_go_through_is_stopped() {
 }
 
 #[test]
+fn exec_goes_by_a_snapshot_that_is_there_and_records_what_it_was_made_from() {
+    let scene = shared(PROBE);
+    let git = |words: &[&str]| {
+        let output = std::process::Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@b"])
+            .args(words)
+            .current_dir(scene.project.directory())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let origin = || {
+        let shown: serde_json::Value =
+            serde_json::from_str(&scene.run(0, &["history", "last", "--json"]).stdout).unwrap();
+        shown["run"]["origin"].clone()
+    };
+    let id = scene.take_snapshot();
+    let run = |more: &[&str], sql: &str| {
+        let words = [&["exec", "--yes"], more, &["--", "psql", "-X", "-c", sql]].concat();
+        let output = scene.project.run(&words);
+        (output.status, output.stderr)
+    };
+    let (status, said) = run(&["--snapshot", "max-age=1h"], "ALTER TABLE dish ADD a int");
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(scene.snapshots(), [id.clone()], "{said}");
+    assert_eq!((origin()["commit"].is_null(), origin()["directory"].is_string()), (true, true), "{}", origin());
+
+    // The snapshot is of before that change, and says nothing of a command that starts from after it.
+    let (status, said) = run(&["--snapshot", &id], "ALTER TABLE dish ADD b int");
+    assert!(status == 3 && said.contains("is not known to be the one of snapshot"), "{said}");
+    for option in
+        ["--skip-snapshot=x", "--skip-rehearsal=x", "--rehearsal=x", "--fence", "--fence=closed", "--step=done"]
+    {
+        let (status, said) = run(&[option], "ALTER TABLE dish ADD b int");
+        let name = option.split('=').next().unwrap();
+        assert!(status == 2 && said.contains(&format!("exec has no {name}")), "{option}: {said}");
+    }
+    assert_eq!(
+        scene.database.query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'dish'::regclass AND attnum > 0"),
+        "3"
+    );
+
+    scene.project.write("readme", "one");
+    git(&["init", "-q", "."]);
+    git(&["add", "readme"]);
+    git(&["commit", "-qm", "one"]);
+    let (status, said) = run(&[], "ALTER TABLE dish ADD b int");
+    assert_eq!(status, 0, "{said}");
+    let recorded = origin();
+    assert_eq!(recorded["commit"], git(&["rev-parse", "HEAD"]), "{recorded}");
+    assert_eq!((&recorded["tree"], &recorded["modified"]), (&git(&["rev-parse", "HEAD^{tree}"]).into(), &true.into()));
+    let shown = scene.run(0, &["history", "last"]).stdout;
+    assert!(shown.contains(", with changes that are not committed"), "{shown}");
+}
+
+#[test]
 fn exec_gets_only_what_is_passed() {
     let mut scene = shared(&format!(
         "{PROBE}pass = [\"PASSED\"]\nenv = {{ PGHOST = \"{{host}}\", PGPORT = \"{{port}}\", PGDATABASE = \"{{dbname}}\", PGUSER = \"{{user}}\", PGPASSWORD = \"{{password}}\" }}\n"
