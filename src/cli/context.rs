@@ -37,7 +37,7 @@ impl Context {
         tokio::select! {
             biased;
             () = self.interrupt.wait() => Err(CliError::interrupted()),
-            result = task => result,
+            result = Box::pin(task) => result,
         }
     }
 }

@@ -10,7 +10,7 @@
 //! `pg_stat_force_next_flush()` (15 and later); where that is missing, or `track_counts` is off, every table counts as
 //! touched. What a table shows of unchanged rows also changes with its columns, so these are signs too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Statement;
 
@@ -199,6 +199,15 @@ fn table(row: &tokio_postgres::Row, counted: bool) -> Table {
         filenode: row.get(4),
         written: written.filter(|_| counted),
     }
+}
+
+/// The OIDs of the tables in whose files nothing is: they have no rows. One question instead of a count for each.
+pub async fn empty(session: &Session) -> Result<BTreeSet<u32>, DatabaseError> {
+    const EMPTY: &str = "
+        SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'r' AND c.relam = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'heap')
+           AND n.nspname !~ '^pg_' AND pg_catalog.pg_relation_size(c.oid) = 0";
+    Ok(session.query(EMPTY, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// Counts the rows of a table.

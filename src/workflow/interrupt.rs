@@ -43,9 +43,11 @@ impl Interrupt {
     }
 
     /// Runs a step that may be dropped in the middle (its sessions end, its programs are killed).
+    ///
+    /// On the heap: a future that waits for another one holds it twice, and each level above again.
     pub async fn or<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         tokio::select! {
-            result = step => result,
+            result = Box::pin(step) => result,
             () = self.wait() => Err(Error::Interrupted),
         }
     }

@@ -174,11 +174,13 @@ impl Step {
 
 /// As many relations, at most, are read for each statement that only makes something. A reading costs by what the transaction
 /// has locked by then: after each of 1,600 `CREATE TABLE` it took 24 times the statements themselves.
-const RELATIONS_PER_STATEMENT: usize = 25;
+const RELATIONS_PER_STATEMENT: usize = 8;
+/// As many are read after each of them.
+const FEW: usize = 100;
 
 /// Whether it is time to read after statements that only made something.
 fn is_due(unread: usize, locked: usize) -> bool {
-    (unread + 1) * RELATIONS_PER_STATEMENT >= locked
+    locked <= FEW || (unread + 1) * RELATIONS_PER_STATEMENT >= locked
 }
 
 /// Whether a statement makes something new and does no more: what it locks of others, it locks for as long as the next one

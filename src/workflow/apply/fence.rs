@@ -305,7 +305,7 @@ impl Run<'_> {
         named: Option<&Mutex<Vec<i32>>>,
         step: impl Future<Output = T>,
     ) -> T {
-        let mut step = std::pin::pin!(step);
+        let mut step = Box::pin(step);
         loop {
             tokio::select! {
                 result = &mut step => return result,

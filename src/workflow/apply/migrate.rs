@@ -132,7 +132,7 @@ impl Run<'_> {
         cancelling: Cancelling,
         step: impl Future<Output = Result<Vec<StatementTrace>, ExecuteError>>,
     ) -> Result<Vec<StatementTrace>, Error> {
-        let mut step = std::pin::pin!(step);
+        let mut step = Box::pin(step);
         tokio::select! {
             result = &mut step => return Ok(result?),
             () = self.interrupt.wait() => {}

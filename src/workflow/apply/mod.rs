@@ -177,7 +177,7 @@ pub async fn apply(
     let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt, fence: None };
     run.take_lease(&record).await?;
     let id = record.id.clone();
-    let result = run.snapshot_to_end(record, stopwatch).await;
+    let result = Box::pin(run.snapshot_to_end(record, stopwatch)).await;
     run.give_back_lease(&id).await;
     result
 }

@@ -256,7 +256,7 @@ impl Ground<'_> {
 
     /// Lets a step run; the operator's wish to stop cancels its statement, and the step ends with an error.
     async fn cancel_on_interrupt<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let mut step = std::pin::pin!(step);
+        let mut step = Box::pin(step);
         tokio::select! {
             result = &mut step => return result,
             () = self.interrupt.wait() => {}

@@ -1,5 +1,7 @@
 //! What a plan did to the rows of the shadow, compared with the copy made before it. Only tables that it touched are read.
 
+use std::collections::BTreeSet;
+
 use crate::postgres::DatabaseError;
 use crate::postgres::contents::{self, Table, Tables};
 use crate::report::format_things;
@@ -36,11 +38,11 @@ pub async fn measure(comparer: &Comparer<'_>, before: &Tables, after: &Tables) -
         }
         effect.compared.push(old.display());
     }
-    for (oid, table) in after {
-        if table.partitioned || before.contains_key(oid) || taken.contains(oid) {
-            continue;
-        }
-        let rows = contents::rows(comparer.shadow, table).await?;
+    let new = |oid: &u32, table: &Table| !table.partitioned && !before.contains_key(oid) && !taken.contains(oid);
+    let new: Vec<(&u32, &Table)> = after.iter().filter(|(oid, table)| new(oid, table)).collect();
+    let empty = if new.is_empty() { BTreeSet::new() } else { contents::empty(comparer.shadow).await? };
+    for (oid, table) in new {
+        let rows = if empty.contains(oid) { 0 } else { contents::rows(comparer.shadow, table).await? };
         effect.rows(table.display(), 0, rows);
         effect.compared.push(table.display());
     }

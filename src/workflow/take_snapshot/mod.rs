@@ -118,13 +118,13 @@ async fn insist(
             )
         };
         let rows = copy_tables(project, &exported, preflight, &writer, operator);
-        let copied = async {
+        let copied = Box::pin(async {
             // Workers give way to somebody who asks for a lock and programs cannot: the second time they have the machine
             // for themselves until they have read all.
             let ((objects, record), tables) =
                 if again { (programs.await?, rows.await?) } else { tokio::try_join!(programs, rows)? };
             Ok((objects, tables, record))
-        };
+        });
         let blocked = match interrupt.or(unless_blocked(project, &exported, copied, others_waited)).await? {
             Ok(copied) => return Ok((exported, writer, copied)),
             Err(blocked) => blocked,

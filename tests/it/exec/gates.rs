@@ -129,7 +129,7 @@ fn exec_goes_by_a_snapshot_that_is_there_and_records_what_it_was_made_from() {
     };
     let (status, said) = run(&["--snapshot", "max-age=1h"], "ALTER TABLE dish ADD a int");
     assert_eq!(status, 0, "{said}");
-    assert_eq!(scene.snapshots(), [id.clone()], "{said}");
+    assert_eq!(scene.snapshots(), std::slice::from_ref(&id), "{said}");
     assert_eq!((origin()["commit"].is_null(), origin()["directory"].is_string()), (true, true), "{}", origin());
 
     // The snapshot is of before that change, and says nothing of a command that starts from after it.
