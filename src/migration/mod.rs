@@ -34,7 +34,9 @@ pub use checksum::Checksum;
 pub use duration::parse_duration;
 pub use error::{MigrationError, PlanError};
 pub use file::{AcceptedLoss, Allow, Migration, Section};
-pub use foreign::{ForeignError, ForeignMigration, ForeignTool, names as foreign_names, without_own_transaction};
+pub use foreign::{
+    ForeignError, ForeignMigration, ForeignTool, NamePattern, names as foreign_names, without_own_transaction,
+};
 pub use id::{InvalidMigrationId, MigrationId};
 pub use ledger_check::{AppliedMigration, ChangedMigration, Inconsistency, LedgerCheck};
 pub use literals::without_literals;

@@ -1,5 +1,7 @@
 //! The tables in which other tools keep what is applied.
 
+use tokio_postgres::Row;
+
 use super::{DatabaseError, Session, qualified};
 
 /// A tool, by its table.
@@ -13,6 +15,14 @@ pub enum ForeignLedger {
     GolangMigrate,
     /// `flyway_schema_history`.
     Flyway,
+    /// `goose_db_version (id, version_id, is_applied)`: the last row of a version counts.
+    Goose,
+    /// `_prisma_migrations (migration_name, checksum, finished_at, rolled_back_at)`.
+    Prisma,
+    /// `__diesel_schema_migrations (version)`.
+    Diesel,
+    /// `schema_migrations (version)`.
+    Rails,
     /// `alembic_version (version_num)`: the heads.
     Alembic,
     /// `django_migrations (app, name)`.
@@ -30,17 +40,20 @@ pub struct ForeignRow {
     pub and_all_before: bool,
     /// Why the table itself says that it is not right.
     pub broken: Option<String>,
-    /// SHA-384 of its text (sqlx).
-    pub sha384: Option<String>,
+    /// The checksum of its text, in hex: SHA-384 (sqlx), SHA-256 (Prisma).
+    pub digest: Option<String>,
 }
 
 impl ForeignLedger {
     /// The name of the table.
     pub fn table(self) -> &'static str {
         match self {
-            Self::Dbmate | Self::GolangMigrate => "schema_migrations",
+            Self::Dbmate | Self::GolangMigrate | Self::Rails => "schema_migrations",
             Self::Sqlx => "_sqlx_migrations",
             Self::Flyway => "flyway_schema_history",
+            Self::Goose => "goose_db_version",
+            Self::Prisma => "_prisma_migrations",
+            Self::Diesel => "__diesel_schema_migrations",
             Self::Alembic => "alembic_version",
             Self::Django => "django_migrations",
         }
@@ -71,7 +84,7 @@ impl ForeignLedger {
         (schema, name): &(String, String),
     ) -> Result<Vec<ForeignRow>, DatabaseError> {
         let columns = match self {
-            Self::Dbmate => "version::text, NULL, NULL, NULL, false",
+            Self::Dbmate | Self::Diesel | Self::Rails => "version::text, NULL, NULL, NULL, false",
             Self::Sqlx => {
                 "version::text, NULL, CASE WHEN NOT success THEN 'it failed' END, encode(checksum, 'hex'), false"
             }
@@ -80,25 +93,40 @@ impl ForeignLedger {
                 "coalesce(version, regexp_replace(script, '^R__(.*)\\.sql$', '\\1'))::text, NULL,
                  CASE WHEN NOT success THEN 'it failed' END, NULL, type = 'BASELINE'"
             }
+            Self::Goose => "version_id::text, NULL, NULL, NULL, false",
+            Self::Prisma => {
+                "migration_name::text, NULL, CASE WHEN finished_at IS NULL THEN 'it failed' END, checksum::text, false"
+            }
             Self::Alembic => "version_num::text, NULL, NULL, NULL, true",
             Self::Django => "name::text, app::text, NULL, NULL, false",
         };
-        let filter = match self {
+        let table = qualified(schema, name);
+        let rows = match self {
             // The row that makes the schema itself, and migrations that were undone.
-            Self::Flyway => " WHERE type NOT IN ('SCHEMA', 'DELETE') AND type NOT LIKE 'UNDO%'",
-            _ => "",
+            Self::Flyway => format!("{table} WHERE type NOT IN ('SCHEMA', 'DELETE') AND type NOT LIKE 'UNDO%'"),
+            // Older releases add a row for what is undone; version 0 is the table itself.
+            Self::Goose => format!(
+                "(SELECT DISTINCT ON (version_id) version_id, is_applied FROM {table} ORDER BY version_id, id DESC) last
+                  WHERE is_applied AND version_id <> 0"
+            ),
+            Self::Prisma => format!("{table} WHERE rolled_back_at IS NULL"),
+            _ => table,
         };
-        let sql = format!("SELECT {columns} FROM {}{filter}", qualified(schema, name));
+        let sql = format!("SELECT {columns} FROM {rows}");
         let rows = session.query(&sql, &[]).await?;
-        Ok(rows
-            .iter()
-            .map(|row| ForeignRow {
-                key: row.get(0),
-                app: row.get(1),
-                broken: row.get(2),
-                sha384: row.get(3),
-                and_all_before: row.get(4),
-            })
-            .collect())
+        rows.iter().map(of_row).collect()
     }
+}
+
+fn of_row(row: &Row) -> Result<ForeignRow, DatabaseError> {
+    let key: Option<String> = row.try_get(0)?;
+    let nameless = key.is_none().then(|| "it names no migration".to_owned());
+    let broken: Option<String> = row.try_get(2)?;
+    Ok(ForeignRow {
+        key: key.unwrap_or_else(|| "a row".to_owned()),
+        app: row.try_get(1)?,
+        broken: nameless.or(broken),
+        digest: row.try_get(3)?,
+        and_all_before: row.try_get::<_, Option<bool>>(4)?.unwrap_or_default(),
+    })
 }

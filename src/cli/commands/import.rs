@@ -12,7 +12,7 @@ use crate::cli::config::parse_duration;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
-use crate::migration::ForeignTool;
+use crate::migration::{ForeignTool, NamePattern};
 use crate::workflow::adopt::{self, ImportFrom, ImportOutcome, ImportRequest, Imported};
 
 /// Take over another tool's migrations, and what it has applied
@@ -27,12 +27,13 @@ EXAMPLES:
   safe-migrate import --from dbmate db/migrations
   safe-migrate import --from flyway sql --app shop --dry-run
   safe-migrate import --from django backend       the directory of manage.py
-  safe-migrate import --from alembic .            the directory of alembic.ini")]
+  safe-migrate import --from alembic .            the directory of alembic.ini
+  safe-migrate import --from rails db             the directory of structure.sql")]
 pub(crate) struct Args {
-    /// The tool: django, dbmate, sqlx, flyway, golang-migrate or alembic
-    #[arg(long, value_name = "TOOL", hide_possible_values = true)]
+    /// The tool
+    #[arg(long, value_name = "TOOL")]
     pub(crate) from: Tool,
-    /// Its directory of migrations; of Django and Alembic the one where their commands are run
+    /// Its directory of migrations; of Django and Alembic the one where their commands are run, of Rails `db`
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
     /// The app that they become, for tools that have none [default: the one of [migrations] app]
@@ -41,6 +42,9 @@ pub(crate) struct Args {
     /// The tool's own table, if it is not named as usual
     #[arg(long, value_name = "[SCHEMA.]TABLE")]
     pub(crate) table: Option<String>,
+    /// How golang-migrate's files are named, as in `V{version}-{name}.{direction}.sql`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pattern: Option<NamePattern>,
     /// Accept that production is not what the applied ones build, for this reason
     #[arg(long, value_name = "WHY", value_parser = parse_reason)]
     pub(crate) accept_drift: Option<String>,
@@ -67,6 +71,14 @@ pub(crate) enum Tool {
     GolangMigrate,
     /// By its --sql
     Alembic,
+    /// goose_db_version
+    Goose,
+    /// _prisma_migrations
+    Prisma,
+    /// __diesel_schema_migrations
+    Diesel,
+    /// structure.sql and schema_migrations
+    Rails,
 }
 
 impl From<Tool> for ImportFrom {
@@ -78,12 +90,19 @@ impl From<Tool> for ImportFrom {
             Tool::Sqlx => ImportFrom::Files(ForeignTool::Sqlx),
             Tool::Flyway => ImportFrom::Files(ForeignTool::Flyway),
             Tool::GolangMigrate => ImportFrom::Files(ForeignTool::GolangMigrate),
+            Tool::Goose => ImportFrom::Files(ForeignTool::Goose),
+            Tool::Prisma => ImportFrom::Files(ForeignTool::Prisma),
+            Tool::Diesel => ImportFrom::Files(ForeignTool::Diesel),
+            Tool::Rails => ImportFrom::Files(ForeignTool::Rails),
         }
     }
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
     let project = context.project()?;
+    if args.pattern.is_some() && args.from != Tool::GolangMigrate {
+        return Err(CliError::usage("usage", "--pattern is for --from golang-migrate"));
+    }
     let absolute = context.directory.join(&args.path);
     let words = match args.from {
         Tool::Django => context.config.exec.django.clone(),
@@ -96,6 +115,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         path: args.path.clone(),
         app: args.app.clone().unwrap_or_else(|| project.default_app.clone()),
         table: args.table.clone(),
+        names: args.pattern.clone(),
         accept_drift: args.accept_drift.clone(),
         wait: args.wait.unwrap_or_default(),
         dry_run: args.dry_run,
@@ -137,4 +157,25 @@ fn values(context: &Context, imported: &[Imported]) -> Vec<Value> {
         })
     };
     imported.iter().map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// README and CHANGELOG list the tools that there are, in the order of `--help`.
+    #[test]
+    fn the_tools_are_listed() {
+        let name = |tool: &Tool| tool.to_possible_value().unwrap().get_name().to_owned();
+        let names: Vec<String> = Tool::value_variants().iter().map(name).collect();
+        let all = format!("`import --from {} PATH`", names.join("|"));
+        for text in [include_str!("../../../README.md"), include_str!("../../../CHANGELOG.md")] {
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains(&all), "{all}");
+        }
+        for (tool, name) in Tool::value_variants().iter().zip(&names) {
+            let from = ImportFrom::from(*tool);
+            assert!(!matches!(from, ImportFrom::Files(files) if files.name() != name), "{name} is {from:?}");
+        }
+    }
 }

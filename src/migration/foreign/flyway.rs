@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::sql::{needs_no_transaction, without_own_transaction};
+use super::templates::{Filled, placeholders};
 use super::{ForeignError, ForeignMigration, ForeignTool, file_name, files, text_of};
 
 const TOOL: ForeignTool = ForeignTool::Flyway;
@@ -50,6 +51,7 @@ pub(super) fn read(dir: &Path) -> Result<Vec<ForeignMigration>, ForeignError> {
         let mut migration = of_text(&path, &key, &words)?;
         if let Some(path) = undo.remove(&version) {
             let text = text_of(&path)?;
+            migration.not_carried.extend(placeholders(&path, &file_name(&path), &text, &Filled::Everywhere)?);
             migration.transaction.1 = !needs_no_transaction(&text);
             migration.down = Some(without_own_transaction(&text));
         }
@@ -96,12 +98,6 @@ fn of_text(path: &Path, key: &str, words: &str) -> Result<ForeignMigration, Fore
     let outside = std::fs::read_to_string(script_config).is_ok_and(|text| {
         text.lines().any(|line| line.replace(' ', "").eq_ignore_ascii_case("executeInTransaction=false"))
     });
-    let placeholders: Vec<String> = text
-        .match_indices("${")
-        .filter_map(|(at, _)| text[at..].find('}').map(|end| text[at..=at + end].to_owned()))
-        .filter(|name| name.len() < 80 && !name.contains(char::is_whitespace))
-        .map(|name| format!("the placeholder {name}"))
-        .collect();
     Ok(ForeignMigration {
         key: key.to_owned(),
         words: words.to_owned(),
@@ -109,7 +105,7 @@ fn of_text(path: &Path, key: &str, words: &str) -> Result<ForeignMigration, Fore
         source: format!("Imported from flyway: {}", file_name(path)),
         transaction: (!(outside || needs_no_transaction(&text)), true),
         up: without_own_transaction(&text),
-        not_carried: placeholders,
+        not_carried: placeholders(path, &file_name(path), &text, &Filled::Everywhere)?,
         ..ForeignMigration::default()
     })
 }

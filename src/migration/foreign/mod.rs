@@ -1,16 +1,24 @@
-//! The migration directories of other tools: dbmate, sqlx, golang-migrate and Flyway, by their documented layouts.
+//! The migration directories of other tools, by their documented layouts.
 //!
 //! Each becomes a list of [`ForeignMigration`]s in the tool's own order, of which [`ForeignMigration::to_text`] makes a
 //! file of ours. What has no SQL is kept by name ([`ForeignMigration::not_carried`]), never dropped.
 
+mod error;
 mod flyway;
+mod folders;
+mod goose;
+mod name_pattern;
 mod numbered;
+mod rails;
 mod sql;
+mod templates;
 
 use std::path::{Path, PathBuf};
 
 use super::id::is_migration_name;
 
+pub use error::ForeignError;
+pub use name_pattern::NamePattern;
 pub use sql::without_own_transaction;
 
 /// Another tool whose directory can be read.
@@ -24,6 +32,14 @@ pub enum ForeignTool {
     GolangMigrate,
     /// `V1.2__name.sql`, `U1.2__name.sql`, `R__name.sql`.
     Flyway,
+    /// `00001_name.sql` with `-- +goose Up` and `-- +goose Down`.
+    Goose,
+    /// `20240101120000_name/migration.sql`.
+    Prisma,
+    /// `2024-01-01-120000_name/up.sql` and `down.sql`.
+    Diesel,
+    /// `structure.sql` and `migrate/20240101120000_name.rb`.
+    Rails,
 }
 
 /// One migration of another tool.
@@ -49,55 +65,10 @@ pub struct ForeignMigration {
     pub not_carried: Vec<String>,
     /// Keys of those of other apps that it stands on.
     pub depends: Vec<(String, String)>,
-    /// What the tool's own table says of its text: SHA-384 (sqlx).
-    pub sha384: Option<String>,
-}
-
-/// Why a directory cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ForeignError {
-    /// It is not there, or cannot be read.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// There is no migration in it.
-    #[error("{} holds no migration as {tool} names them: {layout}", dir.display())]
-    Empty {
-        /// The directory.
-        dir: PathBuf,
-        /// The tool.
-        tool: &'static str,
-        /// What is looked for.
-        layout: &'static str,
-    },
-    /// A file whose name says nothing.
-    #[error("{}: no name of a {tool} migration: {layout}", path.display())]
-    Name {
-        /// The file.
-        path: PathBuf,
-        /// The tool.
-        tool: &'static str,
-        /// What is looked for.
-        layout: &'static str,
-    },
-    /// Two files of one version.
-    #[error("{} and {}: the same version", .0.display(), .1.display())]
-    Twice(PathBuf, PathBuf),
-    /// A way back of something that is not there.
-    #[error("{}: a way back, and there is no file that it undoes", .0.display())]
-    OnlyDown(PathBuf),
-    /// Something that has no meaning here.
-    #[error("{}: {what}", path.display())]
-    Unknown {
-        /// The file.
-        path: PathBuf,
-        /// What.
-        what: String,
-    },
+    /// Checksums of its text that the tool's own table may have, in hex; none: the table has none.
+    pub digests: Vec<String>,
+    /// Further keys that it stands for: it is applied when all of them are.
+    pub covers: Vec<String>,
 }
 
 impl ForeignTool {
@@ -108,6 +79,10 @@ impl ForeignTool {
             ForeignTool::Sqlx => "sqlx",
             ForeignTool::GolangMigrate => "golang-migrate",
             ForeignTool::Flyway => "flyway",
+            ForeignTool::Goose => "goose",
+            ForeignTool::Prisma => "prisma",
+            ForeignTool::Diesel => "diesel",
+            ForeignTool::Rails => "rails",
         }
     }
 
@@ -117,14 +92,22 @@ impl ForeignTool {
             ForeignTool::Sqlx => "20240101120000_name.sql, or the same with .up.sql and .down.sql",
             ForeignTool::GolangMigrate => "000001_name.up.sql and 000001_name.down.sql",
             ForeignTool::Flyway => "V1__name.sql, U1__name.sql and R__name.sql",
+            ForeignTool::Goose => "00001_name.sql",
+            ForeignTool::Prisma => "20240101120000_name/migration.sql",
+            ForeignTool::Diesel => "2024-01-01-120000_name/up.sql and down.sql",
+            ForeignTool::Rails => "structure.sql and migrate/20240101120000_name.rb",
         }
     }
 
-    /// Reads a directory, in the order of the tool.
-    pub fn read(self, dir: &Path) -> Result<Vec<ForeignMigration>, ForeignError> {
+    /// Reads a directory, in the order of the tool; `names` is for golang-migrate.
+    pub fn read(self, dir: &Path, names: Option<&NamePattern>) -> Result<Vec<ForeignMigration>, ForeignError> {
         let found = match self {
             ForeignTool::Flyway => flyway::read(dir)?,
-            _ => numbered::read(self, dir)?,
+            ForeignTool::Goose => goose::read(dir)?,
+            ForeignTool::Prisma => folders::read_prisma(dir)?,
+            ForeignTool::Diesel => folders::read_diesel(dir)?,
+            ForeignTool::Rails => rails::read(dir)?,
+            ForeignTool::Dbmate | ForeignTool::Sqlx | ForeignTool::GolangMigrate => numbered::read(self, dir, names)?,
         };
         match found.is_empty() {
             true => Err(ForeignError::Empty { dir: dir.to_owned(), tool: self.name(), layout: self.layout() }),
@@ -140,12 +123,12 @@ impl ForeignTool {
 impl ForeignMigration {
     /// The text of a file of ours; `depends` are names of ours.
     pub fn to_text(&self, depends: &[String]) -> String {
-        let mut text = format!("-- {}\n", self.source);
+        let mut text = format!("-- {}\n", one_line(&self.source));
         if !depends.is_empty() {
             text.push_str(&format!("-- depends: {}\n", depends.join(", ")));
         }
         for what in &self.not_carried {
-            text.push_str(&format!("-- not-carried: {}\n", what.split_whitespace().collect::<Vec<_>>().join(" ")));
+            text.push_str(&format!("-- not-carried: {}\n", one_line(what)));
         }
         let marker = |name: &str, transaction: bool| {
             format!("-- migrate:{name}{}\n", if transaction { "" } else { " transaction:false" })
@@ -158,6 +141,12 @@ impl ForeignMigration {
         }
         text
     }
+}
+
+/// A name of a file may hold line ends, behind which it would be no comment.
+fn one_line(text: &str) -> String {
+    let parts = text.split(|c: char| c.is_whitespace() || c.is_control());
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn with_line_end(text: &str) -> String {
@@ -185,6 +174,22 @@ fn words(text: &str) -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     let parts: Vec<&str> = plain.split('_').filter(|part| !part.is_empty()).collect();
     if parts.is_empty() { "migration".to_owned() } else { parts.join("_") }
+}
+
+/// Takes their numbers away unless they give the order: the tool may sort them as text.
+fn keep_order(migrations: &mut [ForeignMigration]) {
+    let numbers = migrations.iter().map(|one| one.digits.as_ref().and_then(|digits| digits.parse::<u128>().ok()));
+    let numbers: Option<Vec<u128>> = numbers.collect();
+    if !numbers.is_some_and(|numbers| numbers.is_sorted_by(|one, next| one < next)) {
+        migrations.iter_mut().for_each(|one| one.digits = None);
+    }
+}
+
+/// The digits that a name begins with, and what follows the `_` or `-` behind them.
+fn numbered_name(name: &str) -> (String, String) {
+    let digits: String = name.chars().take_while(char::is_ascii_digit).collect();
+    let words = name[digits.len()..].trim_start_matches(['_', '-']).to_owned();
+    (digits, words)
 }
 
 /// The files of a directory, by name.

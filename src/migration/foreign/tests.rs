@@ -1,21 +1,45 @@
+//! Directories as the tools' documentation lays them out, and as people break them.
+
 use super::*;
+
+mod folders;
+mod goose;
+mod names;
+mod rails;
+mod templates;
 
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
-        std::fs::write(dir.path().join(name), text).unwrap();
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
     dir
 }
 
 fn read(tool: ForeignTool, files: &[(&str, &str)]) -> Vec<ForeignMigration> {
-    tool.read(directory(files).path()).unwrap()
+    tool.read(directory(files).path(), None).unwrap()
 }
 
 fn error(tool: ForeignTool, files: &[(&str, &str)]) -> String {
     let dir = directory(files);
-    let error = tool.read(dir.path()).unwrap_err().to_string();
+    let error = tool.read(dir.path(), None).unwrap_err().to_string();
     error.replace(&dir.path().display().to_string(), "DIR")
+}
+
+/// The text of ours, as a run would read it.
+fn parsed(one: &ForeignMigration) -> crate::migration::Migration {
+    let id = "main/0001_x".parse().unwrap();
+    crate::migration::Migration::parse(id, PathBuf::from("x.sql"), one.to_text(&[]).as_bytes()).unwrap()
+}
+
+fn statements(section: &crate::migration::Section) -> Vec<&str> {
+    section.statements.iter().map(|one| one.text.as_str()).collect()
+}
+
+fn keys(found: &[ForeignMigration]) -> Vec<&str> {
+    found.iter().map(|one| one.key.as_str()).collect()
 }
 
 fn named(found: &[ForeignMigration]) -> Vec<String> {
@@ -50,7 +74,7 @@ fn sqlx_and_golang_migrate_have_two_files() {
         assert_eq!(found[2].transaction, (false, true));
     }
     let single = read(ForeignTool::Sqlx, &[("1_a.sql", "-- no-transaction\nVACUUM t;")]);
-    assert!(!single[0].transaction.0 && single[0].sha384.is_some());
+    assert!(!single[0].transaction.0 && single[0].digests.len() == 1);
     assert!(
         error(ForeignTool::GolangMigrate, &[("1_a.sql", "")]).starts_with("DIR/1_a.sql: no name of a golang-migrate")
     );
@@ -76,7 +100,7 @@ fn flyway_is_ordered_by_version_and_names_what_it_cannot_carry() {
     );
     assert_eq!(named(&found), ["0001_two", "0002_ten", "0003_index", "0004_java", "0005_views"]);
     assert_eq!(found.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), ["1.2", "1.10", "1.10.1", "2", "views"]);
-    assert_eq!(found[0].not_carried, ["the placeholder ${schema}"]);
+    assert_eq!(found[0].not_carried, ["V1.2__Two.sql:1: the placeholder ${schema}"]);
     assert_eq!((found[0].down.as_deref(), found[2].transaction.0), (Some("SELECT -2;"), false));
     assert_eq!(found[3].not_carried, ["V2__Java.java: a Java migration"]);
     assert!(found[3].to_text(&[]).contains("-- not-carried: V2__Java.java: a Java migration\n"));
@@ -105,4 +129,19 @@ fn long_numbers_are_counted_anew() {
     let found =
         read(ForeignTool::GolangMigrate, &[("1700000000000000000_a.up.sql", ""), ("1700000000000000001_b.up.sql", "")]);
     assert_eq!(named(&found), ["0001_a", "0002_b"]);
+}
+
+/// A name of a file is text of the header, and may hold anything but a slash.
+#[test]
+fn a_hostile_name_of_a_file_stays_in_its_comment() {
+    let name = "1_a\n-- migrate:up\nDROP TABLE dish; --\u{1b}[2J'\".sql";
+    let found = read(ForeignTool::Sqlx, &[(name, "CREATE TABLE t (i int);")]);
+    let text = found[0].to_text(&[]);
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+    assert_eq!(statements(&parsed(&found[0]).up), ["CREATE TABLE t (i int)"]);
+    let name = "V1__a\n-- migrate:up\nDROP TABLE dish;.java";
+    let found = read(ForeignTool::Flyway, &[(name, "")]);
+    assert_eq!(statements(&parsed(&found[0]).up), Vec::<&str>::new());
+    assert_eq!(named(&found), ["0001_a_migrate_up_drop_table_dish"]);
 }

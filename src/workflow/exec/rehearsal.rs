@@ -30,8 +30,9 @@ use super::{BackTrial, ExecRequest, seen};
 /// How long sessions of the command may outlive it.
 const LEAVING: Duration = Duration::from_secs(10);
 
-/// Tables in which tools keep what is applied: Django, Alembic, Rails and dbmate, Knex, Sequelize, Prisma, Flyway, sqlx.
-const HISTORIES: [&str; 9] = [
+/// Tables in which tools keep what is applied: Django, Alembic, Rails and dbmate, Knex, Sequelize, Prisma, Flyway, sqlx,
+/// goose, Diesel.
+const HISTORIES: [&str; 11] = [
     "django_migrations",
     "alembic_version",
     "schema_migrations",
@@ -41,6 +42,8 @@ const HISTORIES: [&str; 9] = [
     "_prisma_migrations",
     "flyway_schema_history",
     "_sqlx_migrations",
+    "goose_db_version",
+    "__diesel_schema_migrations",
 ];
 /// A rehearsal of a wrapped command, with its shadow still running.
 #[derive(Debug)]

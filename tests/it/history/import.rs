@@ -6,9 +6,9 @@ use crate::exec::put_on_path;
 use crate::support::{Output, Scene, TestCluster, Version};
 
 /// The dishes, by hand, as the tool would have made them; and its own table.
-const DISH: &str = "CREATE TABLE dish (id bigint PRIMARY KEY, name text NOT NULL)";
+pub(super) const DISH: &str = "CREATE TABLE dish (id bigint PRIMARY KEY, name text NOT NULL)";
 
-fn scene(files: &[(&str, &str)]) -> Scene {
+pub(super) fn scene(files: &[(&str, &str)]) -> Scene {
     let scene = Scene::empty(Version::V15);
     for (name, text) in files {
         scene.project.write(&format!("theirs/{name}"), text);
@@ -16,7 +16,7 @@ fn scene(files: &[(&str, &str)]) -> Scene {
     scene
 }
 
-fn import(scene: &Scene, status: i32, more: &[&str]) -> Output {
+pub(super) fn import(scene: &Scene, status: i32, more: &[&str]) -> Output {
     let arguments = [&["import", "--yes"], more].concat();
     let before = scene.schema();
     let output = scene.run(status, &arguments);
@@ -127,6 +127,13 @@ fn a_golang_migrate_directory() {
     dirty.database.sql("CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (1, true)");
     let output = import(&dirty, 2, &["--from", "golang-migrate", "theirs"]);
     assert!(output.stderr.contains("golang-migrate's own table says of 1: it is marked dirty"), "{}", output.stderr);
+    dirty.database.sql("DELETE FROM schema_migrations");
+    dirty.project.write("named/V2-Create dish-UP.sql", DISH);
+    let pattern = ["named", "--pattern", "V{version}-{name}-{direction}.sql"];
+    let output = import(&dirty, 2, &[&["--from", "sqlx"][..], &pattern].concat());
+    assert!(output.stderr.contains("--pattern is for --from golang-migrate"), "{}", output.stderr);
+    let output = import(&dirty, 0, &[&["--from", "golang-migrate"][..], &pattern].concat());
+    assert!(output.stdout.contains("[ ] main/0002_create_dish  <- 2"), "{}", output.stdout);
 }
 
 #[test]
@@ -202,7 +209,10 @@ fn a_history_that_does_not_fit_is_refused() {
     scene.database.sql("INSERT INTO flyway_schema_history VALUES (2, '1'), (3, '3')");
     let gone = import(&scene, 2, &["--from", "flyway", "theirs"]);
     assert!(gone.stderr.contains("flyway's table has 3 as applied, and there is no file of it"), "{}", gone.stderr);
-    scene.database.sql("DELETE FROM flyway_schema_history WHERE version = '3'; CREATE TABLE a (i bigint)");
+    scene.database.sql("INSERT INTO flyway_schema_history VALUES (4, NULL, 'SQL', NULL)");
+    let nameless = import(&scene, 2, &["--from", "flyway", "theirs"]);
+    assert!(nameless.stderr.contains("flyway's own table says of a row: it names no migration"), "{}", nameless.stderr);
+    scene.database.sql("DELETE FROM flyway_schema_history WHERE installed_rank > 2; CREATE TABLE a (i bigint)");
     let other = import(&scene, 3, &["--from", "flyway", "theirs"]);
     assert!(
         other.stderr.contains("production is not what the applied ones build (- built, + production):"),

@@ -157,7 +157,8 @@ impl Revision {
             not_carried: file.as_ref().map(python_in).unwrap_or_default(),
             depends: self.from.into_iter().map(|from| (String::new(), from)).collect(),
             key,
-            sha384: None,
+            digests: Vec::new(),
+            covers: Vec::new(),
         }
     }
 }

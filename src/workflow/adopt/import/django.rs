@@ -76,7 +76,8 @@ impl Step {
             depends: self.depends,
             app: Some(self.app),
             key: self.name,
-            sha384: None,
+            digests: Vec::new(),
+            covers: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::migration::{Direction, ForeignMigration, ForeignTool, Migration, MigrationId, MigrationSet};
+use crate::postgres::foreign_ledger::ForeignRow;
 
 use super::super::super::{Error, Gate};
 use super::{Import, ImportFrom, Imported, not_possible};
@@ -14,35 +15,71 @@ const SHOWN: usize = 60;
 impl Import<'_> {
     /// Which of them the tool's table says are applied.
     pub(super) fn applied(&self, foreign: &[ForeignMigration]) -> Result<BTreeSet<usize>, Error> {
-        let tool = self.request.from.name();
         let mut applied = BTreeSet::new();
         for row in self.rows {
-            let found = foreign.iter().position(|one| one.key == row.key && (row.app.is_none() || one.app == row.app));
+            let is_key = |one: &ForeignMigration| one.key == row.key || one.covers.contains(&row.key);
+            let found = foreign.iter().position(|one| is_key(one) && (row.app.is_none() || one.app == row.app));
             let Some(at) = found else {
-                // Flyway's baseline is a version that no file has.
-                if row.and_all_before && self.request.from == ImportFrom::Files(ForeignTool::Flyway) {
-                    continue;
-                }
-                let name = row.app.as_ref().map_or_else(|| row.key.clone(), |app| format!("{app}.{}", row.key));
-                return Err(not_possible(
-                    format!("{tool}'s table has {name} as applied, and there is no file of it"),
-                    "check out the release that has it",
-                ));
+                self.without_file(row)?;
+                continue;
             };
-            if let (Some(of_row), Some(of_file)) = (&row.sha384, &foreign[at].sha384)
-                && of_row != of_file
-            {
-                return Err(not_possible(
-                    format!("{}: the file changed since {tool} applied it", foreign[at].source),
-                    "put the text that was applied back",
-                ));
+            self.compare_text(row, &foreign[at])?;
+            if self.is_covered(&foreign[at])? {
+                applied.insert(at);
             }
-            applied.insert(at);
             if row.and_all_before {
                 applied.extend(self.before(foreign, at));
             }
         }
         Ok(applied)
+    }
+
+    /// A row that no file is for.
+    fn without_file(&self, row: &ForeignRow) -> Result<(), Error> {
+        let tool = self.request.from.name();
+        let name = row.app.as_ref().map_or_else(|| row.key.clone(), |app| format!("{app}.{}", row.key));
+        match self.request.from {
+            // Flyway's baseline is a version that no file has.
+            ImportFrom::Files(ForeignTool::Flyway) if row.and_all_before => Ok(()),
+            // Prisma's way to squash leaves the rows there.
+            ImportFrom::Files(ForeignTool::Prisma) => {
+                self.operator.warn(&format!("prisma's table has {name} as applied, and there is no directory of it"));
+                Ok(())
+            }
+            _ => Err(not_possible(
+                format!("{tool}'s table has {name} as applied, and there is no file of it"),
+                "check out the release that has it",
+            )),
+        }
+    }
+
+    fn compare_text(&self, row: &ForeignRow, file: &ForeignMigration) -> Result<(), Error> {
+        let tool = self.request.from.name();
+        let Some(digest) = row.digest.as_ref().filter(|_| !file.digests.is_empty()) else { return Ok(()) };
+        if file.digests.contains(digest) {
+            return Ok(());
+        }
+        let message = format!("{}: the file changed since {tool} applied it", file.source);
+        if self.request.from == ImportFrom::Files(ForeignTool::Prisma) {
+            // Prisma goes on too; whether both texts build the same is seen in the schema.
+            self.operator.warn(&message);
+            return Ok(());
+        }
+        Err(not_possible(message, "put the text that was applied back"))
+    }
+
+    /// Whether all versions that it stands for are in the table.
+    fn is_covered(&self, one: &ForeignMigration) -> Result<bool, Error> {
+        match one.covers.iter().find(|key| !self.rows.iter().any(|row| row.key == **key)) {
+            None => Ok(true),
+            Some(missing) => {
+                let table = self.table.map(|(_, name)| name.as_str()).unwrap_or_default();
+                Err(not_possible(
+                    format!("{}: it has {missing}, and {table} does not", one.source),
+                    "apply that one first, or check out the release that this database has",
+                ))
+            }
+        }
     }
 
     /// Those that stand before one, in the tool's order.
@@ -88,6 +125,9 @@ impl Import<'_> {
         let named = self.table.map(|(schema, name)| format!("{schema}.{name}*"));
         // Alembic and golang-migrate call the key of their table as the table.
         ignore.extend(named);
+        if let (ImportFrom::Files(ForeignTool::Rails), Some((schema, _))) = (self.request.from, self.table) {
+            ignore.extend(["ar_internal_metadata*", "unique_schema_migrations"].map(|name| format!("{schema}.{name}")));
+        }
         let built = self.replay.empty().await?;
         self.replay.run(&built, &applied, Direction::Apply).await?;
         let reached = self.replay.reached(&built).await?.schema.ignoring(&ignore);

@@ -6,57 +6,26 @@ mod alembic;
 mod django;
 mod history;
 mod places;
+mod request;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::migration::{
     ForeignMigration, ForeignTool, Migration, MigrationError, MigrationId, MigrationSet, foreign_names,
 };
-use crate::postgres::foreign_ledger::{ForeignLedger, ForeignRow};
+use crate::postgres::foreign_ledger::ForeignRow;
 use crate::postgres::ledger::How;
 use crate::report::format_list;
 
 use super::super::author::write_new;
-use super::super::exec::WrappedCommand;
 use super::super::replay::Replay;
 use super::super::{Error, Interrupt, Operator, Project};
 use super::ledger_run::{LedgerChange, LedgerReport, LedgerRun};
 use places::Places;
 
-/// Which tool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImportFrom {
-    /// One whose directory is read.
-    Files(ForeignTool),
-    /// Django, by its own `manage.py`.
-    Django,
-    /// Alembic, by its own `--sql`.
-    Alembic,
-}
-
-/// What the operator asked for.
-#[derive(Clone, Debug)]
-pub struct ImportRequest {
-    /// The tool.
-    pub from: ImportFrom,
-    /// Its directory.
-    pub path: PathBuf,
-    /// The app for tools that have none.
-    pub app: String,
-    /// The tool's table, when it is not named as usual: `[schema.]name`.
-    pub table: Option<String>,
-    /// The tool's program, for those that are asked.
-    pub command: WrappedCommand,
-    /// `--accept-drift WHY`: production need not be what the applied ones build.
-    pub accept_drift: Option<String>,
-    /// How long to wait for another run to end.
-    pub wait: Duration,
-    /// Whether to stop after the proof.
-    pub dry_run: bool,
-}
+pub use request::{ImportFrom, ImportRequest};
 
 /// A migration that was taken over.
 #[derive(Clone, Debug)]
@@ -82,27 +51,6 @@ pub enum ImportOutcome {
     Done(Vec<Imported>, Box<LedgerReport>),
 }
 
-impl ImportFrom {
-    fn ledger(self) -> ForeignLedger {
-        match self {
-            ImportFrom::Files(ForeignTool::Dbmate) => ForeignLedger::Dbmate,
-            ImportFrom::Files(ForeignTool::Sqlx) => ForeignLedger::Sqlx,
-            ImportFrom::Files(ForeignTool::GolangMigrate) => ForeignLedger::GolangMigrate,
-            ImportFrom::Files(ForeignTool::Flyway) => ForeignLedger::Flyway,
-            ImportFrom::Django => ForeignLedger::Django,
-            ImportFrom::Alembic => ForeignLedger::Alembic,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            ImportFrom::Files(tool) => tool.name(),
-            ImportFrom::Django => "django",
-            ImportFrom::Alembic => "alembic",
-        }
-    }
-}
-
 fn not_possible(message: String, hint: &str) -> Error {
     Error::NotPossible { message, hint: hint.to_owned() }
 }
@@ -117,7 +65,10 @@ pub async fn import(
     let tool = request.from.name();
     if !request.path.is_dir() {
         let message = format!("there is no directory {}", request.path.display());
-        return Err(not_possible(message, "name the directory of the migrations (of manage.py, of alembic.ini)"));
+        return Err(not_possible(
+            message,
+            "name the directory of the migrations (of manage.py, of alembic.ini, of structure.sql)",
+        ));
     }
     let command = format!("import --from {tool} {}", request.path.display());
     let run = LedgerRun::begin(project, (&command, request.wait), operator, interrupt).await?;
@@ -211,7 +162,7 @@ impl Import<'_> {
     async fn proven(&self) -> Result<Proven, Error> {
         let tool = self.request.from.name();
         let foreign = match self.request.from {
-            ImportFrom::Files(tool) => tool.read(&self.request.path).map_err(|error| {
+            ImportFrom::Files(tool) => tool.read(&self.request.path, self.request.names.as_ref()).map_err(|error| {
                 not_possible(error.to_string(), "correct that file, or name the directory that holds the migrations")
             })?,
             ImportFrom::Django => self.of_django().await?,
