@@ -7,7 +7,7 @@ use super::run_options::{RunOptions, RunRehearsal, RunSnapshot};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::workflow::exec::{BackTrial, Django, ExecRequest, Listed, Probe, ask, ask_text};
+use crate::workflow::exec::{Asked, BackTrial, Django, ExecRequest, Listed, Probe, Squashed, ask, ask_text};
 
 /// The project's `manage.py`, as `[exec] django` names it.
 fn project(context: &Context) -> Result<Django, CliError> {
@@ -70,18 +70,22 @@ pub(super) async fn rehearse(context: &Context, app: Option<&str>, target: Optio
 }
 
 /// What Django's own table says, through the project's own settings.
-async fn listed(context: &Context) -> Result<(Django, Vec<Listed>), CliError> {
+async fn asked(context: &Context) -> Result<(Django, Asked), CliError> {
     let django = project(context)?;
     let request = request(context, django.clone(), &[]);
     let target = context.target()?;
-    let listed = context.unless_interrupted(async { Ok(ask(&target, &request).await?) }).await?;
-    Ok((django, listed))
+    let asked = context.unless_interrupted(async { Ok(ask(&target, &request, &context.operator).await?) }).await?;
+    Ok((django, asked))
 }
 
 /// `status --django [APP…]`.
 pub(super) async fn status(context: &Context, apps: &[String], check: bool) -> Result<Outcome, CliError> {
-    let (_, listed) = listed(context).await?;
-    if let Some(unknown) = apps.iter().find(|app| !listed.iter().any(|one| one.app == **app)) {
+    let (_, Asked { listed, squashed }) = asked(context).await?;
+    // Of an app whose squashed migration is partly applied Django lists nothing.
+    let known = |app: &String| {
+        listed.iter().any(|one| one.app == *app) || squashed.iter().any(|one: &Squashed| one.app == *app)
+    };
+    if let Some(unknown) = apps.iter().find(|app| !known(app)) {
         return Err(CliError::usage("unknown-app", format!("Django knows no migrations of an app \"{unknown}\"")));
     }
     let shown: Vec<&Listed> = listed.iter().filter(|one| apps.is_empty() || apps.contains(&one.app)).collect();
@@ -92,7 +96,7 @@ pub(super) async fn status(context: &Context, apps: &[String], check: bool) -> R
     for app in names {
         text.push_str(&format!("{app}\n"));
         for one in shown.iter().filter(|one| one.app == app) {
-            text.push_str(&format!(" [{}] {}\n", if one.applied { 'X' } else { ' ' }, one.name));
+            text.push_str(&format!(" {}\n", marked(one, &squashed)));
         }
     }
     let pending = shown.iter().filter(|one| !one.applied).count();
@@ -107,9 +111,19 @@ pub(super) async fn status(context: &Context, apps: &[String], check: bool) -> R
     Ok(outcome)
 }
 
+/// `[X] 0001_initial`; as in `showmigrations`, `[-]` is applied by what it replaces alone.
+fn marked(one: &Listed, squashed: &[Squashed]) -> String {
+    let is_it = |other: &&Squashed| other.app == one.app && other.name == one.name;
+    match (one.applied, squashed.iter().find(is_it).is_some_and(Squashed::is_unrecorded)) {
+        (true, true) => format!("[-] {}  applied as what it replaces; `migrate` records it", one.name),
+        (true, false) => format!("[X] {}", one.name),
+        (false, _) => format!("[ ] {}", one.name),
+    }
+}
+
 /// `plan --django [APP]`: what is pending, in Django's order, with its SQL where there is some.
 pub(super) async fn plan(context: &Context, app: Option<&str>, sql: bool) -> Result<Outcome, CliError> {
-    let (django, listed) = listed(context).await?;
+    let (django, Asked { listed, .. }) = asked(context).await?;
     let pending: Vec<&Listed> =
         listed.iter().filter(|one| !one.applied && app.is_none_or(|app| one.app == app)).collect();
     if pending.is_empty() {

@@ -49,6 +49,8 @@ pub struct ForeignMigration {
     pub not_carried: Vec<String>,
     /// Keys of those of other apps that it stands on.
     pub depends: Vec<(String, String)>,
+    /// Apps and keys of those in the place of which it stands, in the tool's own table too.
+    pub replaces: Vec<(String, String)>,
     /// What the tool's own table says of its text: SHA-384 (sqlx).
     pub sha384: Option<String>,
 }

@@ -9,7 +9,8 @@ use crate::migration::{Direction, Migration, MigrationId, Plan, PlanStep};
 use crate::report::{Evidence, FindingLevel, FindingReport};
 
 use super::super::{Error, Interrupt, findings};
-use super::django::{ANSWER, Django, Listed};
+use super::django::{Django, Listed};
+use super::django_probe::ANSWER;
 use super::program::{Surroundings, WrappedCommand};
 
 /// What the project says of itself.
@@ -26,7 +27,7 @@ struct Step {
     app: String,
     name: String,
     atomic: bool,
-    /// What `sqlmigrate` prints.
+    /// What it would run.
     sql: String,
     /// Operations that have none, such as RunPython.
     without_sql: Vec<String>,
@@ -41,7 +42,7 @@ impl Django {
         interrupt: &Interrupt,
     ) -> Result<Option<Project>, Error> {
         // JSON's strings are Python's too.
-        let code = ASK.replace("ALIAS", &serde_json::Value::from(self.alias()).to_string());
+        let code = format!("{WITHOUT_SQL}{ASK}").replace("ALIAS", &serde_json::Value::from(self.alias()).to_string());
         let ended = command.with_words(self.words(&["shell", "-c", &code])).run(around, interrupt).await?;
         let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
         Ok(answer.and_then(|text| serde_json::from_str(text).ok()))
@@ -75,10 +76,8 @@ impl Step {
     /// None: its name is none that a migration of ours could have.
     fn linted(&self, policy: &Policy) -> Option<Vec<FindingReport>> {
         let id = MigrationId::new(&self.app, &self.name).ok()?;
-        let is_frame = |line: &&str| matches!(line.trim(), "BEGIN;" | "COMMIT;");
-        let sql: Vec<&str> = self.sql.lines().filter(|line| !is_frame(line)).collect();
         let marker = if self.atomic { "-- migrate:up" } else { "-- migrate:up transaction:false" };
-        let text = format!("{marker}\n{}\n", sql.join("\n"));
+        let text = format!("{marker}\n{}\n", self.sql);
         let migration = Migration::parse(id, PathBuf::from(self.file()), text.as_bytes()).ok()?;
         let step = PlanStep { migration: migration.into(), direction: Direction::Apply };
         let found = findings::of_text(&Plan { direction: Direction::Apply, steps: vec![step] }, policy);
@@ -107,6 +106,21 @@ fn finding(code: &str, level: FindingLevel, place: Option<(String, String)>, mes
     }
 }
 
+/// Which operations do what no SQL says; a RunPython that does nothing either way is none.
+pub const WITHOUT_SQL: &str = r#"
+from django.db.migrations import RunPython, SeparateDatabaseAndState
+def without_sql(operations):
+    found = []
+    for one in operations:
+        if isinstance(one, SeparateDatabaseAndState):
+            found += without_sql(one.database_operations)
+        elif isinstance(one, RunPython) and one.code is RunPython.noop and one.reverse_code in (None, RunPython.noop):
+            continue
+        elif not one.reduces_to_sql:
+            found.append(str(one.describe()))
+    return found
+"#;
+
 const ASK: &str = r#"
 import io, json
 from django.core.management import call_command
@@ -117,14 +131,14 @@ graph = executor.loader.graph
 steps = []
 if not executor.loader.detect_conflicts():
     for migration, backwards in executor.migration_plan(graph.leaf_nodes()):
-        out = io.StringIO()
         try:
-            call_command("sqlmigrate", migration.app_label, migration.name, database=ALIAS, no_color=True, stdout=out)
+            # `sqlmigrate` cannot, where a migration stands on a replaced one whose file is gone.
+            sql = "\n".join(executor.loader.collect_sql([(migration, False)]))
         except Exception:
-            pass
+            sql = ""
         steps.append({
-            "app": migration.app_label, "name": migration.name, "atomic": migration.atomic, "sql": out.getvalue(),
-            "without_sql": [str(one.describe()) for one in migration.operations if not one.reduces_to_sql],
+            "app": migration.app_label, "name": migration.name, "atomic": migration.atomic, "sql": sql,
+            "without_sql": without_sql(migration.operations),
         })
 missing = False
 try:

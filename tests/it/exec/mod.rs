@@ -2,6 +2,7 @@
 
 mod django;
 pub mod django_project;
+mod django_squashed;
 mod django_stopped;
 mod gates;
 mod other_tools;

@@ -4,12 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::migration::{Direction, ForeignMigration, ForeignTool, Migration, MigrationId, MigrationSet};
+use crate::postgres::foreign_ledger::ForeignRow;
+use crate::report::format_list;
 
 use super::super::super::{Error, Gate};
 use super::{Import, ImportFrom, Imported, not_possible};
 
 /// Lines of a difference that are shown.
 const SHOWN: usize = 60;
+
+fn is_of(row: &ForeignRow, (app, key): &(String, String)) -> bool {
+    row.app.as_ref() == Some(app) && row.key == *key
+}
 
 impl Import<'_> {
     /// Which of them the tool's table says are applied.
@@ -19,6 +25,9 @@ impl Import<'_> {
         for row in self.rows {
             let found = foreign.iter().position(|one| one.key == row.key && (row.app.is_none() || one.app == row.app));
             let Some(at) = found else {
+                if foreign.iter().any(|one| one.replaces.iter().any(|replaced| is_of(row, replaced))) {
+                    continue;
+                }
                 // Flyway's baseline is a version that no file has.
                 if row.and_all_before && self.request.from == ImportFrom::Files(ForeignTool::Flyway) {
                     continue;
@@ -42,7 +51,39 @@ impl Import<'_> {
                 applied.extend(self.before(foreign, at));
             }
         }
+        for (at, one) in foreign.iter().enumerate().filter(|(_, one)| !one.replaces.is_empty()) {
+            if self.is_applied_by_what_it_replaces(one, applied.contains(&at))? {
+                applied.insert(at);
+            }
+        }
         Ok(applied)
+    }
+
+    /// As Django has it: when all that it replaces is.
+    fn is_applied_by_what_it_replaces(&self, one: &ForeignMigration, has_a_row: bool) -> Result<bool, Error> {
+        let (of_them, missing): (Vec<_>, Vec<_>) =
+            one.replaces.iter().partition(|replaced| self.rows.iter().any(|row| is_of(row, replaced)));
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        let name = one.app.as_ref().map_or_else(|| one.key.clone(), |app| format!("{app}.{}", one.key));
+        if has_a_row {
+            self.operator.warn(&format!(
+                "{name} has a row and not all that it replaces has one, so Django itself does not count it as applied; the \
+                 row is believed if production is what it builds"
+            ));
+            return Ok(true);
+        }
+        if of_them.is_empty() {
+            return Ok(false);
+        }
+        let names =
+            |list: &[(String, String)]| format_list(&list.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>());
+        let of_them: Vec<(String, String)> = of_them.into_iter().cloned().collect();
+        Err(not_possible(
+            format!("{name} replaces {}, and only {} is applied", names(&one.replaces), names(&of_them)),
+            "migrate with the release that has the files of all of them first",
+        ))
     }
 
     /// Those that stand before one, in the tool's order.
