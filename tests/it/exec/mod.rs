@@ -1,6 +1,7 @@
 //! `exec`: the migration commands of others, wrapped.
 
 mod django;
+mod django_guide;
 pub mod django_project;
 mod django_squashed;
 mod django_stopped;
