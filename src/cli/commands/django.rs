@@ -7,7 +7,7 @@ use super::run_options::{RunOptions, RunRehearsal, RunSnapshot};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::workflow::exec::{Asked, BackTrial, Django, ExecRequest, Listed, Probe, Squashed, ask, ask_text};
+use crate::workflow::exec::{Asked, BackTrial, Django, ExecRequest, Listed, Probe, Squashed, ask, ask_sql};
 
 /// The project's `manage.py`, as `[exec] django` names it.
 fn project(context: &Context) -> Result<Django, CliError> {
@@ -129,17 +129,20 @@ pub(super) async fn plan(context: &Context, app: Option<&str>, sql: bool) -> Res
     if pending.is_empty() {
         return Ok(Outcome::new("nothing to do\n", json!({ "steps": [] })));
     }
+    let mut texts = Vec::new();
+    if sql {
+        let wanted: Vec<(String, String)> = pending.iter().map(|one| (one.app.clone(), one.name.clone())).collect();
+        let (target, request) = (context.target()?, request(context, django, &[]));
+        let asked = async { Ok::<_, CliError>(ask_sql(&target, &request, &wanted).await?) };
+        texts = context.unless_interrupted(asked).await?;
+    }
     let (mut text, mut steps) = (String::new(), Vec::new());
-    for one in pending {
+    for (at, one) in pending.into_iter().enumerate() {
         text.push_str(&format!("{one}\n"));
         let mut step = json!({ "app": one.app, "name": one.name });
-        if sql {
-            let request = request(context, django.clone(), &["sqlmigrate", "--no-color", &one.app, &one.name]);
-            let target = context.target()?;
-            let said =
-                context.unless_interrupted(async { Ok::<_, CliError>(ask_text(&target, &request).await?) }).await?;
-            text.push_str(&indented(&said));
-            step["sql"] = said.into();
+        if let Some(said) = texts.get(at) {
+            text.push_str(&indented(said));
+            step["sql"] = said.clone().into();
         }
         steps.push(step);
     }

@@ -38,13 +38,17 @@ pub async fn ask(target: &ConnectionSpec, request: &ExecRequest, operator: &dyn 
     }
 }
 
-/// What a command of the project prints, with the variables of the database at this address.
-pub async fn ask_text(target: &ConnectionSpec, request: &ExecRequest) -> Result<String, Error> {
+/// The SQL of these migrations, app and name.
+///
+/// # Errors
+/// When Django cannot tell it.
+pub async fn ask_sql(
+    target: &ConnectionSpec,
+    request: &ExecRequest,
+    wanted: &[(String, String)],
+) -> Result<Vec<String>, Error> {
+    let Probe::Django(django) = &request.probe else { return Ok(Vec::new()) };
     let endpoint = target.endpoint().await?;
     let around = Surroundings { endpoint: &endpoint, confined_by: &[], tell: None };
-    let ended = request.command.run(around, &Interrupt::default()).await?;
-    match ended.status.success() {
-        true => Ok(ended.output),
-        false => Err(Error::Command(format!("`{}` ended with {}", request.command.display(), ended.why()))),
-    }
+    django.sql(&request.command, wanted, around).await
 }

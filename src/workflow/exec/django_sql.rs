@@ -42,10 +42,28 @@ impl Django {
         interrupt: &Interrupt,
     ) -> Result<Option<Project>, Error> {
         // JSON's strings are Python's too.
-        let code = format!("{WITHOUT_SQL}{ASK}").replace("ALIAS", &serde_json::Value::from(self.alias()).to_string());
+        let code = format!("{COLLECTED}{ASK}").replace("ALIAS", &serde_json::Value::from(self.alias()).to_string());
         let ended = command.with_words(self.words(&["shell", "-c", &code])).run(around, interrupt).await?;
         let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
         Ok(answer.and_then(|text| serde_json::from_str(text).ok()))
+    }
+}
+
+impl Django {
+    /// The SQL of these migrations, as `sqlmigrate` prints it; nothing of them is run.
+    pub(super) async fn sql(
+        &self,
+        command: &WrappedCommand,
+        wanted: &[(String, String)],
+        around: Surroundings<'_>,
+    ) -> Result<Vec<String>, Error> {
+        let alias = serde_json::Value::from(self.alias()).to_string();
+        let code = SQL.replace("ALIAS", &alias).replace("WANTED", &serde_json::json!(wanted).to_string());
+        let words = self.words(&["shell", "-c", &format!("{COLLECTED}{code}")]);
+        let ended = command.with_words(words).run(around, &Interrupt::default()).await?;
+        let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
+        let texts = answer.and_then(|text| serde_json::from_str(text).ok());
+        texts.ok_or_else(|| Error::Command(format!("`manage.py shell` ended with {}", ended.why())))
     }
 }
 
@@ -106,9 +124,16 @@ fn finding(code: &str, level: FindingLevel, place: Option<(String, String)>, mes
     }
 }
 
-/// Which operations do what no SQL says; a RunPython that does nothing either way is none.
-pub const WITHOUT_SQL: &str = r#"
+/// The SQL of a migration, and which operations do what no SQL says; a RunPython that does nothing either way is none.
+pub const COLLECTED: &str = r#"
+from unittest import mock
 from django.db.migrations import RunPython, SeparateDatabaseAndState
+def collected(loader, migration, backwards):
+    # `sqlmigrate` really runs a RunPython that is within another operation.
+    def nothing(*arguments):
+        pass
+    with mock.patch.multiple(RunPython, database_forwards=nothing, database_backwards=nothing):
+        return "\n".join(loader.collect_sql([(migration, backwards)]))
 def without_sql(operations):
     found = []
     for one in operations:
@@ -133,7 +158,7 @@ if not executor.loader.detect_conflicts():
     for migration, backwards in executor.migration_plan(graph.leaf_nodes()):
         try:
             # `sqlmigrate` cannot, where a migration stands on a replaced one whose file is gone.
-            sql = "\n".join(executor.loader.collect_sql([(migration, False)]))
+            sql = collected(executor.loader, migration, False)
         except Exception:
             sql = ""
         steps.append({
@@ -148,4 +173,17 @@ except SystemExit as end:
 except Exception:
     pass
 print("safe-migrate-probe " + json.dumps({"steps": steps, "missing": missing}))
+"#;
+
+const SQL: &str = r#"
+import json
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+loader = MigrationLoader(connections[ALIAS])
+texts = []
+for app, name in WANTED:
+    migration = loader.get_migration(app, name)
+    text = collected(loader, migration, False) + "\n"
+    texts.append("BEGIN;\n" + text + "COMMIT;\n" if migration.atomic else text)
+print("safe-migrate-probe " + json.dumps(texts))
 "#;

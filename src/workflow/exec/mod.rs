@@ -33,10 +33,10 @@ use super::schema_reading::{SchemaReading, read_raw};
 use super::shadow::OUTSIDE_LINKS;
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
 
-pub use asked::{Asked, ask, ask_text};
+pub use asked::{Asked, ask, ask_sql};
 pub use django::{Django, Listed};
 pub use django_probe::Squashed;
-pub use django_sql::WITHOUT_SQL;
+pub use django_sql::COLLECTED;
 pub use probe::{Probe, refuse_other_place};
 pub use program::{Surroundings, WrappedCommand};
 

@@ -17,6 +17,13 @@ def empty(apps, editor):
 
 ---
     operations = [migrations.RunPython(fill, empty)]";
+/// Makes a category, within another operation: `sqlmigrate` runs it.
+const WITHIN: &str = "def fill(apps, editor):
+    apps.get_model('menu', 'Category').objects.create(slug='within')
+
+---
+    operations = [migrations.SeparateDatabaseAndState([migrations.RunPython(fill, migrations.RunPython.noop)], []),
+        migrations.AddField('item', 'within', models.IntegerField(null=True))]";
 /// A way back that leads elsewhere.
 const LOWERED: &str = "def lower_prices(apps, editor):
     apps.get_model('menu', 'Item').objects.update(price=models.F('price') - 100)
@@ -143,10 +150,16 @@ fn exec_django_in_the_words_of_every_command() {
     django.migration("menu", "0002_note", "0001_initial", NOTE);
     let pending = scene.run(3, &["status", "--django", "--check"]);
     assert!(pending.stderr.contains("1 pending"), "{}", pending.stderr);
+    // To tell the SQL runs nothing, in production or on the copy.
+    django.migration("menu", "0003_within", "0002_note", WITHIN);
     let plan = scene.run(0, &["plan", "--django", "--sql"]).stdout;
     assert!(plan.contains("    ALTER TABLE \"menu_item\" ADD COLUMN \"note\" varchar(20) NULL;\n"), "{plan}");
-    let rehearsed = scene.run(0, &["rehearse", "--django"]).stdout;
-    assert!(rehearsed.contains("production is unchanged"), "{rehearsed}");
+    assert!(plan.contains("    ALTER TABLE \"menu_item\" ADD COLUMN \"within\" integer NULL;\n"), "{plan}");
+    assert_eq!(scene.database.query("SELECT count(*) FROM menu_category"), "2");
+    let rehearsed = scene.run(0, &["rehearse", "--django"]);
+    assert!(rehearsed.stdout.contains("production is unchanged"), "{}", rehearsed.stdout);
+    assert!(rehearsed.stderr.contains("rows of public.menu_category: 2 before, 3 after"), "{}", rehearsed.stderr);
+    django.remove("menu", "0003_within");
     assert_eq!(django.applied().len(), 10);
     let fence = scene.run(2, &["apply", "--django", "--fence", "--yes"]).stderr;
     assert!(fence.contains("--fence does nothing for --django"), "{fence}");

@@ -3,6 +3,7 @@
 mod baseline;
 mod fake;
 mod import;
+mod import_django;
 mod make;
 mod programs;
 mod repair;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::migration::{ForeignMigration, without_own_transaction};
 
-use super::super::super::exec::{Django, WITHOUT_SQL, refuse_other_place};
+use super::super::super::exec::{COLLECTED, Django, refuse_other_place};
 use super::super::super::programs::MigrationPrograms;
 use super::super::super::{Error, Gate};
 use super::Import;
@@ -44,7 +44,7 @@ impl Import<'_> {
         // The same probe as of `exec`: the settings must heed the variables, or Django would be asked to migrate elsewhere.
         let aliases = django.ask(command, programs.surroundings(), self.interrupt).await?;
         refuse_other_place(&django, &aliases, command)?.refuse_conflicts(&django)?;
-        let words = django.words(&["shell", "-c", &format!("{WITHOUT_SQL}{SCRIPT}")]);
+        let words = django.words(&["shell", "-c", &format!("{COLLECTED}{SCRIPT}")]);
         let ended = command.with_words(words).run(programs.surroundings(), self.interrupt).await?;
         self.replay.drop(built).await?;
         let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
@@ -95,7 +95,7 @@ plan = executor.migration_plan(graph.leaf_nodes())
 def sql(migration, backwards):
     # Django collects it against what is there, so the loader is as new. `sqlmigrate` cannot, where a migration stands on a
     # replaced one whose file is gone.
-    return "\n".join(MigrationLoader(connection).collect_sql([(migration, backwards)]))
+    return collected(MigrationLoader(connection), migration, backwards)
 steps = []
 for migration, backwards in plan:
     key = (migration.app_label, migration.name)
