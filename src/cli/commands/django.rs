@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
 use crate::workflow::SnapshotChoice;
-use crate::workflow::exec::{BackTrial, Django, ExecRequest, Listed, Probe, ask, ask_text};
+use crate::workflow::exec::{Asked, BackTrial, Django, ExecRequest, Listed, Probe, Squashed, ask, ask_sql};
 
 /// The project's `manage.py`, as `[exec] django` names it.
 fn project(context: &Context) -> Result<Django, CliError> {
@@ -73,18 +73,22 @@ pub(super) async fn rehearse(context: &Context, app: Option<&str>, target: Optio
 }
 
 /// What Django's own table says, through the project's own settings.
-async fn listed(context: &Context) -> Result<(Django, Vec<Listed>), CliError> {
+async fn asked(context: &Context) -> Result<(Django, Asked), CliError> {
     let django = project(context)?;
     let request = request(context, django.clone(), &[]);
     let target = context.target()?;
-    let listed = context.unless_interrupted(async { Ok(ask(&target, &request).await?) }).await?;
-    Ok((django, listed))
+    let asked = context.unless_interrupted(async { Ok(ask(&target, &request, &context.operator).await?) }).await?;
+    Ok((django, asked))
 }
 
 /// `status --django [APP…]`.
 pub(super) async fn status(context: &Context, apps: &[String], check: bool) -> Result<Outcome, CliError> {
-    let (_, listed) = listed(context).await?;
-    if let Some(unknown) = apps.iter().find(|app| !listed.iter().any(|one| one.app == **app)) {
+    let (_, Asked { listed, squashed }) = asked(context).await?;
+    // Of an app whose squashed migration is partly applied Django lists nothing.
+    let known = |app: &String| {
+        listed.iter().any(|one| one.app == *app) || squashed.iter().any(|one: &Squashed| one.app == *app)
+    };
+    if let Some(unknown) = apps.iter().find(|app| !known(app)) {
         return Err(CliError::usage("unknown-app", format!("Django knows no migrations of an app \"{unknown}\"")));
     }
     let shown: Vec<&Listed> = listed.iter().filter(|one| apps.is_empty() || apps.contains(&one.app)).collect();
@@ -95,7 +99,7 @@ pub(super) async fn status(context: &Context, apps: &[String], check: bool) -> R
     for app in names {
         text.push_str(&format!("{app}\n"));
         for one in shown.iter().filter(|one| one.app == app) {
-            text.push_str(&format!(" [{}] {}\n", if one.applied { 'X' } else { ' ' }, one.name));
+            text.push_str(&format!(" {}\n", marked(one, &squashed)));
         }
     }
     let pending = shown.iter().filter(|one| !one.applied).count();
@@ -110,25 +114,38 @@ pub(super) async fn status(context: &Context, apps: &[String], check: bool) -> R
     Ok(outcome)
 }
 
+/// `[X] 0001_initial`; as in `showmigrations`, `[-]` is applied by what it replaces alone.
+fn marked(one: &Listed, squashed: &[Squashed]) -> String {
+    let is_it = |other: &&Squashed| other.app == one.app && other.name == one.name;
+    match (one.applied, squashed.iter().find(is_it).is_some_and(Squashed::is_unrecorded)) {
+        (true, true) => format!("[-] {}  applied as what it replaces; `migrate` records it", one.name),
+        (true, false) => format!("[X] {}", one.name),
+        (false, _) => format!("[ ] {}", one.name),
+    }
+}
+
 /// `plan --django [APP]`: what is pending, in Django's order, with its SQL where there is some.
 pub(super) async fn plan(context: &Context, app: Option<&str>, sql: bool) -> Result<Outcome, CliError> {
-    let (django, listed) = listed(context).await?;
+    let (django, Asked { listed, .. }) = asked(context).await?;
     let pending: Vec<&Listed> =
         listed.iter().filter(|one| !one.applied && app.is_none_or(|app| one.app == app)).collect();
     if pending.is_empty() {
         return Ok(Outcome::new("nothing to do\n", json!({ "steps": [] })));
     }
+    let mut texts = Vec::new();
+    if sql {
+        let wanted: Vec<(String, String)> = pending.iter().map(|one| (one.app.clone(), one.name.clone())).collect();
+        let (target, request) = (context.target()?, request(context, django, &[]));
+        let asked = async { Ok::<_, CliError>(ask_sql(&target, &request, &wanted).await?) };
+        texts = context.unless_interrupted(asked).await?;
+    }
     let (mut text, mut steps) = (String::new(), Vec::new());
-    for one in pending {
+    for (at, one) in pending.into_iter().enumerate() {
         text.push_str(&format!("{one}\n"));
         let mut step = json!({ "app": one.app, "name": one.name });
-        if sql {
-            let request = request(context, django.clone(), &["sqlmigrate", "--no-color", &one.app, &one.name]);
-            let target = context.target()?;
-            let said =
-                context.unless_interrupted(async { Ok::<_, CliError>(ask_text(&target, &request).await?) }).await?;
-            text.push_str(&indented(&said));
-            step["sql"] = said.into();
+        if let Some(said) = texts.get(at) {
+            text.push_str(&indented(said));
+            step["sql"] = said.clone().into();
         }
         steps.push(step);
     }

@@ -65,6 +65,8 @@ pub struct ForeignMigration {
     pub not_carried: Vec<String>,
     /// Keys of those of other apps that it stands on.
     pub depends: Vec<(String, String)>,
+    /// Apps and keys of those in the place of which it stands, in the tool's own table too.
+    pub replaces: Vec<(String, String)>,
     /// Checksums of its text that the tool's own table may have, in hex; none: the table has none.
     pub digests: Vec<String>,
     /// Further keys that it stands for: it is applied when all of them are.

@@ -1,12 +1,7 @@
-//! What is known of Django: which database a command goes to, and what is applied there.
+//! What is known of Django: what a command of its migrates, and what is applied.
 
-use serde::Deserialize;
-
-use super::super::{Error, Gate, Interrupt};
+use super::super::{Error, Interrupt};
 use super::program::{Surroundings, WrappedCommand};
-
-/// Begins the line in which our probe answers.
-pub(super) const ANSWER: &str = "safe-migrate-probe ";
 
 /// A command that runs a Django project's `manage.py`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,19 +10,6 @@ pub struct Django {
     manage: Vec<String>,
     /// `--database`, or `default`.
     alias: String,
-}
-
-/// Where an alias of `DATABASES` goes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Alias {
-    /// Its name in the settings.
-    pub alias: String,
-    /// Host, port and name.
-    pub place: String,
-    /// Whether that is the shadow's address.
-    pub here: bool,
-    /// The mark that was read there; never asked for elsewhere.
-    pub mark: Option<String>,
 }
 
 /// A line of `showmigrations --plan`.
@@ -63,9 +45,8 @@ impl Django {
         Some(Self { manage: words[..=at].to_vec(), alias })
     }
 
-    /// The app that `words` migrate to its end, empty for all apps; none when they do something else or more, such as
-    /// `--fake` or a target.
-    pub(super) fn migrates_up<'a>(&self, words: &'a [String]) -> Option<&'a str> {
+    /// What `words` migrate, app and target; none when they do something else or more, such as `--fake`.
+    pub(super) fn migrates<'a>(&self, words: &'a [String]) -> Option<Vec<&'a str>> {
         // Not `--settings`: the question is asked without it, and other settings have other migrations.
         const WITH_VALUE: [&str; 3] = ["--database", "-v", "--verbosity"];
         const ALONE: [&str; 6] =
@@ -74,7 +55,7 @@ impl Django {
         if rest.next()? != "migrate" {
             return None;
         }
-        let mut app = "";
+        let mut targets = Vec::new();
         while let Some(word) = rest.next() {
             match word.split_once('=').map_or(word.as_str(), |(name, _)| name) {
                 name if WITH_VALUE.contains(&name) => {
@@ -83,11 +64,11 @@ impl Django {
                     }
                 }
                 name if ALONE.contains(&name) => {}
-                name if !name.starts_with('-') && app.is_empty() => app = word,
+                name if !name.starts_with('-') && targets.len() < 2 => targets.push(word.as_str()),
                 _ => return None,
             }
         }
-        Some(app)
+        Some(targets)
     }
 
     /// The alias that the command goes to.
@@ -110,32 +91,6 @@ impl Django {
             "-c",
             &BACK.replace("TARGETS", &targets.to_string()).replace("ALIAS", &alias.to_string()),
         ])
-    }
-
-    /// Asks the project where each of its databases is. It connects to none but the one at this address.
-    pub async fn ask(
-        &self,
-        command: &WrappedCommand,
-        around: Surroundings<'_>,
-        interrupt: &Interrupt,
-    ) -> Result<Vec<Alias>, Error> {
-        let (host, port) = (around.endpoint.host(), around.endpoint.port());
-        // JSON's strings are Python's too.
-        let expected = serde_json::json!([host, port, around.endpoint.database()]).to_string();
-        let code = PROBE.replace("EXPECTED", &expected);
-        let probe = command.with_words(self.words(&["shell", "-c", &code]));
-        let ended = probe.run(around, interrupt).await?;
-        let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
-        let aliases = answer.and_then(|text| serde_json::from_str::<Vec<Alias>>(text).ok());
-        aliases.ok_or_else(|| {
-            let words = self.words(&["shell"]).join(" ");
-            let lines: String = ended.last_lines.iter().map(|line| format!("\n  | {line}")).collect();
-            Gate::Exec {
-                message: format!("`{words}` did not say which database it uses:{lines}"),
-                hint: "make that command work with the variables of [exec] env, and those of [exec] pass".to_owned(),
-            }
-            .into()
-        })
     }
 
     /// `showmigrations --plan`. None: it could not be read.
@@ -197,26 +152,6 @@ for app, target in TARGETS:
     call_command("migrate", app, target, database=ALIAS, verbosity=0, interactive=False)
 "#;
 
-const PROBE: &str = r#"
-import json
-from django.db import connections
-seen = []
-for alias in connections:
-    connection = connections[alias]
-    if connection.vendor != "postgresql":
-        continue
-    said = connection.get_connection_params()
-    place = [str(said.get("host") or ""), str(said.get("port") or "5432"), str(said.get("dbname") or said.get("database") or "")]
-    here = place == EXPECTED and not said.get("service")
-    mark = None
-    if here:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting('safe_migrate.mark', true)")
-            mark = cursor.fetchone()[0]
-    seen.append({"alias": alias, "place": place[0] + ":" + place[1] + "/" + place[2], "here": here, "mark": mark})
-print("safe-migrate-probe " + json.dumps(seen))
-"#;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,17 +165,16 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_way_up_is_asked_about() {
-        let up = |text: &str| {
-            let words = words(text);
-            Django::of(&words).unwrap().migrates_up(&words).map(str::to_owned)
+    fn only_a_plain_migrate_is_asked_about() {
+        let migrates = |text: &str| {
+            let words = words(&format!("python manage.py {text}"));
+            Django::of(&words).unwrap().migrates(&words).map(|targets| targets.join(" "))
         };
-        assert_eq!(up("python manage.py migrate --noinput -v 2").as_deref(), Some(""));
-        assert_eq!(up("python manage.py migrate menu --database=shop").as_deref(), Some("menu"));
-        for other in
-            ["migrate menu 0002", "migrate --fake", "migrate --settings=prod", "migrate --settings prod", "check"]
-        {
-            assert_eq!(up(&format!("python manage.py {other}")), None, "{other}");
+        assert_eq!(migrates("migrate --noinput -v 2").as_deref(), Some(""));
+        assert_eq!(migrates("migrate menu --database=shop").as_deref(), Some("menu"));
+        assert_eq!(migrates("migrate menu 0002").as_deref(), Some("menu 0002"));
+        for other in ["migrate --fake", "migrate --settings=prod", "migrate --settings prod", "check"] {
+            assert_eq!(migrates(other), None, "{other}");
         }
     }
 

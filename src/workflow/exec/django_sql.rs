@@ -9,7 +9,8 @@ use crate::migration::{Direction, Migration, MigrationId, Plan, PlanStep};
 use crate::report::{Evidence, FindingLevel, FindingReport};
 
 use super::super::{Error, Interrupt, findings};
-use super::django::{ANSWER, Django, Listed};
+use super::django::{Django, Listed};
+use super::django_probe::ANSWER;
 use super::program::{Surroundings, WrappedCommand};
 
 /// What the project says of itself.
@@ -26,7 +27,7 @@ struct Step {
     app: String,
     name: String,
     atomic: bool,
-    /// What `sqlmigrate` prints.
+    /// What it would run.
     sql: String,
     /// Operations that have none, such as RunPython.
     without_sql: Vec<String>,
@@ -41,10 +42,28 @@ impl Django {
         interrupt: &Interrupt,
     ) -> Result<Option<Project>, Error> {
         // JSON's strings are Python's too.
-        let code = ASK.replace("ALIAS", &serde_json::Value::from(self.alias()).to_string());
+        let code = format!("{COLLECTED}{ASK}").replace("ALIAS", &serde_json::Value::from(self.alias()).to_string());
         let ended = command.with_words(self.words(&["shell", "-c", &code])).run(around, interrupt).await?;
         let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
         Ok(answer.and_then(|text| serde_json::from_str(text).ok()))
+    }
+}
+
+impl Django {
+    /// The SQL of these migrations, as `sqlmigrate` prints it; nothing of them is run.
+    pub(super) async fn sql(
+        &self,
+        command: &WrappedCommand,
+        wanted: &[(String, String)],
+        around: Surroundings<'_>,
+    ) -> Result<Vec<String>, Error> {
+        let alias = serde_json::Value::from(self.alias()).to_string();
+        let code = SQL.replace("ALIAS", &alias).replace("WANTED", &serde_json::json!(wanted).to_string());
+        let words = self.words(&["shell", "-c", &format!("{COLLECTED}{code}")]);
+        let ended = command.with_words(words).run(around, &Interrupt::default()).await?;
+        let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
+        let texts = answer.and_then(|text| serde_json::from_str(text).ok());
+        texts.ok_or_else(|| Error::Command(format!("`manage.py shell` ended with {}", ended.why())))
     }
 }
 
@@ -75,10 +94,8 @@ impl Step {
     /// None: its name is none that a migration of ours could have.
     fn linted(&self, policy: &Policy) -> Option<Vec<FindingReport>> {
         let id = MigrationId::new(&self.app, &self.name).ok()?;
-        let is_frame = |line: &&str| matches!(line.trim(), "BEGIN;" | "COMMIT;");
-        let sql: Vec<&str> = self.sql.lines().filter(|line| !is_frame(line)).collect();
         let marker = if self.atomic { "-- migrate:up" } else { "-- migrate:up transaction:false" };
-        let text = format!("{marker}\n{}\n", sql.join("\n"));
+        let text = format!("{marker}\n{}\n", self.sql);
         let migration = Migration::parse(id, PathBuf::from(self.file()), text.as_bytes()).ok()?;
         let step = PlanStep { migration: migration.into(), direction: Direction::Apply };
         let found = findings::of_text(&Plan { direction: Direction::Apply, steps: vec![step] }, policy);
@@ -107,6 +124,28 @@ fn finding(code: &str, level: FindingLevel, place: Option<(String, String)>, mes
     }
 }
 
+/// The SQL of a migration, and which operations do what no SQL says; a RunPython that does nothing either way is none.
+pub const COLLECTED: &str = r#"
+from unittest import mock
+from django.db.migrations import RunPython, SeparateDatabaseAndState
+def collected(loader, migration, backwards):
+    # `sqlmigrate` really runs a RunPython that is within another operation.
+    def nothing(*arguments):
+        pass
+    with mock.patch.multiple(RunPython, database_forwards=nothing, database_backwards=nothing):
+        return "\n".join(loader.collect_sql([(migration, backwards)]))
+def without_sql(operations):
+    found = []
+    for one in operations:
+        if isinstance(one, SeparateDatabaseAndState):
+            found += without_sql(one.database_operations)
+        elif isinstance(one, RunPython) and one.code is RunPython.noop and one.reverse_code in (None, RunPython.noop):
+            continue
+        elif not one.reduces_to_sql:
+            found.append(str(one.describe()))
+    return found
+"#;
+
 const ASK: &str = r#"
 import io, json
 from django.core.management import call_command
@@ -117,14 +156,14 @@ graph = executor.loader.graph
 steps = []
 if not executor.loader.detect_conflicts():
     for migration, backwards in executor.migration_plan(graph.leaf_nodes()):
-        out = io.StringIO()
         try:
-            call_command("sqlmigrate", migration.app_label, migration.name, database=ALIAS, no_color=True, stdout=out)
+            # `sqlmigrate` cannot, where a migration stands on a replaced one whose file is gone.
+            sql = collected(executor.loader, migration, False)
         except Exception:
-            pass
+            sql = ""
         steps.append({
-            "app": migration.app_label, "name": migration.name, "atomic": migration.atomic, "sql": out.getvalue(),
-            "without_sql": [str(one.describe()) for one in migration.operations if not one.reduces_to_sql],
+            "app": migration.app_label, "name": migration.name, "atomic": migration.atomic, "sql": sql,
+            "without_sql": without_sql(migration.operations),
         })
 missing = False
 try:
@@ -134,4 +173,17 @@ except SystemExit as end:
 except Exception:
     pass
 print("safe-migrate-probe " + json.dumps({"steps": steps, "missing": missing}))
+"#;
+
+const SQL: &str = r#"
+import json
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+loader = MigrationLoader(connections[ALIAS])
+texts = []
+for app, name in WANTED:
+    migration = loader.get_migration(app, name)
+    text = collected(loader, migration, False) + "\n"
+    texts.append("BEGIN;\n" + text + "COMMIT;\n" if migration.atomic else text)
+print("safe-migrate-probe " + json.dumps(texts))
 "#;

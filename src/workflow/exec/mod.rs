@@ -7,6 +7,7 @@
 mod asked;
 mod back;
 mod django;
+mod django_probe;
 mod django_sql;
 mod pending;
 mod probe;
@@ -32,8 +33,10 @@ use super::schema_reading::{RawRecord, SchemaReading, read_raw};
 use super::shadow::OUTSIDE_LINKS;
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, SnapshotChoice, run_record, take_snapshot};
 
-pub use asked::{ask, ask_text};
+pub use asked::{Asked, ask, ask_sql};
 pub use django::{Django, Listed};
+pub use django_probe::Squashed;
+pub use django_sql::COLLECTED;
 pub use probe::{Probe, refuse_other_place};
 pub use program::{Surroundings, WrappedCommand};
 

@@ -5,10 +5,14 @@
 use super::super::{Error, Interrupt, Operator};
 use super::ExecRequest;
 use super::django::Django;
+use super::django_probe::{Alias, Squashed};
 use super::probe::{Probe, refuse_other_place};
 use super::program::Surroundings;
 
 /// The command that says that nothing is pending in the database of these surroundings; none: something is, or nobody knows.
+///
+/// # Errors
+/// When Django would migrate nothing because its migrations conflict.
 pub(super) async fn nothing(
     request: &ExecRequest,
     around: Surroundings<'_>,
@@ -16,7 +20,17 @@ pub(super) async fn nothing(
 ) -> Result<Option<String>, Error> {
     let answer = match (&request.pending, &request.probe) {
         (Some(words), _) => by_program(request, words, around, interrupt).await,
-        (None, Probe::Django(django)) => by_django(request, django, around, interrupt).await,
+        (None, Probe::Django(django)) => {
+            let Some(targets) = django.migrates(&request.command.words) else { return Ok(None) };
+            match asked(request, django, around, interrupt).await {
+                Ok(alias) => {
+                    alias.refuse_conflicts(django)?;
+                    alias.warn(operator);
+                    by_django(request, (django, &targets, &alias), around, interrupt).await
+                }
+                Err(error) => Err(error),
+            }
+        }
         (None, Probe::Program(_)) => return Ok(None),
     };
     match answer {
@@ -39,16 +53,32 @@ async fn by_program(
     Ok(ended.status.success().then(|| words.join(" ")))
 }
 
-/// By `showmigrations --plan`: `migrate --check` of Django before 4.2 sends its signals, which may write.
-async fn by_django(
+async fn asked(
     request: &ExecRequest,
     django: &Django,
     around: Surroundings<'_>,
     interrupt: &Interrupt,
-) -> Result<Option<String>, Error> {
-    let Some(app) = django.migrates_up(&request.command.words) else { return Ok(None) };
+) -> Result<Alias, Error> {
     let aliases = django.ask(&request.command, around, interrupt).await?;
-    refuse_other_place(django, &aliases, &request.command)?;
+    refuse_other_place(django, &aliases, &request.command).cloned()
+}
+
+/// By `showmigrations --plan`: `migrate --check` of Django before 4.2 sends its signals, which may write.
+async fn by_django(
+    request: &ExecRequest,
+    (django, targets, alias): (&Django, &[&str], &Alias),
+    around: Surroundings<'_>,
+    interrupt: &Interrupt,
+) -> Result<Option<String>, Error> {
+    // With nothing to run `migrate` still records what is applied by what it replaces.
+    let app = match targets {
+        [] => "",
+        [app] => app,
+        _ => return Ok(None),
+    };
+    if alias.squashed.iter().any(Squashed::is_unrecorded) {
+        return Ok(None);
+    }
     let listed = django.listed_of(app, &request.command, around, interrupt).await?.unwrap_or_default();
     let all = !listed.is_empty() && listed.iter().all(|one| one.applied);
     Ok(all.then(|| "manage.py showmigrations --plan".to_owned()))

@@ -3,7 +3,8 @@
 use crate::postgres::foreign_trace::ForeignTrace;
 
 use super::super::{Error, Gate, Interrupt, Operator};
-use super::django::{Alias, Django};
+use super::django::Django;
+use super::django_probe::{Alias, Squashed};
 use super::program::{Surroundings, WrappedCommand};
 
 /// How a command is asked where it goes.
@@ -25,15 +26,18 @@ pub(super) struct Shadow<'a> {
     pub(super) confined: bool,
 }
 
-/// Refuses a command that does not go to the shadow.
+/// Refuses a command that does not go to the shadow; what of Django's migrations replaces others.
 pub(super) async fn refuse_elsewhere(
     command: &WrappedCommand,
     probe: &Probe,
     shadow: &Shadow<'_>,
     (around, operator, interrupt): (Surroundings<'_>, &dyn Operator, &Interrupt),
-) -> Result<(), Error> {
+) -> Result<Vec<Squashed>, Error> {
     match probe {
-        Probe::Program(words) => by_program(command, words, shadow, (around, interrupt)).await,
+        Probe::Program(words) => {
+            by_program(command, words, shadow, (around, interrupt)).await?;
+            Ok(Vec::new())
+        }
         Probe::Django(django) => by_settings(command, django, shadow, (around, operator, interrupt)).await,
     }
 }
@@ -76,7 +80,7 @@ async fn by_settings(
     django: &Django,
     shadow: &Shadow<'_>,
     (around, operator, interrupt): (Surroundings<'_>, &dyn Operator, &Interrupt),
-) -> Result<(), Error> {
+) -> Result<Vec<Squashed>, Error> {
     let aliases = django.ask(command, around, interrupt).await?;
     let own = refuse_other_place(django, &aliases, command)?;
     if own.mark.as_deref() != Some(shadow.mark) {
@@ -94,7 +98,7 @@ async fn by_settings(
         }
         operator.warn(&format!("{message}; the rehearsal cannot reach it"));
     }
-    Ok(())
+    Ok(own.squashed.clone())
 }
 
 /// Refuses settings that go to another database than the one that the variables name; the alias that goes there.

@@ -8,6 +8,7 @@ use super::super::schema_reading::{SchemaReading, read_normal};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, json, run_record};
 use super::django::Listed;
+use super::django_probe::Squashed;
 use super::probe::Probe;
 use super::program::{Ended, Surroundings};
 use super::rehearsal::Rehearsed;
@@ -81,14 +82,32 @@ impl Run<'_> {
         };
         // The operator's wish to stop was for the command; this question is ours, and only reads.
         let unasked = super::Interrupt::default();
-        let applied = match (&self.request.probe, &rehearsed.listed) {
+        let mut applied = match (&self.request.probe, &rehearsed.listed) {
             (Probe::Django(django), Some(before)) => {
                 let listed = django.listed(&self.request.command, around, &unasked).await.ok().flatten();
                 listed.map(|after| changes(before, &after))
             }
             _ => None,
         };
+        if let Some(applied) = &mut applied {
+            applied.extend(self.recorded(around, &rehearsed.squashed).await);
+        }
         Left { now, applied }
+    }
+
+    /// Which squashed migrations the command only recorded.
+    async fn recorded(&self, around: Surroundings<'_>, before: &[Squashed]) -> Vec<String> {
+        let Probe::Django(django) = &self.request.probe else { return Vec::new() };
+        if !before.iter().any(Squashed::is_unrecorded) {
+            return Vec::new();
+        }
+        let asked = django.ask(&self.request.command, around, &super::Interrupt::default()).await;
+        let aliases = asked.unwrap_or_default();
+        let after: Vec<&Squashed> =
+            aliases.iter().filter(|one| one.alias == django.alias()).flat_map(|one| &one.squashed).collect();
+        let is_recorded = |one: &&Squashed| after.iter().any(|other| other.is_same(one) && !other.is_unrecorded());
+        let recorded = before.iter().filter(|one| one.is_unrecorded()).filter(is_recorded);
+        recorded.map(|one| format!("{}.{} recorded", one.app, one.name)).collect()
     }
 
     async fn stopped(

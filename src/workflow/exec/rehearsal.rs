@@ -23,6 +23,7 @@ use super::super::schema_reading::{SchemaReading, read_raw, read_raw_and_normal}
 use super::super::shadow::Shadow;
 use super::super::{Error, Interrupt, Operator, Project};
 use super::django::{Django, Listed, way_back};
+use super::django_probe::Squashed;
 use super::probe::{self, Probe, log_unreadable};
 use super::program::Surroundings;
 use super::{BackTrial, ExecRequest, seen};
@@ -58,6 +59,8 @@ pub(super) struct Rehearsed {
     pub(super) changed: bool,
     /// Django's list before the command.
     pub(super) listed: Option<Vec<Listed>>,
+    /// Those of Django's migrations that replaced others, before the command.
+    pub(super) squashed: Vec<Squashed>,
 }
 
 /// Restores the snapshot, runs the command on it, and measures.
@@ -97,8 +100,9 @@ pub(super) async fn rehearse(
     report.plan_hash = hash(request, ran.schemas.as_ref(), &report);
     report.finished_at = OffsetDateTime::now_utc();
     publish(store, &report, |_| None).await?;
-    let schemas = ran.schemas.map(|(_, normal)| (before, normal));
-    Ok(Rehearsed { report, shadow, schemas, changed: ran.changed, listed: ran.listed })
+    let Ran { schemas, changed, listed, squashed } = ran;
+    let schemas = schemas.map(|(_, normal)| (before, normal));
+    Ok(Rehearsed { report, shadow, schemas, changed, listed, squashed })
 }
 
 /// Binds the command to what it led to and what it loses.
@@ -132,6 +136,7 @@ struct Ran {
     schemas: Option<(SchemaReading, SchemaReading)>,
     changed: bool,
     listed: Option<Vec<Listed>>,
+    squashed: Vec<Squashed>,
 }
 
 impl Ground<'_> {
@@ -168,7 +173,7 @@ impl Ground<'_> {
         let mark = Mark::read(&session, spec.database()).await?.map(|mark| mark.to_string()).unwrap_or_default();
         let asked = probe::Shadow { mark: &mark, trace: &trace, confined: self.confined_by.is_some() };
         let around = (self.around(), self.operator, self.interrupt);
-        probe::refuse_elsewhere(&self.request.command, &self.request.probe, &asked, around).await?;
+        let squashed = probe::refuse_elsewhere(&self.request.command, &self.request.probe, &asked, around).await?;
         let listed = self.listed().await?;
         let of_itself = match self.django() {
             Some(django) => django.project(&self.request.command, self.around(), self.interrupt).await?,
@@ -191,7 +196,7 @@ impl Ground<'_> {
         report.steps.push(seen::step(&words, milliseconds, logged.get(already..).unwrap_or_default(), &events));
         if !ended.status.success() {
             report.failure = Some(format!("`{words}` ended on the shadow with {}", ended.why()));
-            return Ok(Ran { listed, ..Ran::default() });
+            return Ok(Ran { listed, squashed, ..Ran::default() });
         }
         self.interrupt.check()?;
         let (after, normal) =
@@ -223,7 +228,7 @@ impl Ground<'_> {
                 }
             }
         }
-        Ok(Ran { schemas: Some((after, normal)), changed, listed })
+        Ok(Ran { schemas: Some((after, normal)), changed, listed, squashed })
     }
 
     /// What became of the rows since the copy was made.

@@ -17,6 +17,13 @@ def empty(apps, editor):
 
 ---
     operations = [migrations.RunPython(fill, empty)]";
+/// Makes a category, within another operation: `sqlmigrate` runs it.
+const WITHIN: &str = "def fill(apps, editor):
+    apps.get_model('menu', 'Category').objects.create(slug='within')
+
+---
+    operations = [migrations.SeparateDatabaseAndState([migrations.RunPython(fill, migrations.RunPython.noop)], []),
+        migrations.AddField('item', 'within', models.IntegerField(null=True))]";
 /// A way back that leads elsewhere.
 const LOWERED: &str = "def lower_prices(apps, editor):
     apps.get_model('menu', 'Item').objects.update(price=models.F('price') - 100)
@@ -102,12 +109,14 @@ fn exec_django_tells_which_way_back_there_is() {
     let django = DjangoProject::on(&TestCluster::shared(Version::V18));
     django.begin_migrated();
     django.fill();
-    django.migration("menu", "0002_note", "0001_initial", NOTE);
+    let noop = "    operations = [migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop), ";
+    django.migration("menu", "0002_note", "0001_initial", &NOTE.replace("    operations = [", noop));
     django.migration("menu", "0003_notes", "0002_note", NOTES);
     let both = django.exec(0, &[], &["migrate"]);
     assert!(both.stderr.contains("reversible: down and up again were run"), "{}", both.stderr);
     assert_eq!(django.scene.database.query("SELECT count(*) FROM menu_item WHERE note = 'as always'"), "3");
     assert!(both.stderr.contains("menu/migrations/0003_notes.py: Raw Python operation: has no SQL"), "{}", both.stderr);
+    assert!(!both.stderr.contains("menu/migrations/0002_note.py: Raw Python operation"), "{}", both.stderr);
     assert!(both.stderr.contains("[statements-after-access-exclusive]"), "{}", both.stderr);
     assert!(both.stderr.contains("[django-missing-migration]"), "{}", both.stderr);
 
@@ -141,10 +150,16 @@ fn exec_django_in_the_words_of_every_command() {
     django.migration("menu", "0002_note", "0001_initial", NOTE);
     let pending = scene.run(3, &["status", "--django", "--check"]);
     assert!(pending.stderr.contains("1 pending"), "{}", pending.stderr);
+    // To tell the SQL runs nothing, in production or on the copy.
+    django.migration("menu", "0003_within", "0002_note", WITHIN);
     let plan = scene.run(0, &["plan", "--django", "--sql"]).stdout;
     assert!(plan.contains("    ALTER TABLE \"menu_item\" ADD COLUMN \"note\" varchar(20) NULL;\n"), "{plan}");
-    let rehearsed = scene.run(0, &["rehearse", "--django"]).stdout;
-    assert!(rehearsed.contains("production is unchanged"), "{rehearsed}");
+    assert!(plan.contains("    ALTER TABLE \"menu_item\" ADD COLUMN \"within\" integer NULL;\n"), "{plan}");
+    assert_eq!(scene.database.query("SELECT count(*) FROM menu_category"), "2");
+    let rehearsed = scene.run(0, &["rehearse", "--django"]);
+    assert!(rehearsed.stdout.contains("production is unchanged"), "{}", rehearsed.stdout);
+    assert!(rehearsed.stderr.contains("rows of public.menu_category: 2 before, 3 after"), "{}", rehearsed.stderr);
+    django.remove("menu", "0003_within");
     assert_eq!(django.applied().len(), 10);
     let fence = scene.run(2, &["apply", "--django", "--fence", "--yes"]).stderr;
     assert!(fence.contains("--fence does nothing for --django"), "{fence}");
@@ -162,15 +177,35 @@ fn exec_django_in_the_words_of_every_command() {
 }
 
 #[test]
-fn exec_django_reports_two_leaves() {
+fn exec_django_offers_the_merge_of_two_leaves() {
     let django = DjangoProject::on(&TestCluster::shared(Version::V15));
     django.begin_migrated();
     django.migration("menu", "0002_note", "0001_initial", NOTE);
     django.migration("menu", "0002_unique", "0001_initial", UNIQUE);
-    let output = django.exec(3, &[], &["migrate"]);
-    assert!(output.stderr.contains("Conflicting migrations detected"), "{}", output.stderr);
-    assert!(output.stderr.contains("production: unchanged"), "{}", output.stderr);
+    let said = "conflicting migrations, so Django migrates nothing: menu has the leaves 0002_note, 0002_unique\n";
+    for target in [&["migrate"][..], &["migrate", "menu", "0002_note"]] {
+        let output = django.exec(3, &[], target);
+        assert!(output.stderr.contains(said) && output.stderr.contains("production: unchanged"), "{}", output.stderr);
+        assert!(output.stderr.contains("hint: `python manage.py makemigrations --merge` makes"), "{}", output.stderr);
+    }
+    let scene = &django.scene;
+    assert!(scene.run(6, &["snapshot", "list"]).stderr.contains("the first `safe-migrate snapshot create` makes"));
+    let import = scene.run(3, &["import", "--from", "django", "site", "--yes"]);
+    assert!(import.stderr.contains(said) && import.stderr.contains("makemigrations --merge"), "{}", import.stderr);
+    // Settings of its own are not asked about: the rehearsal tells.
+    let other = django.exec(3, &[], &["migrate", "--settings=shop.settings"]);
+    assert!(other.stderr.contains("Conflicting migrations detected"), "{}", other.stderr);
+    assert!(other.stderr.contains("production: unchanged"), "{}", other.stderr);
     assert_eq!(django.applied().len(), 10);
+    scene.project.configure_more("[exec]\ndjango = [\"python\", \"site/manage.py\"]\n");
+    assert!(scene.run(0, &["status", "--django"]).stderr.contains(said.trim_end()));
+    assert_eq!(django.manage(&["makemigrations", "--merge", "--noinput"]).status, 0);
+    let planned = scene.run(0, &["plan", "--django"]);
+    assert!(
+        planned.stdout.contains("menu.0003_merge_") && !planned.stderr.contains("conflicting"),
+        "{}",
+        planned.stderr
+    );
 }
 
 #[test]

@@ -139,6 +139,31 @@ DATABASES = {{'default': dict(ENGINE='django.db.backends.postgresql', **{databas
         );
     }
 
+    /// Leaves these apps alone in the settings, without those of Django's own.
+    pub fn only(&self, apps: &[&str]) {
+        let path = self.directory().join("shop/settings.py");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{text}INSTALLED_APPS = {apps:?}\n")).unwrap();
+    }
+
+    /// Has Django squash an app's migrations up to this one, and takes the originals away; the name of the new one.
+    pub fn squash(&self, app: &str, originals: &[&str]) -> String {
+        let last = originals.last().unwrap();
+        let output = self.manage(&["squashmigrations", app, last, "--noinput"]);
+        assert_eq!(output.status, 0, "{}", output.stderr);
+        originals.iter().for_each(|one| self.remove(app, one));
+        format!("0001_squashed_{last}")
+    }
+
+    /// Writes what Django's table has of an app.
+    pub fn record(&self, app: &str, names: &[&str]) {
+        let row = |name: &&str| {
+            format!("INSERT INTO django_migrations (app, name, applied) VALUES ('{app}', '{name}', now());")
+        };
+        let rows: String = names.iter().map(row).collect();
+        self.scene.database.sql(&format!("DELETE FROM django_migrations WHERE app = '{app}'; {rows}"));
+    }
+
     /// Settings that name production whatever the variables say.
     pub fn ignore_the_variables(&self) {
         let cluster = self.scene.cluster();

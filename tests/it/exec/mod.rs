@@ -1,7 +1,9 @@
 //! `exec`: the migration commands of others, wrapped.
 
 mod django;
+mod django_guide;
 pub mod django_project;
+mod django_squashed;
 mod django_stopped;
 mod gates;
 mod other_tools;

@@ -16,7 +16,7 @@ pub(super) fn scene(files: &[(&str, &str)]) -> Scene {
     scene
 }
 
-pub(super) fn import(scene: &Scene, status: i32, more: &[&str]) -> Output {
+pub fn import(scene: &Scene, status: i32, more: &[&str]) -> Output {
     let arguments = [&["import", "--yes"], more].concat();
     let before = scene.schema();
     let output = scene.run(status, &arguments);

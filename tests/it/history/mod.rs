@@ -3,6 +3,7 @@
 mod baseline;
 mod fake;
 mod import;
+mod import_django;
 mod import_tools;
 mod make;
 mod programs;

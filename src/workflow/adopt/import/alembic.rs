@@ -156,6 +156,7 @@ impl Revision {
             transaction: (true, true),
             not_carried: file.as_ref().map(python_in).unwrap_or_default(),
             depends: self.from.into_iter().map(|from| (String::new(), from)).collect(),
+            replaces: Vec::new(),
             key,
             digests: Vec::new(),
             covers: Vec::new(),

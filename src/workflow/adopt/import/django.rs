@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::migration::{ForeignMigration, without_own_transaction};
 
-use super::super::super::exec::Django;
+use super::super::super::exec::{COLLECTED, Django, refuse_other_place};
 use super::super::super::programs::MigrationPrograms;
 use super::super::super::{Error, Gate};
 use super::Import;
@@ -23,6 +23,7 @@ struct Step {
     back: Option<String>,
     without_sql: Vec<String>,
     depends: Vec<(String, String)>,
+    replaces: Vec<(String, String)>,
 }
 
 impl Import<'_> {
@@ -42,8 +43,8 @@ impl Import<'_> {
         let programs = MigrationPrograms::in_shadow(self.project, &self.replay.spec(&built), around).await?;
         // The same probe as of `exec`: the settings must heed the variables, or Django would be asked to migrate elsewhere.
         let aliases = django.ask(command, programs.surroundings(), self.interrupt).await?;
-        super::super::super::exec::refuse_other_place(&django, &aliases, command)?;
-        let words = django.words(&["shell", "-c", SCRIPT]);
+        refuse_other_place(&django, &aliases, command)?.refuse_conflicts(&django)?;
+        let words = django.words(&["shell", "-c", &format!("{COLLECTED}{SCRIPT}")]);
         let ended = command.with_words(words).run(programs.surroundings(), self.interrupt).await?;
         self.replay.drop(built).await?;
         let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
@@ -74,6 +75,7 @@ impl Step {
             transaction: (self.atomic, self.atomic),
             not_carried: self.without_sql,
             depends: self.depends,
+            replaces: self.replaces,
             app: Some(self.app),
             key: self.name,
             digests: Vec::new(),
@@ -83,25 +85,25 @@ impl Step {
 }
 
 const SCRIPT: &str = r#"
-import io, json
+import json
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.exceptions import IrreversibleError
+from django.db.migrations.loader import MigrationLoader
 executor = MigrationExecutor(connection)
 graph = executor.loader.graph
 plan = executor.migration_plan(graph.leaf_nodes())
-def sql(migration, **options):
-    out = io.StringIO()
-    call_command("sqlmigrate", migration.app_label, migration.name, no_color=True, stdout=out, **options)
-    return out.getvalue()
+def sql(migration, backwards):
+    # Django collects it against what is there, so the loader is as new. `sqlmigrate` cannot, where a migration stands on a
+    # replaced one whose file is gone.
+    return collected(MigrationLoader(connection), migration, backwards)
 steps = []
 for migration, backwards in plan:
     key = (migration.app_label, migration.name)
-    forward = sql(migration)
+    forward = sql(migration, False)
     call_command("migrate", migration.app_label, migration.name, verbosity=0, interactive=False)
     try:
-        back = sql(migration, backwards=True)
+        back = sql(migration, True)
     except Exception:
         back = None
     if any(not one.reversible for one in migration.operations):
@@ -109,8 +111,8 @@ for migration, backwards in plan:
     parents = [list(one.key) for one in graph.node_map[key].parents]
     steps.append({
         "app": migration.app_label, "name": migration.name, "atomic": migration.atomic, "sql": forward, "back": back,
-        "without_sql": [str(one.describe()) for one in migration.operations if not one.reduces_to_sql],
-        "depends": parents,
+        "without_sql": without_sql(migration.operations),
+        "depends": parents, "replaces": [list(one) for one in migration.replaces],
     })
 print("safe-migrate-import " + json.dumps(steps))
 "#;

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use crate::migration::{Direction, ForeignMigration, ForeignTool, Migration, MigrationId, MigrationSet};
 use crate::postgres::foreign_ledger::ForeignRow;
+use crate::report::format_list;
 
 use super::super::super::{Error, Gate};
 use super::{Import, ImportFrom, Imported, not_possible};
 
 /// Lines of a difference that are shown.
 const SHOWN: usize = 60;
+
+fn is_of(row: &ForeignRow, (app, key): &(String, String)) -> bool {
+    row.app.as_ref() == Some(app) && row.key == *key
+}
 
 impl Import<'_> {
     /// Which of them the tool's table says are applied.
@@ -20,15 +25,23 @@ impl Import<'_> {
             let is_key = |one: &ForeignMigration| one.key == row.key || one.covers.contains(&row.key);
             let found = foreign.iter().position(|one| is_key(one) && (row.app.is_none() || one.app == row.app));
             let Some(at) = found else {
-                self.without_file(row)?;
+                if !foreign.iter().any(|one| one.replaces.iter().any(|replaced| is_of(row, replaced))) {
+                    self.without_file(row)?;
+                }
                 continue;
             };
             self.compare_text(row, &foreign[at])?;
-            if self.is_covered(&foreign[at])? {
+            // Once for each: a dump stands for thousands of rows.
+            if !applied.contains(&at) && self.is_covered(&foreign[at])? {
                 applied.insert(at);
             }
             if row.and_all_before {
                 applied.extend(self.before(foreign, at));
+            }
+        }
+        for (at, one) in foreign.iter().enumerate().filter(|(_, one)| !one.replaces.is_empty()) {
+            if self.is_applied_by_what_it_replaces(one, applied.contains(&at))? {
+                applied.insert(at);
             }
         }
         Ok(applied)
@@ -70,7 +83,8 @@ impl Import<'_> {
 
     /// Whether all versions that it stands for are in the table.
     fn is_covered(&self, one: &ForeignMigration) -> Result<bool, Error> {
-        match one.covers.iter().find(|key| !self.rows.iter().any(|row| row.key == **key)) {
+        let rows: BTreeSet<&str> = self.rows.iter().map(|row| row.key.as_str()).collect();
+        match one.covers.iter().find(|key| !rows.contains(key.as_str())) {
             None => Ok(true),
             Some(missing) => {
                 let table = self.table.map(|(_, name)| name.as_str()).unwrap_or_default();
@@ -80,6 +94,33 @@ impl Import<'_> {
                 ))
             }
         }
+    }
+
+    /// As Django has it: when all that it replaces is.
+    fn is_applied_by_what_it_replaces(&self, one: &ForeignMigration, has_a_row: bool) -> Result<bool, Error> {
+        let (of_them, missing): (Vec<_>, Vec<_>) =
+            one.replaces.iter().partition(|replaced| self.rows.iter().any(|row| is_of(row, replaced)));
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        let name = one.app.as_ref().map_or_else(|| one.key.clone(), |app| format!("{app}.{}", one.key));
+        if has_a_row {
+            self.operator.warn(&format!(
+                "{name} has a row and not all that it replaces has one, so Django itself does not count it as applied; the \
+                 row is believed if production is what it builds"
+            ));
+            return Ok(true);
+        }
+        if of_them.is_empty() {
+            return Ok(false);
+        }
+        let names =
+            |list: &[(String, String)]| format_list(&list.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>());
+        let of_them: Vec<(String, String)> = of_them.into_iter().cloned().collect();
+        Err(not_possible(
+            format!("{name} replaces {}, and only {} is applied", names(&one.replaces), names(&of_them)),
+            "migrate with the release that has the files of all of them first",
+        ))
     }
 
     /// Those that stand before one, in the tool's order.
