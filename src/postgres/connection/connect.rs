@@ -172,6 +172,17 @@ impl ConnectionSpec {
         }
     }
 
+    /// Of a server on this machine the file is named that was looked for: its directory and its port are in it.
+    fn with_socket(&self, error: &io::Error) -> io::Error {
+        let text = match &self.host {
+            Host::Unix(directory) => {
+                format!("{}: {error}", directory.join(format!(".s.PGSQL.{}", self.port)).display())
+            }
+            Host::Tcp(_) => error.to_string(),
+        };
+        io::Error::new(error.kind(), text)
+    }
+
     /// The client library keeps the kinds of its own errors private; their fixed texts tell them apart.
     fn explain_local(&self, error: &tokio_postgres::Error) -> ConnectionError {
         let target = self.display();
@@ -193,7 +204,7 @@ impl ConnectionSpec {
                 self.timed_out(self.connect_timeout.unwrap_or_default())
             }
             Some(io) if kind.contains("connecting") || kind.contains("communicating") => {
-                ConnectionError::Unreachable { target, source: io::Error::new(io.kind(), io.to_string()) }
+                ConnectionError::Unreachable { target, source: self.with_socket(io) }
             }
             _ => ConnectionError::Other { target, source: describe(error) },
         }

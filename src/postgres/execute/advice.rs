@@ -33,7 +33,8 @@ fn advice(error: &DatabaseError, together: bool) -> Option<&'static str> {
              migration that adds it in a run before this one"
         }
         ("55006", _) => {
-            "triggers of earlier statements wait for the COMMIT: write `SET CONSTRAINTS ALL IMMEDIATE;` above it"
+            "triggers of earlier statements wait for the COMMIT: write `SET CONSTRAINTS ALL IMMEDIATE;` above it; or a cursor \
+             is open: close it before"
         }
         _ => return None,
     })

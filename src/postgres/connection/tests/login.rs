@@ -65,6 +65,13 @@ async fn each_refusal_has_its_meaning() {
 }
 
 #[tokio::test]
+async fn a_socket_that_is_not_there_is_named() {
+    let error = refusal("host=/no/such/directory port=7000 user=ann dbname=postgres").await;
+    let ConnectionError::Unreachable { source, .. } = error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), "/no/such/directory/.s.PGSQL.7000: No such file or directory (os error 2)");
+}
+
+#[tokio::test]
 async fn a_password_command_runs_for_each_connection_and_stays_silent() {
     let (cluster, base) = start_password_server().await;
     let count = tempfile::NamedTempFile::new().unwrap();
