@@ -100,19 +100,7 @@ impl Django {
         around: Surroundings<'_>,
         interrupt: &Interrupt,
     ) -> Result<Option<Vec<Listed>>, Error> {
-        self.listed_of("", command, around, interrupt).await
-    }
-
-    /// The same of one app; of all when its name is empty.
-    pub(super) async fn listed_of(
-        &self,
-        app: &str,
-        command: &WrappedCommand,
-        around: Surroundings<'_>,
-        interrupt: &Interrupt,
-    ) -> Result<Option<Vec<Listed>>, Error> {
-        let mut words = self.words(&["showmigrations", "--plan", "--no-color", "--database", &self.alias]);
-        words.extend((!app.is_empty()).then(|| app.to_owned()));
+        let words = self.words(&["showmigrations", "--plan", "--no-color", "--database", &self.alias]);
         let ended = command.with_words(words).run(around, interrupt).await?;
         Ok(ended.status.success().then(|| ended.output.lines().filter_map(parse).collect()))
     }

@@ -29,6 +29,9 @@ pub struct Alias {
     /// Apps with more than one leaf, and those.
     #[serde(default)]
     conflicts: Vec<(String, Vec<String>)>,
+    /// How many migrations `migrate` would run; none: not asked, or not known.
+    #[serde(default)]
+    pub(super) pending: Option<u64>,
 }
 
 /// A migration that replaces others, and what Django's table has of them.
@@ -122,10 +125,22 @@ impl Django {
         around: Surroundings<'_>,
         interrupt: &Interrupt,
     ) -> Result<Vec<Alias>, Error> {
+        self.ask_about(None, command, around, interrupt).await
+    }
+
+    /// The same, and what is pending of an app; of all when its name is empty. In one process, because a project starts slowly.
+    pub(super) async fn ask_about(
+        &self,
+        app: Option<&str>,
+        command: &WrappedCommand,
+        around: Surroundings<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<Alias>, Error> {
         let (host, port) = (around.endpoint.host(), around.endpoint.port());
         // JSON's strings are Python's too.
         let expected = serde_json::json!([host, port, around.endpoint.database()]).to_string();
-        let code = PROBE.replace("EXPECTED", &expected);
+        let app = app.map_or_else(|| "None".to_owned(), |app| serde_json::json!(app).to_string());
+        let code = PROBE.replace("EXPECTED", &expected).replace("WANTED", &app);
         let probe = command.with_words(self.words(&["shell", "-c", &code]));
         let ended = probe.run(around, interrupt).await?;
         let answer = ended.output.lines().find_map(|line| line.strip_prefix(ANSWER));
@@ -145,6 +160,7 @@ impl Django {
 const PROBE: &str = r#"
 import json
 from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 def squashed(connection):
@@ -164,12 +180,17 @@ def squashed(connection):
 def conflicts(connection):
     found = MigrationLoader(connection, ignore_no_migrations=True).detect_conflicts()
     return [[app, sorted(names)] for app, names in sorted(found.items())]
-def asked(question, connection):
+def pending(connection):
+    # What `migrate --check` would find. That command sends its signals before Django 4.2, which may write.
+    executor = MigrationExecutor(connection)
+    leaves = [key for key in executor.loader.graph.leaf_nodes() if WANTED in ("", key[0])]
+    return len(executor.migration_plan(leaves)) if leaves else None
+def asked(question, connection, otherwise=[]):
     # A project whose migrations cannot be read says why when it is run.
     try:
         return question(connection)
     except Exception:
-        return []
+        return otherwise
 seen = []
 for alias in connections:
     connection = connections[alias]
@@ -185,6 +206,7 @@ for alias in connections:
             one["mark"] = cursor.fetchone()[0]
         one["squashed"] = asked(squashed, connection)
         one["conflicts"] = asked(conflicts, connection)
+        one["pending"] = None if WANTED is None else asked(pending, connection, None)
     seen.append(one)
 print("safe-migrate-probe " + json.dumps(seen))
 "#;

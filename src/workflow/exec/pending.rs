@@ -22,11 +22,13 @@ pub(super) async fn nothing(
         (Some(words), _) => by_program(request, words, around, interrupt).await,
         (None, Probe::Django(django)) => {
             let Some(targets) = django.migrates(&request.command.words) else { return Ok(None) };
-            match asked(request, django, around, interrupt).await {
+            match asked(request, (django, &targets), around, interrupt).await {
                 Ok(alias) => {
                     alias.refuse_conflicts(django)?;
                     alias.warn(operator);
-                    by_django(request, (django, &targets, &alias), around, interrupt).await
+                    // With nothing to run `migrate` still records what is applied by what it replaces.
+                    let recorded = !alias.squashed.iter().any(Squashed::is_unrecorded);
+                    Ok((alias.pending == Some(0) && recorded).then(|| "manage.py migrate --plan".to_owned()))
                 }
                 Err(error) => Err(error),
             }
@@ -53,33 +55,18 @@ async fn by_program(
     Ok(ended.status.success().then(|| words.join(" ")))
 }
 
+/// The alias at this address, with what is pending there. A target may lie behind what is applied, so it is not asked about.
 async fn asked(
     request: &ExecRequest,
-    django: &Django,
+    (django, targets): (&Django, &[&str]),
     around: Surroundings<'_>,
     interrupt: &Interrupt,
 ) -> Result<Alias, Error> {
-    let aliases = django.ask(&request.command, around, interrupt).await?;
-    refuse_other_place(django, &aliases, &request.command).cloned()
-}
-
-/// By `showmigrations --plan`: `migrate --check` of Django before 4.2 sends its signals, which may write.
-async fn by_django(
-    request: &ExecRequest,
-    (django, targets, alias): (&Django, &[&str], &Alias),
-    around: Surroundings<'_>,
-    interrupt: &Interrupt,
-) -> Result<Option<String>, Error> {
-    // With nothing to run `migrate` still records what is applied by what it replaces.
     let app = match targets {
-        [] => "",
-        [app] => app,
-        _ => return Ok(None),
+        [] => Some(""),
+        [app] => Some(*app),
+        _ => None,
     };
-    if alias.squashed.iter().any(Squashed::is_unrecorded) {
-        return Ok(None);
-    }
-    let listed = django.listed_of(app, &request.command, around, interrupt).await?.unwrap_or_default();
-    let all = !listed.is_empty() && listed.iter().all(|one| one.applied);
-    Ok(all.then(|| "manage.py showmigrations --plan".to_owned()))
+    let aliases = django.ask_about(app, &request.command, around, interrupt).await?;
+    refuse_other_place(django, &aliases, &request.command).cloned()
 }

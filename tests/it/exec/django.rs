@@ -67,7 +67,7 @@ fn exec_django_from_nothing_to_a_disaster_and_back() {
     let snapshots = || scene.run(0, &["snapshot", "list", "--json"]).stdout;
     let taken = snapshots();
     let again = django.exec(0, &[], &["migrate", "--noinput"]);
-    let said = "nothing to do: by `manage.py showmigrations --plan` nothing is pending; no snapshot was taken\n";
+    let said = "nothing to do: by `manage.py migrate --plan` nothing is pending; no snapshot was taken\n";
     assert_eq!(again.stdout, said);
     assert_eq!(snapshots(), taken);
     django.fill();
