@@ -65,10 +65,15 @@ pub(super) async fn migrate(
 }
 
 /// `rehearse --django [APP [TARGET]]`.
-pub(super) async fn rehearse(context: &Context, app: Option<&str>, target: Option<&str>) -> Result<Outcome, CliError> {
+pub(super) async fn rehearse(
+    context: &Context,
+    (app, target): (Option<&str>, Option<&str>),
+    accepted: Option<&str>,
+) -> Result<Outcome, CliError> {
     let arguments: Vec<&str> = ["migrate"].into_iter().chain(app).chain(target).collect();
     let mut request = request(context, project(context)?, &arguments);
     request.rehearse_only = true;
+    request.accept_data_loss = accepted.map(str::to_owned);
     exec::run_request(context, &request).await
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::rehearse;
 use super::run_options::{RunSnapshot, parse_reason};
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
@@ -14,6 +15,7 @@ use crate::cli::output::Outcome;
 use crate::cli::project::exec_variables;
 use crate::report::format_duration;
 use crate::workflow::exec::{self, BackTrial, Django, ExecOutcome, ExecReport, ExecRequest, Probe, WrappedCommand};
+use crate::workflow::with_accepted;
 
 /// Wrap the migration command you have: Django, Alembic, Rails, Prisma, Knex…
 ///
@@ -187,7 +189,8 @@ pub(super) async fn run_request(context: &Context, request: &ExecRequest) -> Res
         ),
         ExecOutcome::Rehearsed(report) => {
             let text = format!("rehearsed, and production is unchanged ({})\n", report.id);
-            Outcome::new(text, json!({ "run": null, "rehearsal": report }))
+            let report = with_accepted(*report, request.accept_data_loss.as_deref(), &project);
+            return rehearse::concluded(context, &report, text);
         }
         ExecOutcome::Done(report) => rendered(&report),
     })

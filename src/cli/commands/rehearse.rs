@@ -69,7 +69,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliError> {
     if args.django {
-        return django::rehearse(context, args.app.as_deref(), args.target.as_deref()).await;
+        let accepted = args.accept_data_loss.as_deref();
+        return django::rehearse(context, (args.app.as_deref(), args.target.as_deref()), accepted).await;
     }
     args.formats.check(context.flags.json)?;
     let mut project = context.project()?;
@@ -120,11 +121,12 @@ async fn taken(context: &Context, project: &Project) -> Result<(Store, SnapshotI
     Ok((store, snapshot.id().clone()))
 }
 
-/// Ends as `apply` would: what it would refuse is said here, where a pull request still sees it.
-fn concluded(context: &Context, report: &RehearsalReport, text: String) -> Result<Outcome, CliError> {
+/// Ends as `apply` (or `exec`) would: what it would refuse is said here, where a pull request still sees it.
+pub(super) fn concluded(context: &Context, report: &RehearsalReport, text: String) -> Result<Outcome, CliError> {
     let denied = denied(&report.findings);
     let losses = report.open_losses();
     let loses = !losses.is_empty() && context.config.policy.level("data-loss") >= Level::Deny;
+    let run = if report.direction == "exec" { "exec" } else { "apply" };
     let mut refusals = Vec::new();
     let mut hints = Vec::new();
     if report.verdict == Verdict::Fail {
@@ -141,7 +143,7 @@ fn concluded(context: &Context, report: &RehearsalReport, text: String) -> Resul
             let lines: String = losses.iter().map(|line| format!("\n{line}")).collect();
             refusals.push(format!("the plan loses data:{lines}"));
             let hash: String = report.plan_hash.chars().take(12).collect();
-            hints.push(format!("if that is meant, say so here and to apply: --accept-data-loss {hash}"));
+            hints.push(format!("if that is meant, say so here and to {run}: --accept-data-loss {hash}"));
             let objects: BTreeSet<&str> =
                 report.losses.iter().filter(|one| one.accepted.is_none()).map(|one| one.object.as_str()).collect();
             let lines: String =
@@ -163,8 +165,8 @@ fn concluded(context: &Context, report: &RehearsalReport, text: String) -> Resul
     }
     let (code, message) = match report.verdict {
         Verdict::Fail => ("rehearsal-failed", refusals.join("\n")),
-        _ if !denied.is_empty() => ("policy", format!("apply would refuse: {}", refusals.join("\n"))),
-        _ => ("data-loss", format!("apply would refuse: {}", refusals.join("\n"))),
+        _ if !denied.is_empty() => ("policy", format!("{run} would refuse: {}", refusals.join("\n"))),
+        _ => ("data-loss", format!("{run} would refuse: {}", refusals.join("\n"))),
     };
     let error = CliError::new(ErrorKind::Gate, code, message).production("unchanged");
     Err(hints.into_iter().fold(error, CliError::hint).with_findings(outcome))

@@ -238,6 +238,10 @@ impl Run<'_> {
         stopwatch: &mut Stopwatch,
     ) -> Result<ExecOutcome, Error> {
         let report = &rehearsed.report;
+        // What would be refused is the caller's to say, with the report.
+        if self.request.rehearse_only && (rehearsed.changed || report.failure.is_some()) {
+            return Ok(ExecOutcome::Rehearsed(Box::new(report.clone())));
+        }
         if let Some(failure) = &report.failure {
             return Err(Gate::RehearsalFailed { why: failure.clone(), advice: None }.into());
         }
@@ -247,9 +251,6 @@ impl Run<'_> {
         }
         if !rehearsed.changed {
             return Ok(ExecOutcome::NothingToDo(Box::new(report.clone())));
-        }
-        if self.request.rehearse_only {
-            return Ok(ExecOutcome::Rehearsed(Box::new(report.clone())));
         }
         self.refuse_data_loss(report)?;
         let way_back = self.way_back.clone().of_snapshot(self.project, self.server, self.store, snapshot.id()).await?;

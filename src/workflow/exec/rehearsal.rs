@@ -14,6 +14,7 @@ use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
 use crate::snapshot::SnapshotReader;
 use crate::store::Store;
 
+use super::super::rehearse::accepted_loss::refusals;
 use super::super::rehearse::data_effect::{DataEffect, measure};
 use super::super::rehearse::publish::publish;
 use super::super::rehearse::table_comparison::Comparer;
@@ -98,6 +99,7 @@ pub(super) async fn rehearse(
         _ => Verdict::PassWithFindings,
     };
     report.plan_hash = hash(request, ran.schemas.as_ref(), &report);
+    report.refusals = refusals(&report, project);
     report.finished_at = OffsetDateTime::now_utc();
     publish(store, &report, |_| None).await?;
     let Ran { schemas, changed, listed, squashed } = ran;

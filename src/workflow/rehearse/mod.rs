@@ -1,6 +1,6 @@
 //! Rehearses a plan on a shadow restored from a snapshot, and tries the way back.
 
-mod accepted_loss;
+pub(super) mod accepted_loss;
 mod believed;
 pub(super) mod checks;
 pub(super) mod data_effect;

@@ -103,6 +103,23 @@ fn exec_of_what_a_shadow_does_not_go_through_is_stopped() {
     assert!(django.stderr.contains("runs no manage.py"), "{}", django.stderr);
 }
 
+/// A pull request is red where the deployment would be.
+#[test]
+fn exec_that_loses_rows_is_refused_when_it_is_rehearsed_too() {
+    let scene = shared(PROBE);
+    let command = ["--", "psql", "-X", "-c", "DELETE FROM dish"];
+    let refused = scene.run(3, &[&["exec", "--rehearse", "--json"], &command[..]].concat());
+    let document: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!((&document["error"]["code"], &document["apply_would"]["do"]), (&"data-loss".into(), &"refuse".into()));
+    assert_eq!(document["rehearsal"]["refusals"][0], "1 loss of data is accepted nowhere", "{document}");
+    let text = scene.run(3, &[&["exec", "--rehearse"], &command[..]].concat()).stderr;
+    assert!(text.contains("exec would refuse: ") && text.contains("here and to exec: --accept-data-loss "), "{text}");
+    let hash = text.split("--accept-data-loss ").nth(1).unwrap().split_whitespace().next().unwrap();
+    scene.run(0, &[&["exec", "--rehearse", "--accept-data-loss", hash], &command[..]].concat());
+    scene.run(0, &[&["exec", "--yes", "--accept-data-loss", hash], &command[..]].concat());
+    assert_eq!(scene.database.query("SELECT count(*) FROM dish"), "0");
+}
+
 #[test]
 fn exec_goes_by_a_snapshot_that_is_there_and_records_what_it_was_made_from() {
     let scene = shared(PROBE);
