@@ -388,7 +388,8 @@ fn rehearse_removes_the_shadow_of_a_killed_rehearsal_only_when_its_owner_is_gone
         command.spawn().unwrap()
     };
     let running = |number: &str| {
-        let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND pid <> pg_backend_pid()";
+        // Not by the word alone: a session that asked this a moment ago may still be seen with its question.
+        let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'";
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while shadow.query("postgres", sleeping) != number {
             assert!(std::time::Instant::now() < deadline, "no {number} rehearsals: {}", ours(&shadow));
