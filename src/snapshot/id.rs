@@ -72,6 +72,16 @@ impl SnapshotId {
     pub fn manifest_key(&self) -> ObjectKey {
         ObjectKey::trusted(format!("snapshots/{}/manifest.json", self.0))
     }
+
+    /// Where it lies that the snapshot is being taken.
+    pub(super) fn pending_key(&self) -> ObjectKey {
+        ObjectKey::trusted(format!("snapshots/{}/pending.json", self.0))
+    }
+
+    /// Where it lies what the snapshot will rest on.
+    pub(super) fn keys_key(&self) -> ObjectKey {
+        ObjectKey::trusted(format!("snapshots/{}/keys.json", self.0))
+    }
 }
 
 impl fmt::Display for SnapshotId {
@@ -116,12 +126,6 @@ impl ChunkId {
     /// The first 64 bits of the name as a number, by which chunks are divided into parts.
     pub(super) fn number(&self) -> u64 {
         self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
-    }
-
-    /// Where the chunk lies in the store.
-    pub fn key(&self) -> ObjectKey {
-        let name = self.to_string();
-        ObjectKey::trusted(format!("chunks/{}/{name}", &name[..2]))
     }
 }
 
@@ -190,7 +194,6 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let id = ChunkId::of(b"abc");
         assert_eq!(id.to_string(), expected);
-        assert_eq!(id.key().as_str(), format!("chunks/ba/{expected}"));
         assert_eq!(serde_json::from_str::<ChunkId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
         assert!(serde_json::from_str::<ChunkId>("\"ba78\"").is_err());
     }

@@ -116,5 +116,8 @@ pub async fn delete(store: &Store, id: &SnapshotId) -> Result<(), SnapshotError>
     if store.size(&key).await?.is_none() {
         return Err(SnapshotError::NoSuchSnapshot { location: store.location(), id: id.clone() });
     }
-    Ok(store.delete(&key).await?)
+    store.delete(&key).await?;
+    // Only now: while there is no manifest, these say what is in use.
+    store.delete(&id.keys_key()).await?;
+    Ok(store.delete(&id.pending_key()).await?)
 }

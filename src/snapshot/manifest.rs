@@ -6,10 +6,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{ChunkId, DatabaseRecord, ExtensionRecord, Reason, RowSetHash, SequenceRecord, ServerRecord, SnapshotId};
+use super::{
+    ChunkId, ChunkKey, DatabaseRecord, ExtensionRecord, Reason, RowSetHash, SequenceRecord, ServerRecord, SnapshotId,
+    StoredChunk,
+};
 
 /// The version of the snapshot format that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The last version whose chunks lie under their names alone, and whose manifests do not say where.
+const UNTAGGED: u32 = 1;
 
 /// A snapshot: what it is of, where its bytes are, and how to check them. FORMAT.md explains each field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +73,9 @@ pub struct Manifest {
     pub others_waited_ms: Option<u64>,
     /// The tables with rows of their own.
     pub tables: Vec<TableData>,
+    /// Where each chunk lies, sorted by its name. Empty in format 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<StoredChunk>,
     /// Sums over the snapshot.
     pub totals: Totals,
 }
@@ -182,6 +191,32 @@ impl Manifest {
         let of_tables = self.tables.iter().flat_map(|table| table.segments.iter().map(|segment| segment.chunk));
         let of_blobs = self.blobs().into_iter().flat_map(|(_, blob)| blob.chunks.clone());
         of_tables.chain(of_blobs).collect()
+    }
+
+    /// Where a chunk of the snapshot lies.
+    pub fn key_of(&self, chunk: &ChunkId) -> ChunkKey {
+        let found = self.stored.binary_search_by_key(chunk, |stored| stored.chunk);
+        let found = found.ok().and_then(|at| self.stored.get(at));
+        found.map_or(ChunkKey { chunk: *chunk, tag: None }, |stored| stored.key)
+    }
+
+    /// The keys of all chunks, each once.
+    pub(super) fn keys(&self) -> Vec<ChunkKey> {
+        self.chunks().iter().map(|chunk| self.key_of(chunk)).collect()
+    }
+
+    /// What is wrong with where the chunks lie, if anything: each is named once, in order, and under its own name.
+    pub(super) fn misplaced(&self) -> Option<String> {
+        let of_format_1 = self.format_version <= UNTAGGED;
+        if let Some(stored) = self.stored.iter().find(|stored| of_format_1 || stored.key.chunk != stored.chunk) {
+            return Some(format!("it says that chunk {} lies at {}", stored.chunk, stored.key));
+        }
+        if self.stored.windows(2).any(|two| two.first().map(|one| one.chunk) >= two.last().map(|one| one.chunk)) {
+            return Some("its list of chunks is out of order".to_owned());
+        }
+        let is_placed = |chunk: &ChunkId| self.stored.binary_search_by_key(chunk, |stored| stored.chunk).is_ok();
+        let lost = self.chunks().into_iter().find(|chunk| !of_format_1 && !is_placed(chunk));
+        lost.map(|chunk| format!("it does not say where chunk {chunk} lies"))
     }
 
     /// The tables and blobs that need a chunk, each once, as a reader knows them: `table public.orders`.

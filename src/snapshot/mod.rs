@@ -2,12 +2,14 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `id.rs` | [`SnapshotId`], [`ChunkId`] |
+//! | `id.rs`, `chunk_key.rs` | [`SnapshotId`], [`ChunkId`]; [`ChunkKey`], where a chunk lies |
 //! | `manifest.rs`, `record.rs`, `sealed.rs` | [`Manifest`]; what it records; its text with a checksum |
 //! | `row_set_hash.rs` | [`RowSetHash`]: rows as a set, whatever their order |
 //! | `chunk.rs` | the bytes of a chunk (pure) |
 //! | `packer.rs` | [`TablePacker`]: rows to segments of chunks |
-//! | `writer.rs`, `reader.rs` | [`SnapshotWriter`], [`SnapshotReader`] |
+//! | `writer.rs`, `publish.rs`, `reader.rs` | [`SnapshotWriter`] and how it ends, [`SnapshotReader`] |
+//! | `pending.rs`, `bases.rs` | what a writer says before its manifest is there; the snapshots that it rests on |
+//! | `sweep.rs` | removes the chunks that no snapshot needs |
 //! | `verify.rs`, `verified.rs` | what is damaged; [`VerifiedSnapshot`], the evidence that nothing is |
 //! | `sample.rs` | [`Sample`]: a part of the chunks, to verify in turns |
 //! | `list.rs` | the snapshots of a store |
@@ -16,17 +18,22 @@
 #![doc = ""]
 #![doc = include_str!("FORMAT.md")]
 
+mod bases;
 mod chunk;
+mod chunk_key;
 mod error;
 mod id;
 mod list;
 mod manifest;
 mod packer;
+mod pending;
+mod publish;
 mod reader;
 mod record;
 mod row_set_hash;
 mod sample;
 mod sealed;
+mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verified;
@@ -34,6 +41,7 @@ mod verify;
 mod writer;
 
 pub use chunk::CHUNK_SIZE;
+pub use chunk_key::{ChunkKey, StoredChunk, Tag};
 pub use error::SnapshotError;
 pub use id::{ChunkId, SnapshotId};
 pub use list::{SnapshotDetails, SnapshotState, SnapshotSummary, delete, list};
@@ -43,6 +51,7 @@ pub use reader::{ChunkAhead, SnapshotReader};
 pub use record::{DatabaseRecord, DatabaseSetting, ExtensionRecord, Reason, SequenceRecord, ServerRecord};
 pub use row_set_hash::RowSetHash;
 pub use sample::Sample;
+pub use sweep::{Look, Swept, look, sweep};
 pub use verified::VerifiedSnapshot;
 pub use verify::{Damage, Level, VerifyReport, verify, verify_sample};
 pub use writer::{Counters, SnapshotWriter, WriterOptions};

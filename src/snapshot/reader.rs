@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::store::{Store, StoreError};
 
 use super::writer::compute;
-use super::{Blob, ChunkId, Manifest, RowSetHash, Segment, SnapshotError, SnapshotId, TableData};
+use super::{Blob, ChunkId, ChunkKey, Manifest, RowSetHash, Segment, SnapshotError, SnapshotId, TableData};
 use super::{chunk, sealed};
 
 /// How many chunks are kept that several segments share (a chunk of small tables has hundreds).
@@ -113,7 +113,9 @@ impl SnapshotReader {
             return Ok(raw);
         }
         let largest = self.inner.sizes.get(id).copied().unwrap_or(chunk::LARGEST_RAW);
-        let raw = read_chunk(&self.inner.store, id, largest).await.map_err(|error| self.name_parts(id, error))?;
+        let raw = read_chunk(&self.inner.store, &self.inner.manifest.key_of(id), largest)
+            .await
+            .map_err(|error| self.name_parts(id, error))?;
         if self.inner.shared.contains(id) {
             let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push_front((*id, raw.clone()));
@@ -171,7 +173,8 @@ impl SnapshotReader {
             SnapshotError::Store(error) if error.is_not_found() => "it is missing".to_owned(),
             error => return error,
         };
-        SnapshotError::DamagedChunk { key: id.key(), parts: self.inner.manifest.parts_of(id), reason }
+        let (key, parts) = (self.inner.manifest.key_of(id).object(), self.inner.manifest.parts_of(id));
+        SnapshotError::DamagedChunk { key, parts, reason }
     }
 
     fn kept(&self, id: &ChunkId) -> Option<Bytes> {
@@ -196,23 +199,23 @@ async fn manifest_bytes(store: &Store, id: &SnapshotId) -> Result<Bytes, Snapsho
 
 /// Reads and checks a chunk of at most so many raw bytes; a damaged answer is asked for once more, as the way may be at fault
 /// and not the store.
-pub(super) async fn read_chunk(store: &Store, id: &ChunkId, largest: u64) -> Result<Bytes, SnapshotError> {
-    match read_chunk_once(store, id, largest).await {
+pub(super) async fn read_chunk(store: &Store, key: &ChunkKey, largest: u64) -> Result<Bytes, SnapshotError> {
+    match read_chunk_once(store, key, largest).await {
         Err(SnapshotError::DamagedChunk { reason, .. }) => {
-            tracing::debug!(chunk = %id, reason, "the chunk is read again");
-            read_chunk_once(store, id, largest).await
+            tracing::debug!(%key, reason, "the chunk is read again");
+            read_chunk_once(store, key, largest).await
         }
         result => result,
     }
 }
 
-async fn read_chunk_once(store: &Store, id: &ChunkId, largest: u64) -> Result<Bytes, SnapshotError> {
-    let damaged = |reason: String| SnapshotError::DamagedChunk { key: id.key(), parts: Vec::new(), reason };
-    let stored = match store.get_at_most(&id.key(), chunk::largest_stored(largest)).await {
+async fn read_chunk_once(store: &Store, key: &ChunkKey, largest: u64) -> Result<Bytes, SnapshotError> {
+    let damaged = |reason: String| SnapshotError::DamagedChunk { key: key.object(), parts: Vec::new(), reason };
+    let stored = match store.get_at_most(&key.object(), chunk::largest_stored(largest)).await {
         Err(StoreError::Damaged { .. }) => return Err(damaged("it is larger than the snapshot says".to_owned())),
         result => result?,
     };
-    let name = *id;
+    let name = key.chunk;
     let raw = compute(move || chunk::decode(&stored, &name, largest)).await?;
     raw.map(Bytes::from).map_err(damaged)
 }

@@ -38,6 +38,9 @@ pub(super) fn unseal(id: &SnapshotId, bytes: &[u8]) -> Result<Manifest, Snapshot
     if manifest.id != *id {
         return Err(damaged(format!("it is the manifest of {}", manifest.id)));
     }
+    if let Some(reason) = manifest.misplaced() {
+        return Err(damaged(reason));
+    }
     let (database, names) = (&manifest.database, [&manifest.database.name, &manifest.bootstrap_role]);
     if let Some(name) = names.into_iter().chain([&database.owner]).find(|name| !is_a_name(name)) {
         return Err(damaged(format!("{name:?} is no name of a database or a role")));
@@ -116,7 +119,7 @@ mod tests {
         let manifest = sample_manifest();
         let text = String::from_utf8(seal(&manifest).unwrap()).unwrap();
         for (from, to, needs) in [
-            ("\"format_version\": 1", "\"format_version\": 2", "has format 2"),
+            ("\"format_version\": 2", "\"format_version\": 3", "has format 3"),
             ("\"features\": []", "\"features\": [\"encrypted\"]", "uses the feature `encrypted`"),
         ] {
             let error = unseal(&manifest.id, text.replace(from, to).as_bytes()).unwrap_err();

@@ -11,7 +11,7 @@ use crate::store::{ObjectKey, Store, StoreError};
 use super::error::needed_by;
 use super::reader::{difference, read_chunk, read_manifest, slice};
 use super::writer::compute;
-use super::{ChunkId, Manifest, RowSetHash, Sample, Segment, SnapshotError, SnapshotId, VerifiedSnapshot};
+use super::{ChunkId, ChunkKey, Manifest, RowSetHash, Sample, Segment, SnapshotError, SnapshotId, VerifiedSnapshot};
 
 /// How far to verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,7 +128,8 @@ pub async fn verify_sample(
     report.all_chunks = uses.len() as u64;
     uses.retain(|chunk, _| sample.contains(chunk));
     let total = uses.len() as u64;
-    let checks = uses.into_iter().map(|(chunk, uses)| check_chunk(store, level, chunk, uses));
+    let placed: Vec<(ChunkKey, Uses)> = uses.into_iter().map(|(chunk, uses)| (manifest.key_of(&chunk), uses)).collect();
+    let checks = placed.into_iter().map(|(key, uses)| check_chunk(store, level, key, uses));
     let mut checked = stream::iter(checks).buffer_unordered(level.at_once());
     let mut raw_sizes = BTreeMap::new();
     while let Some(result) = checked.next().await {
@@ -193,15 +194,16 @@ struct Checked {
     damages: Vec<Damage>,
 }
 
-async fn check_chunk(store: &Store, level: Level, chunk: ChunkId, uses: Uses) -> Result<Checked, SnapshotError> {
+async fn check_chunk(store: &Store, level: Level, at: ChunkKey, uses: Uses) -> Result<Checked, SnapshotError> {
+    let (chunk, key) = (at.chunk, at.object());
     let found = match level {
-        Level::Exists => match store.size(&chunk.key()).await {
+        Level::Exists => match store.size(&key).await {
             Ok(Some(0)) => Err("it is empty".to_owned()),
             Ok(Some(_)) => Ok(None),
             Ok(None) => Err("it is missing".to_owned()),
             Err(error) => Err(damage_of(error)?),
         },
-        Level::Hash => match read_chunk(store, &chunk, uses.largest).await {
+        Level::Hash => match read_chunk(store, &at, uses.largest).await {
             Ok(raw) => Ok(Some(raw)),
             Err(SnapshotError::DamagedChunk { reason, .. }) => Err(reason),
             Err(SnapshotError::Store(error)) => Err(damage_of(error)?),
@@ -212,11 +214,11 @@ async fn check_chunk(store: &Store, level: Level, chunk: ChunkId, uses: Uses) ->
         Ok(None) => Ok(Checked { chunk, raw_size: None, damages: Vec::new() }),
         Ok(Some(raw)) => {
             let raw_size = Some(raw.len() as u64);
-            let damages = compute(move || check_segments(&chunk, &raw, uses.segments)).await?;
+            let damages = compute(move || check_segments(&key, &raw, uses.segments)).await?;
             Ok(Checked { chunk, raw_size, damages })
         }
         Err(reason) => {
-            let damage = Damage { key: chunk.key(), parts: uses.parts(), reason };
+            let damage = Damage { key, parts: uses.parts(), reason };
             Ok(Checked { chunk, raw_size: None, damages: vec![damage] })
         }
     }
@@ -231,13 +233,13 @@ fn damage_of(error: StoreError) -> Result<String, StoreError> {
     }
 }
 
-fn check_segments(chunk: &ChunkId, raw: &Bytes, segments: Vec<(String, Segment)>) -> Vec<Damage> {
+fn check_segments(key: &ObjectKey, raw: &Bytes, segments: Vec<(String, Segment)>) -> Vec<Damage> {
     let check = |(table, segment): (String, Segment)| {
         let reason = match slice(raw, &segment) {
             None => Some("a segment reaches beyond it".to_owned()),
             Some(rows) => difference(&segment.rows, &RowSetHash::of_lines(&rows)),
         };
-        reason.map(|reason| Damage { key: chunk.key(), parts: vec![table], reason })
+        reason.map(|reason| Damage { key: key.clone(), parts: vec![table], reason })
     };
     segments.into_iter().filter_map(check).collect()
 }

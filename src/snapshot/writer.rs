@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -12,25 +13,21 @@ use tokio::task::JoinHandle;
 use crate::fault;
 use crate::store::{Store, StoreError};
 
-use super::{
-    Blob, CHUNK_SIZE, ChunkId, FORMAT_VERSION, Level, Manifest, SnapshotError, SnapshotId, Totals, VerifiedSnapshot,
-};
-use super::{chunk, sealed};
+use super::bases::Bases;
+use super::pending::{Pending, is_gone};
+use super::{Blob, CHUNK_SIZE, ChunkId, ChunkKey, SnapshotError, SnapshotId, StoredChunk, Tag, chunk};
 
-/// How many chunks are asked for at once when they are checked before the manifest is written.
-const CHECKS_AT_ONCE: usize = 16;
-
-/// How chunks are made.
-#[derive(Clone, Copy, Debug)]
+/// Which snapshot is written, and how.
+#[derive(Clone, Debug)]
 pub struct WriterOptions {
+    /// The name of the snapshot.
+    pub id: SnapshotId,
+    /// The configured name of the database it is of: its snapshots have most of the chunks already.
+    pub source: String,
+    /// Snapshots that are known to the caller, for a store that may not be listed.
+    pub known: Vec<SnapshotId>,
     /// The zstd level, 1 (fast) to 19.
     pub level: i32,
-}
-
-impl Default for WriterOptions {
-    fn default() -> Self {
-        Self { level: 1 }
-    }
 }
 
 /// What a writer did so far; each chunk is counted once.
@@ -54,14 +51,17 @@ pub struct Counters {
 /// S3 client end with the runtime that opened them.
 #[derive(Clone, Debug)]
 pub struct SnapshotWriter {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    store: Store,
-    options: WriterOptions,
-    chunks: Mutex<HashMap<ChunkId, Arc<OnceCell<Sizes>>>>,
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) id: SnapshotId,
+    pub(super) pending: Pending,
+    pub(super) bases: Bases,
+    level: i32,
+    chunks: Mutex<HashMap<ChunkId, Arc<OnceCell<Placed>>>>,
     counters: Mutex<Counters>,
     runtime: Handle,
 }
@@ -83,18 +83,28 @@ impl Drop for ChunkTask {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Sizes {
-    raw: u64,
-    stored: u64,
+/// Where a chunk lies, and the base that it rests on, if it is not this writer's own.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) stored: StoredChunk,
+    pub(super) base: Option<usize>,
 }
 
 impl SnapshotWriter {
-    /// A writer of one snapshot into `store`. Made inside the runtime that is to use the store (it panics outside any).
-    pub fn new(store: Store, options: WriterOptions) -> Self {
+    /// Begins a snapshot in `store`: older programs refuse the store from now on, and no sweep takes what is written.
+    ///
+    /// Called inside the runtime that is to use the store (it panics outside any).
+    pub async fn begin(store: Store, options: WriterOptions) -> Result<Self, SnapshotError> {
+        let now = OffsetDateTime::now_utc();
+        store.raise_format(now).await?;
+        let WriterOptions { id, source, known, level } = options;
+        let pending = Pending { tag: Tag::draw(), begun_at: now };
+        pending.put(&store, &id).await?;
+        fault::point("snapshot.pending");
+        let bases = Bases::read(&store, &source, &known).await?;
         let (chunks, counters, runtime) = (Mutex::default(), Mutex::default(), Handle::current());
-        let shared = Shared { store, options, chunks, counters, runtime };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared { store, id, pending, bases, level, chunks, counters, runtime };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// What was done so far.
@@ -144,126 +154,73 @@ impl SnapshotWriter {
         Ok(Blob { length, chunks })
     }
 
-    async fn store_chunk(&self, id: ChunkId, raw: Bytes) -> Result<Sizes, SnapshotError> {
-        let (raw_size, level) = (raw.len() as u64, self.shared.options.level);
+    async fn store_chunk(&self, id: ChunkId, raw: Bytes) -> Result<Placed, SnapshotError> {
+        let (raw_size, level) = (raw.len() as u64, self.shared.level);
         let stored = compute(move || chunk::encode(&raw, level))
             .await?
             .map_err(|reason| SnapshotError::Codec { chunk: id, reason })?;
         let stored = Bytes::from(stored);
-        let there = self.whole_in_store(&id, &stored, raw_size).await?;
-        let sizes = Sizes { raw: raw_size, stored: there.unwrap_or(stored.len() as u64) };
-        if there.is_none() {
-            self.shared.store.put(&id.key(), stored).await?;
-        }
+        let there = self.in_a_base(&id, &stored, raw_size).await?;
+        let reused = there.is_some();
+        let placed = match there {
+            Some(placed) => placed,
+            None => self.put_own(id, raw_size, stored).await?,
+        };
         let mut counters = lock(&self.shared.counters);
-        counters.raw_bytes += sizes.raw;
-        counters.stored_bytes += sizes.stored;
-        counters.sent_bytes += if there.is_some() { 0 } else { sizes.stored };
+        counters.raw_bytes += placed.stored.raw;
+        counters.stored_bytes += placed.stored.stored;
+        counters.sent_bytes += if reused { 0 } else { placed.stored.stored };
         counters.chunks += 1;
-        counters.reused += u64::from(there.is_some());
-        Ok(sizes)
+        counters.reused += u64::from(reused);
+        Ok(placed)
     }
 
-    /// The size of the chunk in the store, when it is there and whole: a snapshot rests on it from now on, and a chunk of the
-    /// right size may have rotted.
-    async fn whole_in_store(&self, id: &ChunkId, stored: &Bytes, raw: u64) -> Result<Option<u64>, SnapshotError> {
-        match self.shared.store.holds(&id.key(), stored).await {
-            Ok(Some(true)) => return Ok(Some(stored.len() as u64)),
+    /// Puts a chunk under a key of this snapshot.
+    pub(super) async fn put_own(&self, chunk: ChunkId, raw: u64, stored: Bytes) -> Result<Placed, SnapshotError> {
+        let key = ChunkKey { chunk, tag: Some(self.shared.pending.tag) };
+        let (size, sha256) = (stored.len() as u64, Some(hex::encode(Sha256::digest(&stored))));
+        self.shared.store.put(&key.object(), stored).await?;
+        Ok(Placed { stored: StoredChunk { chunk, key, raw, stored: size, sha256 }, base: None })
+    }
+
+    /// The chunk as a base has it, when it is there and whole: a snapshot rests on it from now on, and a chunk of the right
+    /// size may have rotted.
+    async fn in_a_base(&self, id: &ChunkId, stored: &Bytes, raw: u64) -> Result<Option<Placed>, SnapshotError> {
+        let Some((base, known)) = self.shared.bases.find(id) else { return Ok(None) };
+        let placed = |stored: u64, sha256: Option<String>| {
+            let stored = StoredChunk { raw, stored, sha256, ..known.clone() };
+            Some(Placed { stored, base: Some(base) })
+        };
+        let key = known.key.object();
+        match self.shared.store.holds(&key, stored).await {
+            Ok(Some(true)) => return Ok(placed(stored.len() as u64, Some(hex::encode(Sha256::digest(stored))))),
             Ok(Some(false)) => {}
-            // S3 answers 403 instead of 404 to those who may not list the bucket.
-            Ok(None) | Err(StoreError::PermissionDenied { .. }) => return Ok(None),
+            Ok(None) => return Ok(None),
+            Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         // Another level or version of zstd made it, or it is damaged.
-        let found = match self.shared.store.get_at_most(&id.key(), chunk::largest_stored(raw)).await {
+        let found = match self.shared.store.get_at_most(&key, chunk::largest_stored(raw)).await {
             Ok(found) => found,
             Err(StoreError::Damaged { .. }) => return Ok(None),
+            Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let (size, id) = (found.len() as u64, *id);
-        Ok(compute(move || chunk::decode(&found, &id, raw).is_ok()).await?.then_some(size))
+        let sha256 = hex::encode(Sha256::digest(&found));
+        let is_whole = compute(move || chunk::decode(&found, &id, raw).is_ok()).await?;
+        Ok(if is_whole { placed(size, Some(sha256)) } else { None })
     }
 
-    /// Checks that every chunk is in the store, writes the manifest, and reads it back.
-    ///
-    /// Fills in the totals. Before this returns, nothing lists the snapshot; afterwards it is complete.
-    pub async fn publish(self, mut manifest: Manifest) -> Result<VerifiedSnapshot, SnapshotError> {
-        manifest.totals = self.totals(&manifest)?;
-        self.check(&manifest)?;
-        self.check_chunks(&manifest).await?;
-        let (store, key) = (&self.shared.store, manifest.id.manifest_key());
-        let refused = |reason: String| SnapshotError::NotPublished { id: manifest.id.clone(), reason };
-        if matches!(store.size(&key).await, Ok(Some(_))) {
-            return Err(refused("a snapshot of this id exists".to_owned()));
-        }
-        fault::point("snapshot.before-manifest");
-        let bytes = Bytes::from(sealed::seal(&manifest).map_err(|error| refused(error.to_string()))?);
-        store.put(&key, bytes.clone()).await?;
-        fault::point("snapshot.manifest-written");
-        let read_back = store.get(&key).await?;
-        if read_back != bytes || sealed::unseal(&manifest.id, &read_back)? != manifest {
-            let reason = "it reads back otherwise than it was written".to_owned();
-            return Err(SnapshotError::DamagedManifest { id: manifest.id, key, reason });
-        }
-        Ok(VerifiedSnapshot::new(manifest, Level::Exists))
+    /// Where a chunk lies that was put or found.
+    pub(super) fn placed(&self, id: &ChunkId) -> Option<Placed> {
+        lock(&self.shared.chunks).get(id).and_then(|cell| cell.get().cloned())
     }
 
-    fn sizes(&self, id: &ChunkId) -> Option<Sizes> {
-        lock(&self.shared.chunks).get(id).and_then(|cell| cell.get().copied())
-    }
-
-    fn totals(&self, manifest: &Manifest) -> Result<Totals, SnapshotError> {
-        let rows = manifest.tables.iter().map(|table| table.rows.rows).sum();
-        let mut totals = Totals { rows, ..Totals::default() };
-        for id in manifest.chunks() {
-            let Some(sizes) = self.sizes(&id) else {
-                let reason = format!("its manifest names chunk {id}, which was not written");
-                return Err(SnapshotError::NotPublished { id: manifest.id.clone(), reason });
-            };
-            totals.raw_bytes += sizes.raw;
-            totals.stored_bytes += sizes.stored;
-            totals.chunks += 1;
-        }
-        Ok(totals)
-    }
-
-    /// What makes a manifest unfit to be published, before the store is asked.
-    fn check(&self, manifest: &Manifest) -> Result<(), SnapshotError> {
-        let (store, of) = (self.shared.store.id(), &manifest.store_id);
-        let raw_size = |id: &ChunkId| self.sizes(id).map_or(0, |sizes| sizes.raw);
-        let outside = manifest.tables.iter().flat_map(|table| &table.segments).find(|segment| {
-            segment.offset.checked_add(segment.length).is_none_or(|end| end > raw_size(&segment.chunk))
-        });
-        let uneven = |blob: &Blob| blob.chunks.iter().map(raw_size).sum::<u64>() != blob.length;
-        let reason = if manifest.format_version != FORMAT_VERSION || !manifest.features.is_empty() {
-            format!("this version writes format {FORMAT_VERSION} without features")
-        } else if store != of {
-            format!("it is made for the store {of} and this one is {store}")
-        } else if let Some((part, reason)) = manifest.contradictions().into_iter().next() {
-            format!("{part}: {reason}")
-        } else if let Some(segment) = outside {
-            format!("a segment reaches beyond its chunk {}", segment.chunk)
-        } else if let Some((name, _)) = manifest.blobs().into_iter().find(|(_, blob)| uneven(blob)) {
-            format!("the length of {name} is not the sum of its chunks")
-        } else {
-            return Ok(());
-        };
-        Err(SnapshotError::NotPublished { id: manifest.id.clone(), reason })
-    }
-
-    /// Every chunk is there, in the size it was written or found in.
-    async fn check_chunks(&self, manifest: &Manifest) -> Result<(), SnapshotError> {
-        let check = |id: ChunkId| async move {
-            let (expected, found) =
-                (self.sizes(&id).map(|sizes| sizes.stored), self.shared.store.size(&id.key()).await?);
-            if expected == found {
-                return Ok(());
-            }
-            let found = found.map_or_else(|| "is not in the store".to_owned(), |size| format!("has {size} bytes now"));
-            let reason = format!("{} {found}; did something else change the store?", id.key());
-            Err(SnapshotError::NotPublished { id: manifest.id.clone(), reason })
-        };
-        stream::iter(manifest.chunks()).map(check).buffer_unordered(CHECKS_AT_ONCE).try_collect().await
+    /// From now on the snapshot rests on this one in the place of another of the same name.
+    pub(super) fn replace(&self, placed: Placed) {
+        let chunk = placed.stored.chunk;
+        lock(&self.shared.chunks).insert(chunk, Arc::new(OnceCell::new_with(Some(placed))));
     }
 }
 

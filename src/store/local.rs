@@ -132,7 +132,7 @@ impl ObjectStore for LocalStore {
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         let path = self.path(key);
         blocking(&self.root, "delete", move || match fs::remove_file(&path) {
-            Ok(()) => path.parent().map_or(Ok(()), sync_directory).map_err(|error| at(&path, "delete", error)),
+            Ok(()) => forget_in_directory(&path).map_err(|error| at(&path, "delete", error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(at(&path, "delete", error)),
         })
@@ -198,6 +198,16 @@ fn write_file(path: &Path, body: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_directory(directory)
+}
+
+/// Makes sure that a file stays away that was removed. The directory of a snapshot, which nothing else is written to, goes
+/// with its last file.
+fn forget_in_directory(path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    match directory.parent() {
+        Some(above) if above.ends_with("snapshots") && fs::remove_dir(directory).is_ok() => sync_directory(above),
+        _ => sync_directory(directory),
+    }
 }
 
 fn sync_directory(directory: &Path) -> io::Result<()> {

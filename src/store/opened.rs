@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use super::local::LocalStore;
 use super::retry::{RetryPolicy, Retrying};
@@ -13,8 +14,10 @@ use super::settings::Place;
 use super::{ObjectKey, ObjectStore, StoreError, StoreSettings};
 
 const ROOT_KEY: &str = "safe-migrate.json";
-const FORMAT: u32 = 1;
+/// What this version writes, and the newest that it reads.
+const FORMAT: u32 = 2;
 const CHUNK_ID: &str = "sha256";
+const END_OF_TIME: OffsetDateTime = time::macros::datetime!(9999-12-31 23:59:59 UTC);
 const NOT_MADE_YET: &str = "check the address; the first `safe-migrate snapshot create` makes the store";
 
 /// An opened store. Cheap to clone; the operations of [`ObjectStore`] are called on it, with retries.
@@ -39,6 +42,9 @@ struct Root {
     features: Vec<String>,
     store_id: String,
     chunk_id: String,
+    /// When the first snapshot of the present format was begun, in a store that began with an older one.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    raised_at: Option<OffsetDateTime>,
 }
 
 impl Store {
@@ -102,6 +108,30 @@ impl Store {
         root_key()
     }
 
+    /// Makes older programs refuse the store from now on: what is written next, they would misunderstand. The rest stays as it
+    /// is, and is read as before.
+    pub(crate) async fn raise_format(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        match self.root().await? {
+            root if root.format == FORMAT => Ok(()),
+            root => {
+                let raised = Root { format: FORMAT, raised_at: Some(now), ..root };
+                self.backend.put(&root_key(), raised.to_bytes()).await
+            }
+        }
+    }
+
+    /// Since when programs of older formats refuse the store, where there may have been some: they are at work a while yet.
+    /// Answers `None` for a store that they could never write to, and the end of time for one that they still can.
+    pub(crate) async fn closed_to_older_since(&self) -> Result<Option<OffsetDateTime>, StoreError> {
+        let root = self.root().await?;
+        Ok(if root.format < FORMAT { Some(END_OF_TIME) } else { root.raised_at })
+    }
+
+    async fn root(&self) -> Result<Root, StoreError> {
+        let missing = || not_a_store(self.backend.as_ref(), &format!("it has no {ROOT_KEY}"), NOT_MADE_YET);
+        read_root(self.backend.as_ref()).await?.ok_or_else(missing)
+    }
+
     pub(crate) async fn open_on(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
         match read_root(backend.as_ref()).await? {
             Some(root) => Ok(Self { backend, id: root.store_id.into() }),
@@ -125,15 +155,13 @@ impl Store {
 impl Root {
     fn new() -> Self {
         let store_id = format!("{:032x}", rand::random::<u128>());
-        Self { format: FORMAT, features: Vec::new(), store_id, chunk_id: CHUNK_ID.to_owned() }
+        Self { format: FORMAT, features: Vec::new(), store_id, chunk_id: CHUNK_ID.to_owned(), raised_at: None }
     }
 
     fn to_bytes(&self) -> Bytes {
-        let Self { format, store_id, chunk_id, .. } = self;
-        let text = serde_json::json!({
-            "format": format, "features": self.features, "store_id": store_id, "chunk_id": chunk_id
-        });
-        Bytes::from(format!("{text:#}\n"))
+        // These fields are text, numbers and a time: they are always written.
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        Bytes::from(format!("{text}\n"))
     }
 
     /// What no version ever wrote, if anything.
@@ -141,7 +169,7 @@ impl Root {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if self.format == 0 {
             Some("there is no format 0".to_owned())
-        } else if self.format == FORMAT && !(self.store_id.len() == 32 && self.store_id.bytes().all(is_digit)) {
+        } else if self.format <= FORMAT && !(self.store_id.len() == 32 && self.store_id.bytes().all(is_digit)) {
             Some(format!("`{}` is no id of a store (32 hexadecimal digits)", self.store_id))
         } else {
             None
@@ -250,14 +278,14 @@ mod tests {
     #[tokio::test]
     async fn what_a_newer_version_wrote_is_refused_by_name() {
         for (text, needs) in [
-            (r#"{"format":2,"features":[],"store_id":"ID","chunk_id":"sha256"}"#, "format 2"),
+            (r#"{"format":3,"features":[],"store_id":"ID","chunk_id":"sha256"}"#, "format 3"),
             (r#"{"format":1,"features":["encrypted"],"store_id":"ID","chunk_id":"sha256"}"#, "`encrypted`"),
             (r#"{"format":1,"features":[],"store_id":"ID","chunk_id":"keyed"}"#, "`keyed`"),
         ] {
             let error = with_root(&text.replace("ID", &"0".repeat(32))).await.unwrap_err();
             assert!(matches!(error, StoreError::NewerFormat { .. }), "{error:?}");
             let message = error.to_string();
-            assert!(message.contains(needs) && message.contains("format 1"), "{message}");
+            assert!(message.contains(needs) && message.contains("reads format 2"), "{message}");
         }
     }
 

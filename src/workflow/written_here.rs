@@ -51,6 +51,12 @@ impl Project {
         written.get(reader.manifest().id.as_str()).map(|sha256| sha256 == reader.manifest_sha256())
     }
 
+    /// The snapshots that this machine wrote to the store.
+    pub(super) fn written_snapshots(&self, store: &Store) -> Vec<SnapshotId> {
+        let written = self.written_list(store, MANIFESTS).map(|list| read(&list)).unwrap_or_default();
+        written.keys().filter_map(|id| SnapshotId::parse(id).ok()).collect()
+    }
+
     /// Whether this machine wrote this receipt, as it is in the store now. None: it wrote none of that rehearsal.
     pub async fn wrote_receipt(&self, store: &Store, rehearsal: &str) -> Result<Option<bool>, Error> {
         let written = self.written_list(store, RECEIPTS).map(|list| read(&list)).unwrap_or_default();

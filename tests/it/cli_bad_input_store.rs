@@ -83,8 +83,7 @@ fn the_store_is_read_only() {
       menu/0001_initial
       menu/0002_name
     taking a snapshot of "test_[N]"
-    copying rows ([SIZE])
-    error: s3://backups/production/chunks/c2/[HASH]: cannot write: the service answered InternalError (HTTP 500): Internal Error
+    error: s3://backups/production/snapshots/[ID]/pending.json: cannot write: the service answered InternalError (HTTP 500): Internal Error
     production: unchanged
     hint: look at the log of the service, and whether it takes writes; then run the command again
     "#);
@@ -131,7 +130,7 @@ fn the_store_is_of_a_newer_format() {
     $ safe-migrate snapshot create
     exit 6
     --- stderr
-    error: file://[PROJECT]/store/safe-migrate.json needs a newer safe-migrate: it has format 9, this version (safe-migrate 0.1.0) reads format 1
+    error: file://[PROJECT]/store/safe-migrate.json needs a newer safe-migrate: it has format 9, this version (safe-migrate 0.1.0) reads format 2
     production: unchanged
     hint: upgrade safe-migrate
     ");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{Scene, Version};
+use crate::support::{Scene, Version, chunk_key};
 
 /// The file of a chunk of rows of this table.
 fn chunk_of(scene: &Scene, id: &str, table: &str) -> PathBuf {
@@ -13,7 +13,7 @@ fn chunk_of(scene: &Scene, id: &str, table: &str) -> PathBuf {
     let named = |one: &&Value| one["name"] == table;
     let table = manifest["tables"].as_array().unwrap().iter().find(named).expect("it has rows");
     let chunk = table["segments"][0]["chunk"].as_str().unwrap();
-    scene.store.directory().join(format!("chunks/{}/{chunk}", &chunk[..2]))
+    scene.store.directory().join(chunk_key(&manifest, chunk))
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::support::{Contents, Project, Scene, TestStore, Version};
 
-/// The chunks of rows by key, with their bytes. The schema's archive carries the time of its making, and the roles are
+/// The chunks of rows by name, with their bytes. The schema's archive carries the time of its making, and the roles are
 /// those of all tests on the server.
 fn chunks_of_rows(store: &TestStore) -> BTreeMap<String, Vec<u8>> {
     let objects = store.objects();
@@ -15,8 +15,8 @@ fn chunks_of_rows(store: &TestStore) -> BTreeMap<String, Vec<u8>> {
         let tables = manifest["tables"].as_array().unwrap().iter();
         for segment in tables.flat_map(|table| table["segments"].as_array().unwrap()) {
             let id = segment["chunk"].as_str().unwrap();
-            let (key, bytes) = objects.iter().find(|(key, _)| key.ends_with(&format!("/{id}"))).unwrap();
-            chunks.insert(key.clone(), bytes.clone());
+            let (_, bytes) = objects.iter().find(|(key, _)| key.contains(&format!("/{id}."))).unwrap();
+            chunks.insert(id.to_owned(), bytes.clone());
         }
     }
     chunks

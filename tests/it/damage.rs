@@ -10,7 +10,7 @@ use safe_migrate::snapshot::{self, Level, SnapshotId};
 use safe_migrate::store::{Store, StoreSettings};
 use serde_json::Value;
 
-use crate::support::{Scene, Version};
+use crate::support::{Scene, Version, chunk_key};
 
 /// Two tables that share a chunk, one of several segments whose chunks are small in the store, and a large object.
 const TABLES: &str = "
@@ -69,10 +69,7 @@ impl Damaged {
     /// Pairs of a chunk's key and what it is needed for, as the manifest has it.
     fn uses(&self) -> Vec<(String, String)> {
         let manifest = self.manifest();
-        let key = |chunk: &Value| {
-            let chunk = chunk.as_str().unwrap();
-            format!("chunks/{}/{chunk}", &chunk[..2])
-        };
+        let key = |chunk: &Value| chunk_key(&manifest, chunk.as_str().unwrap());
         let list = |value: &Value| value.as_array().unwrap().clone();
         let mut uses = Vec::new();
         for table in list(&manifest["tables"]) {

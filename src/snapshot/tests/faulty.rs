@@ -18,6 +18,16 @@ struct Faulty {
     hides_missing: bool,
 }
 
+impl Faulty {
+    fn allowed(&self, action: &'static str) -> Result<(), StoreError> {
+        let (target, detail) = ("this store".to_owned(), "HTTP 403".to_owned());
+        if self.hides_missing {
+            return Err(StoreError::PermissionDenied { target, action, detail, advice: "" });
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl ObjectStore for Faulty {
     async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<(), StoreError> {
@@ -25,7 +35,10 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_at_most(&self, key: &ObjectKey, largest: u64) -> Result<Bytes, StoreError> {
-        let body = self.inner.get_at_most(key, largest).await?;
+        let body = match self.inner.get_at_most(key, largest).await {
+            Err(error) if error.is_not_found() => return self.allowed("read").and(Err(error)),
+            result => result?,
+        };
         let left = self.damaged_answers.load(Ordering::SeqCst);
         if left == 0 || !key.as_str().starts_with("chunks/") {
             return Ok(body);
@@ -36,23 +49,23 @@ impl ObjectStore for Faulty {
 
     async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StoreError> {
         match self.inner.size(key).await? {
-            None if self.hides_missing => {
-                let (target, detail) = (key.to_string(), "HTTP 403".to_owned());
-                Err(StoreError::PermissionDenied { target, action: "read", detail, advice: "" })
-            }
+            None => self.allowed("read").map(|()| None),
             size => Ok(size),
         }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+        self.allowed("list")?;
         self.inner.list(prefix).await
     }
 
     async fn list_directories(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.allowed("list")?;
         self.inner.list_directories(prefix).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.allowed("delete")?;
         self.inner.delete(key).await
     }
 
@@ -87,13 +100,17 @@ async fn a_chunk_damaged_on_the_way_is_read_again_once() {
 async fn writing_needs_put_and_get_only() {
     let test = TestStore::new().await;
     let store = faulty(&test, 0, true).await;
-    let writer = SnapshotWriter::new(store.clone(), WriterOptions::default());
-    let mut manifest = sample_manifest();
-    store.id().clone_into(&mut manifest.store_id);
-    manifest.schema = writer.put_blob(b"PGDMP".to_vec()).await.unwrap();
-    let snapshot = writer.publish(manifest).await.unwrap();
+    let first = writer(&store, snapshot_id(1)).await;
+    let snapshot = publish_blobs(first, &[b"PGDMP"]).await.unwrap();
 
-    let again = SnapshotWriter::new(store, WriterOptions::default());
-    again.put_blob(b"PGDMP".to_vec()).await.unwrap();
+    let options = WriterOptions {
+        id: snapshot_id(2),
+        source: "production".to_owned(),
+        known: vec![snapshot_id(1), snapshot_id(7)],
+        level: 1,
+    };
+    let again = SnapshotWriter::begin(store, options).await.unwrap();
+    let second = publish_blobs(again.clone(), &[b"PGDMP"]).await.unwrap();
     assert_eq!((snapshot.manifest().totals.chunks, again.counters().reused), (1, 1));
+    assert_eq!(snapshot.manifest().stored, second.manifest().stored);
 }

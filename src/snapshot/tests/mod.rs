@@ -3,14 +3,16 @@
 mod damage;
 mod faulty;
 mod packing;
+mod race;
 mod round_trip;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use time::macros::datetime;
 
-use crate::store::{Store, StoreSettings};
+use crate::store::{ObjectKey, Store, StoreSettings};
 
 use super::*;
 
@@ -31,17 +33,34 @@ impl TestStore {
         self.directory.path()
     }
 
+    /// The file of a chunk that one snapshot wrote.
     pub(super) fn file(&self, chunk: &ChunkId) -> PathBuf {
-        self.root().join(chunk.key().as_str())
+        self.root().join(self.key(chunk).as_str())
     }
 
-    pub(super) fn writer(&self) -> SnapshotWriter {
-        SnapshotWriter::new(self.store.clone(), WriterOptions::default())
+    /// The key of a chunk that one snapshot wrote.
+    pub(super) fn key(&self, chunk: &ChunkId) -> ObjectKey {
+        let name = chunk.to_string();
+        let directory = format!("chunks/{}", &name[..2]);
+        let mut files =
+            std::fs::read_dir(self.root().join(&directory)).unwrap().map(|entry| entry.unwrap().file_name());
+        let found = files.find_map(|file| file.into_string().ok().filter(|file| file.starts_with(&name)));
+        ObjectKey::new(format!("{directory}/{}", found.unwrap())).unwrap()
+    }
+
+    /// The raw bytes of a chunk that one snapshot wrote.
+    pub(super) async fn raw(&self, chunk: &ChunkId) -> Result<bytes::Bytes, SnapshotError> {
+        let key = ChunkKey::try_from(self.key(chunk).to_string()).unwrap();
+        super::reader::read_chunk(&self.store, &key, super::chunk::LARGEST_RAW).await
+    }
+
+    pub(super) async fn writer(&self) -> SnapshotWriter {
+        writer(&self.store, sample_manifest().id).await
     }
 
     /// Publishes a snapshot of two small tables, a long one and two blobs, as `SAMPLE_ROWS` makes them.
     pub(super) async fn publish_sample(&self) -> VerifiedSnapshot {
-        let writer = self.writer();
+        let writer = self.writer().await;
         let mut manifest = sample_manifest();
         self.store.id().clone_into(&mut manifest.store_id);
         manifest.schema = writer.put_blob(b"PGDMP the schema".to_vec()).await.unwrap();
@@ -60,6 +79,31 @@ impl TestStore {
         }
         writer.publish(manifest).await.unwrap()
     }
+}
+
+pub(super) async fn writer(store: &Store, id: SnapshotId) -> SnapshotWriter {
+    let options = WriterOptions { id, source: "production".to_owned(), known: Vec::new(), level: 1 };
+    SnapshotWriter::begin(store.clone(), options).await.unwrap()
+}
+
+/// Publishes a snapshot with nothing but these blobs, as its schema, its roles and its large objects.
+pub(super) async fn publish_blobs(writer: SnapshotWriter, blobs: &[&[u8]]) -> Result<VerifiedSnapshot, SnapshotError> {
+    let mut manifest = sample_manifest();
+    manifest.id = writer.shared.id.clone();
+    writer.shared.store.id().clone_into(&mut manifest.store_id);
+    let mut put = Vec::new();
+    for raw in blobs {
+        put.push(writer.put_blob(raw.to_vec()).await?);
+    }
+    let mut put = put.into_iter();
+    manifest.schema = put.next().unwrap_or_default();
+    manifest.roles = put.next().unwrap_or_default();
+    manifest.large_objects = put.next();
+    writer.publish(manifest).await
+}
+
+pub(super) fn snapshot_id(number: u32) -> SnapshotId {
+    SnapshotId::parse(&format!("20261122T140000Z-{number:06x}")).unwrap()
 }
 
 /// Rows of the sample's tables; one is empty.
@@ -113,6 +157,7 @@ pub(crate) fn sample_manifest() -> Manifest {
         vacuum_held_back_ms: Some(36_500),
         others_waited_ms: Some(120),
         tables: ["drink", "side", "item", "empty"].map(table).to_vec(),
+        stored: Vec::new(),
         totals: Totals::default(),
     }
 }

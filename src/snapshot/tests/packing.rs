@@ -8,7 +8,7 @@ const CHUNK: usize = 64;
 
 /// Packs rows of (table, range) in this order with two packers in turn, and answers what each range got.
 async fn pack(test: &TestStore, ranges: &[(RangeKey, Vec<Vec<u8>>)]) -> Vec<PackedSegment> {
-    let writer = test.writer();
+    let writer = test.writer().await;
     let mut packed = Vec::new();
     let mut packers = [0, 1].map(|_| TablePacker::with_chunk_size(writer.clone(), CHUNK));
     for (index, (key, rows)) in ranges.iter().enumerate() {
@@ -26,8 +26,7 @@ async fn pack(test: &TestStore, ranges: &[(RangeKey, Vec<Vec<u8>>)]) -> Vec<Pack
 }
 
 async fn raw(test: &TestStore, segment: &Segment) -> (Vec<u8>, usize) {
-    let chunk =
-        super::super::reader::read_chunk(&test.store, &segment.chunk, super::super::chunk::LARGEST_RAW).await.unwrap();
+    let chunk = test.raw(&segment.chunk).await.unwrap();
     let (start, length) = (usize::try_from(segment.offset).unwrap(), usize::try_from(segment.length).unwrap());
     (chunk[start..start + length].to_vec(), chunk.len())
 }
@@ -79,7 +78,7 @@ async fn small_tables_share_a_chunk() {
     let test = TestStore::new().await;
     let ranges: Vec<_> =
         [0, 2, 4].map(|table| (RangeKey { table, range: 0 }, vec![sample_row(table, 0)[..8].to_vec()])).to_vec();
-    let writer = test.writer();
+    let writer = test.writer().await;
     let mut packer = TablePacker::new(writer.clone());
     for (key, rows) in &ranges {
         packer.begin_range(*key);
@@ -98,7 +97,7 @@ async fn small_tables_share_a_chunk() {
 #[tokio::test]
 async fn a_row_outside_a_range_is_refused() {
     let test = TestStore::new().await;
-    let mut packer = TablePacker::new(test.writer());
+    let mut packer = TablePacker::new(test.writer().await);
     packer.begin_range(RangeKey { table: 0, range: 0 });
     packer.end_range();
     assert!(matches!(packer.push_row(b"1\n").await, Err(SnapshotError::Mismatch { .. })));

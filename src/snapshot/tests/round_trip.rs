@@ -39,7 +39,7 @@ async fn a_long_blob_is_cut() {
     let test = TestStore::new().await;
     let long: Vec<u8> = (0..CHUNK_SIZE + 5).map(|number| (number / 7) as u8).collect();
     let published = {
-        let writer = test.writer();
+        let writer = test.writer().await;
         let mut manifest = sample_manifest();
         test.store.id().clone_into(&mut manifest.store_id);
         manifest.large_objects = Some(writer.put_blob(long.clone()).await.unwrap());
@@ -54,13 +54,13 @@ async fn a_long_blob_is_cut() {
 #[tokio::test]
 async fn what_the_store_has_is_not_sent_again() {
     let test = TestStore::new().await;
-    let first = test.writer();
-    first.put_chunk(b"soup\n".to_vec()).await.unwrap();
+    let first = writer(&test.store, snapshot_id(1)).await;
+    publish_blobs(first.clone(), &[b"soup\n"]).await.unwrap();
     let once = first.counters();
     assert_eq!((once.chunks, once.reused, once.raw_bytes), (1, 0, 5));
     assert_eq!(once.sent_bytes, once.stored_bytes);
 
-    let second = test.writer();
+    let second = writer(&test.store, snapshot_id(2)).await;
     second.put_chunk(b"soup\n".to_vec()).await.unwrap();
     second.put_chunk(b"soup\n".to_vec()).await.unwrap();
     assert_eq!(second.counters(), Counters { sent_bytes: 0, reused: 1, ..once });
@@ -69,7 +69,7 @@ async fn what_the_store_has_is_not_sent_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn equal_chunks_at_once_are_sent_once() {
     let test = TestStore::new().await;
-    let writer = test.writer();
+    let writer = test.writer().await;
     let tasks: Vec<_> = (0..16)
         .map(|_| {
             let writer = writer.clone();
@@ -87,20 +87,23 @@ async fn equal_chunks_at_once_are_sent_once() {
 async fn a_chunk_of_another_level_is_used_and_a_damaged_one_is_written_anew() {
     let test = TestStore::new().await;
     let text: Vec<u8> = (0..20_000_u32).flat_map(|number| format!("{}\n", number * 31 % 977).into_bytes()).collect();
-    let id =
-        SnapshotWriter::new(test.store.clone(), WriterOptions { level: 19 }).put_chunk(text.clone()).await.unwrap();
-    let small = std::fs::metadata(test.file(&id)).unwrap().len();
+    let options = WriterOptions { id: snapshot_id(1), source: "production".to_owned(), known: Vec::new(), level: 19 };
+    let first = SnapshotWriter::begin(test.store.clone(), options).await.unwrap();
+    let id = publish_blobs(first, &[&text]).await.unwrap().manifest().schema.chunks[0];
+    let damaged = test.file(&id);
+    let small = std::fs::metadata(&damaged).unwrap().len();
 
-    let writer = test.writer();
-    writer.put_chunk(text.clone()).await.unwrap();
-    assert_eq!((writer.counters().sent_bytes, writer.counters().stored_bytes), (0, small));
+    let second = writer(&test.store, snapshot_id(2)).await;
+    second.put_chunk(text.clone()).await.unwrap();
+    assert_eq!((second.counters().sent_bytes, second.counters().stored_bytes), (0, small));
 
-    let stored = std::fs::read(test.file(&id)).unwrap();
-    std::fs::write(test.file(&id), &stored[..stored.len() / 2]).unwrap();
-    let writer = test.writer();
-    writer.put_chunk(text).await.unwrap();
-    assert_eq!(writer.counters().reused, 0);
-    super::super::reader::read_chunk(&test.store, &id, super::super::chunk::LARGEST_RAW).await.unwrap();
+    let stored = std::fs::read(&damaged).unwrap();
+    std::fs::write(&damaged, &stored[..stored.len() / 2]).unwrap();
+    let third = writer(&test.store, snapshot_id(3)).await;
+    let whole = publish_blobs(third.clone(), &[&text]).await.unwrap();
+    assert_eq!(third.counters().reused, 0);
+    assert!(verify(&test.store, whole.id(), Level::Hash, |_, _| ()).await.unwrap().damages.is_empty());
+    assert_eq!(std::fs::metadata(&damaged).unwrap().len(), stored.len() as u64 / 2, "its key is another's");
 }
 
 #[tokio::test]
@@ -108,31 +111,33 @@ async fn what_does_not_fit_is_not_published() {
     let test = TestStore::new().await;
     let good = test.publish_sample().await.manifest().clone();
     type Change = fn(&mut Manifest);
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 7] = [
         ("was not written", |manifest| manifest.schema.chunks.push(ChunkId::of(b"elsewhere"))),
         ("it is made for the store", |manifest| manifest.store_id = "another".to_owned()),
-        ("format 1", |manifest| manifest.format_version = 2),
+        ("format 2", |manifest| manifest.format_version = 3),
         ("menu.item", |manifest| manifest.tables[2].rows.add_row(b"one more\n")),
+        ("it was begun as", |manifest| manifest.id = snapshot_id(9)),
         ("beyond its chunk", |manifest| manifest.tables[2].segments[0].offset = u64::MAX),
         ("the schema archive", |manifest| manifest.schema.length += 1),
     ];
     for (expected, change) in changes {
-        let error = republish(&test, &good, change).await.unwrap_err().to_string();
+        let error = republish(&test, &good, &good.id, change).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }
-    assert!(republish(&test, &good, |_| ()).await.unwrap_err().to_string().contains("exists"));
-    republish(&test, &good, |manifest| manifest.id = SnapshotId::generate(manifest.started_at)).await.unwrap();
+    assert!(republish(&test, &good, &good.id, |_| ()).await.unwrap_err().to_string().contains("exists"));
+    republish(&test, &good, &snapshot_id(9), |manifest| manifest.id = snapshot_id(9)).await.unwrap();
 }
 
 /// Publishes a changed manifest with a writer that knows all chunks of the good one.
 async fn republish(
     test: &TestStore,
     good: &Manifest,
+    id: &SnapshotId,
     change: impl FnOnce(&mut Manifest),
 ) -> Result<VerifiedSnapshot, SnapshotError> {
-    let writer = test.writer();
+    let writer = writer(&test.store, id.clone()).await;
     for id in good.chunks() {
-        let raw = super::super::reader::read_chunk(&test.store, &id, super::super::chunk::LARGEST_RAW).await?;
+        let raw = test.raw(&id).await?;
         writer.put_chunk(raw.to_vec()).await?;
     }
     let mut manifest = good.clone();
@@ -143,7 +148,7 @@ async fn republish(
 #[tokio::test]
 async fn a_chunk_lost_before_the_manifest_stops_it() {
     let test = TestStore::new().await;
-    let writer = test.writer();
+    let writer = test.writer().await;
     let mut manifest = sample_manifest();
     test.store.id().clone_into(&mut manifest.store_id);
     manifest.schema = writer.put_blob(b"PGDMP".to_vec()).await.unwrap();
@@ -162,7 +167,7 @@ async fn the_operations_can_be_spawned() {
     let store = test.store.clone();
     let task = tokio::spawn(async move {
         let report = verify(&store, &id, Level::Exists, |_, _| ()).await?;
-        let mut packer = TablePacker::new(SnapshotWriter::new(store.clone(), WriterOptions::default()));
+        let mut packer = TablePacker::new(writer(&store, snapshot_id(1)).await);
         packer.begin_range(RangeKey { table: 0, range: 0 });
         packer.push_row(b"1\n").await?;
         packer.finish().await?;

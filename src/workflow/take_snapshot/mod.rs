@@ -46,8 +46,16 @@ pub async fn take_snapshot(
     let started_at = server.clock.now();
     let preflight = preflight(project, operator).await?;
     let others_waited = AtomicU64::new(0);
-    let (exported, writer, (objects, tables, fingerprint)) =
-        insist(project, server, store, &preflight, (operator, interrupt), &others_waited).await?;
+    let options = WriterOptions {
+        id: SnapshotId::generate(started_at),
+        source: project.source.clone(),
+        known: project.written_snapshots(store),
+        level: project.compression,
+    };
+    let id = options.id.clone();
+    let writer = interrupt.or(async { Ok(SnapshotWriter::begin(store.clone(), options).await?) }).await?;
+    let (exported, (objects, tables, fingerprint)) =
+        insist(project, server, &writer, &preflight, (operator, interrupt), &others_waited).await?;
     let lsn = exported.lsn.clone();
     let extensions = catalog::extensions(&exported.session).await?;
     // Nothing is read from production any more.
@@ -57,7 +65,7 @@ pub async fn take_snapshot(
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
         features: Vec::new(),
-        id: SnapshotId::generate(started_at),
+        id,
         source: project.source.clone(),
         store_id: store.id().to_owned(),
         started_at,
@@ -86,6 +94,7 @@ pub async fn take_snapshot(
         vacuum_held_back_ms: Some(u64::try_from(vacuum_held_back.as_millis()).unwrap_or(u64::MAX)),
         others_waited_ms: Some(others_waited.into_inner()),
         tables,
+        stored: Vec::new(),
         totals: Default::default(),
     };
     let published = publish(writer, manifest, operator).await?;
@@ -100,24 +109,23 @@ type Copied = (Objects, Vec<TableData>, RawRecord);
 async fn insist(
     project: &Project,
     server: &Server,
-    store: &Store,
+    writer: &SnapshotWriter,
     preflight: &Preflight,
     (operator, interrupt): (&dyn Operator, &Interrupt),
     others_waited: &AtomicU64,
-) -> Result<(ExportedSnapshot, SnapshotWriter, Copied), Error> {
+) -> Result<(ExportedSnapshot, Copied), Error> {
     let begun = Instant::now();
     let mut again = false;
     loop {
         let exported =
             interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, project.lock_wait).await?) }).await?;
-        let writer = SnapshotWriter::new(store.clone(), WriterOptions { level: project.compression });
         let programs = async {
             tokio::try_join!(
-                write_objects(project, server, &exported, &preflight.peculiarities, &writer),
+                write_objects(project, server, &exported, &preflight.peculiarities, writer),
                 raw_record(project, server, &exported)
             )
         };
-        let rows = copy_tables(project, &exported, preflight, &writer, operator);
+        let rows = copy_tables(project, &exported, preflight, writer, operator);
         let copied = Box::pin(async {
             // Workers give way to somebody who asks for a lock and programs cannot: the second time they have the machine
             // for themselves until they have read all.
@@ -126,7 +134,7 @@ async fn insist(
             Ok((objects, tables, record))
         });
         let blocked = match interrupt.or(unless_blocked(project, &exported, copied, others_waited)).await? {
-            Ok(copied) => return Ok((exported, writer, copied)),
+            Ok(copied) => return Ok((exported, copied)),
             Err(blocked) => blocked,
         };
         exported.give_up().await;

@@ -22,5 +22,12 @@ pub fn roles(scene: &Scene, id: &str, script: &str) {
     let path = scene.store.directory().join(format!("chunks/{}/{chunk}", &chunk[..2]));
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, zstd::encode_all(script.as_bytes(), 1).unwrap()).unwrap();
-    manifest(scene, id, |value| value["roles"] = json!({ "length": script.len(), "chunks": [chunk] }));
+    manifest(scene, id, |value| {
+        value["roles"] = json!({ "length": script.len(), "chunks": [chunk] });
+        let key = format!("chunks/{}/{chunk}", &chunk[..2]);
+        let stored = value["stored"].as_array_mut().unwrap();
+        stored.retain(|one| one["chunk"] != chunk);
+        stored.push(json!({ "chunk": chunk, "key": key, "raw": script.len(), "stored": 1, "sha256": null }));
+        stored.sort_by_key(|one| one["chunk"].as_str().unwrap().to_owned());
+    });
 }

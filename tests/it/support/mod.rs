@@ -44,6 +44,6 @@ pub use rehearsed::Rehearsed;
 pub use running::Running;
 pub use scene::{DATA_MAY_GO, Scene};
 pub use standby::Standby;
-pub use store::TestStore;
+pub use store::{TestStore, chunk_key};
 pub use store_faults::{StoreFault, StoreFaults};
 pub use writers::{Client, Writer};

@@ -211,6 +211,13 @@ impl Drop for TestStore {
     }
 }
 
+/// Where a chunk of a snapshot lies, by its manifest.
+pub fn chunk_key(manifest: &serde_json::Value, chunk: &str) -> String {
+    let stored = manifest["stored"].as_array().expect("the manifest says where chunks lie");
+    let found = stored.iter().find(|one| one["chunk"] == chunk).expect("it has this chunk");
+    found["key"].as_str().expect("a key is text").to_owned()
+}
+
 /// The directory of the prefix, below the bucket's.
 fn make_bucket(root: &Path) -> PathBuf {
     std::fs::create_dir(root.join(BUCKET)).expect("cannot make the bucket's directory");
