@@ -1,6 +1,7 @@
 //! The record of a run, in the ledger and in the store: a restore swaps the ledger too, so the store has its own copy.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::postgres::{RunRecord, ServerClock};
 use crate::report::redact;
@@ -9,9 +10,14 @@ use crate::store::{ObjectKey, Store};
 
 use super::{Error, Operator, Project, origin};
 
-/// A new record; its id sorts by time like a snapshot's. Dated by the server's clock: the runs of one database may come
-/// from machines whose clocks differ.
-pub fn start(project: &Project, command: &str, clock: ServerClock) -> RunRecord {
+/// A new record of a run on the project's migrations.
+pub async fn start(project: &Project, command: &str, clock: ServerClock) -> RunRecord {
+    start_in(&project.migrations_dir, project, command, clock).await
+}
+
+/// A new record of a run whose files lie in this directory; its id sorts by time like a snapshot's. Dated by the server's
+/// clock: the runs of one database may come from machines whose clocks differ.
+pub async fn start_in(directory: &Path, project: &Project, command: &str, clock: ServerClock) -> RunRecord {
     let started_at = clock.now();
     RunRecord {
         id: SnapshotId::generate(started_at).to_string(),
@@ -30,7 +36,7 @@ pub fn start(project: &Project, command: &str, clock: ServerClock) -> RunRecord 
         bypass: None,
         error: None,
         swap: None,
-        origin: Some(origin::read(&project.migrations_dir)),
+        origin: Some(origin::read(directory).await),
         clock,
     }
 }

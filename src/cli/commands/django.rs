@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::exec;
-use super::run_options::{RunOptions, RunRehearsal};
+use super::run_options::RunOptions;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::workflow::SnapshotChoice;
 use crate::workflow::exec::{Asked, BackTrial, Django, ExecRequest, Listed, Probe, Squashed, ask, ask_sql};
+use crate::workflow::{RehearsalChoice, SnapshotChoice};
 
 /// The project's `manage.py`, as `[exec] django` names it.
 fn project(context: &Context) -> Result<Django, CliError> {
@@ -26,6 +26,7 @@ fn request(context: &Context, django: Django, arguments: &[&str]) -> ExecRequest
         probe: Probe::Django(django),
         pending: None,
         snapshot: SnapshotChoice::New,
+        rehearsal: RehearsalChoice::Auto,
         way_back: BackTrial::Auto,
         accept_data_loss: None,
         accept_drift: None,
@@ -44,13 +45,13 @@ pub(super) async fn migrate(
     let no_use = [
         ("--skip-snapshot", options.skip_snapshot.is_some()),
         ("--skip-rehearsal", options.skip_rehearsal.is_some()),
-        ("--rehearsal", options.rehearsal != RunRehearsal::Auto),
         ("--fence", options.fence.is_some()),
         ("--step", options.step.is_some()),
     ];
     if let Some((name, _)) = no_use.iter().find(|(_, given)| *given) {
         return Err(CliError::usage("django-option", format!("{name} does nothing for --django")).hint(
-            "Django runs its migrations itself, rehearsed anew each time; --snapshot max-age=1h reuses a snapshot",
+            "Django runs its migrations itself, and what they do is known only from a copy; --snapshot max-age=1h and \
+             --rehearsal ID reuse what is there",
         ));
     }
     let arguments: Vec<&str> = ["migrate"].into_iter().chain(app).chain(target).collect();
@@ -59,6 +60,7 @@ pub(super) async fn migrate(
     request.accept_drift.clone_from(&options.accept_drift);
     request.accept_no_restore.clone_from(&options.accept_no_restore);
     request.snapshot = options.snapshot.choice()?;
+    request.rehearsal = options.rehearsal.choice();
     request.wait = options.wait.unwrap_or_default();
     request.rehearse_only = options.dry_run;
     exec::run_request(context, &request).await

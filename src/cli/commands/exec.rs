@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::rehearse;
-use super::run_options::{RunSnapshot, parse_reason};
+use super::run_options::{RunRehearsal, RunSnapshot, parse_reason};
 use super::snapshot_options::SnapshotOptions;
 use crate::cli::config::parse_duration;
 use crate::cli::context::Context;
@@ -22,7 +22,8 @@ use crate::workflow::with_accepted;
 /// Takes and verifies a snapshot, restores it into a copy, runs the command there,
 /// says what it did, asks, and only then runs the same command in production. The
 /// command gets the database's address in variables ([exec] env), once of the copy
-/// and once of production. One that would not heed them is not started.
+/// and once of production. One that would not heed them is not started. In a git
+/// repository without changes a rehearsal stands for the next run of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 EXAMPLES:
@@ -64,6 +65,10 @@ pub(crate) struct ExecOptions {
     /// The snapshot to rehearse on and to fall back on: `new`, an ID, or the newest if no older than `max-age=15m`
     #[arg(long, value_name = "new|ID|max-age=DUR", default_value = "new")]
     pub(crate) snapshot: RunSnapshot,
+    /// Accept a stored rehearsal of this command that still matches: the newest (`auto`), none (`new`), or the one with
+    /// this ID
+    #[arg(long, value_name = "auto|new|ID", default_value = "auto", conflicts_with = "rehearse")]
+    pub(crate) rehearsal: RunRehearsal,
     /// Try the way back of a Django project on the copy: each app to where it stood, and up again
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = TryBack::Auto)]
     pub(crate) way_back: TryBack,
@@ -92,8 +97,6 @@ pub(crate) struct OptionsOfApply {
     skip_snapshot: Option<String>,
     #[arg(long, hide = true, value_name = "REASON")]
     skip_rehearsal: Option<String>,
-    #[arg(long, hide = true, value_name = "ID")]
-    rehearsal: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "writers")]
     fence: Option<String>,
     #[arg(long, hide = true)]
@@ -108,11 +111,6 @@ impl OptionsOfApply {
         let refused = [
             (self.skip_snapshot.is_some(), "--skip-snapshot", copy),
             (self.skip_rehearsal.is_some(), "--skip-rehearsal", copy),
-            (
-                self.rehearsal.is_some(),
-                "--rehearsal",
-                "a wrapped command is rehearsed each time: its files may have changed",
-            ),
             (self.fence.is_some(), "--fence", own),
             (self.step.is_some(), "--step", own),
         ];
@@ -154,6 +152,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         probe,
         pending: config.pending.clone(),
         snapshot: args.options.snapshot.choice()?,
+        rehearsal: args.options.rehearsal.choice(),
         way_back: match args.options.way_back {
             TryBack::Auto => BackTrial::Auto,
             TryBack::Skip => BackTrial::Skip,

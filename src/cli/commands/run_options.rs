@@ -9,7 +9,7 @@ use crate::cli::config::parse_duration;
 use crate::cli::error::CliError;
 use crate::postgres::Unclear;
 use crate::snapshot::SnapshotId;
-use crate::workflow::{Error, SnapshotChoice};
+use crate::workflow::{Error, RehearsalChoice, SnapshotChoice};
 
 /// How a run that changes production is secured.
 #[derive(Debug, clap::Args)]
@@ -115,6 +115,17 @@ pub(crate) enum RunRehearsal {
     New,
     /// The one with this id.
     Id(String),
+}
+
+impl RunRehearsal {
+    /// What the workflow takes it for.
+    pub(super) fn choice(&self) -> RehearsalChoice {
+        match self {
+            RunRehearsal::Auto => RehearsalChoice::Auto,
+            RunRehearsal::New => RehearsalChoice::New,
+            RunRehearsal::Id(id) => RehearsalChoice::Id(id.clone()),
+        }
+    }
 }
 
 impl FromStr for RunRehearsal {

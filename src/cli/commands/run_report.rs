@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::run_options::{RunFence, RunOptions, RunRehearsal};
+use super::run_options::{RunFence, RunOptions};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::Outcome;
@@ -54,11 +54,9 @@ pub(super) async fn run(
 }
 
 fn rehearsal_choice(options: &RunOptions) -> RehearsalChoice {
-    match (&options.skip_rehearsal, &options.rehearsal) {
-        (Some(reason), _) => RehearsalChoice::Skip(reason.clone()),
-        (None, RunRehearsal::Auto) => RehearsalChoice::Auto,
-        (None, RunRehearsal::New) => RehearsalChoice::New,
-        (None, RunRehearsal::Id(id)) => RehearsalChoice::Id(id.clone()),
+    match &options.skip_rehearsal {
+        Some(reason) => RehearsalChoice::Skip(reason.clone()),
+        None => options.rehearsal.choice(),
     }
 }
 

@@ -19,7 +19,7 @@ impl Run<'_> {
         let Some(start) = rehearsal.start.as_ref().filter(|_| self.request.snapshot != SnapshotChoice::New) else {
             return Ok(());
         };
-        let production = self.production_in(&rehearsal.normal_forms).await?;
+        let production = self.place().production_in(&rehearsal.normal_forms).await?;
         let production = production.schema.without_kinds(OUTSIDE_LINKS);
         let difference = start.schema.without_kinds(OUTSIDE_LINKS).difference(&production);
         if difference.is_empty() {

@@ -12,7 +12,7 @@ mod migrate;
 mod preflight;
 mod rehearsed;
 mod restore_instead;
-mod verify;
+pub(super) mod verify;
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::snapshot::{Reason, VerifiedSnapshot};
 use crate::store::Store;
 
 use super::project::Server;
-use super::rehearse::{RehearsalEvidence, Stopwatch};
+use super::rehearse::{NormalForms, RehearsalEvidence, Stopwatch};
 use super::restore::WayBack;
 use super::schema_reading::{SchemaReading, read_raw};
 use super::snapshot_choice::SnapshotChoice;
@@ -35,7 +35,7 @@ use super::{Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot
 
 pub use after_failure::AfterFailure;
 use fence::RaisedFence;
-use rehearsed::{NormalForms, Rehearsed};
+use rehearsed::Rehearsed;
 
 /// How long the network may leave sent bytes unanswered before the session that holds the lock is given up.
 const UNANSWERED: Duration = Duration::from_secs(60);
@@ -172,7 +172,7 @@ pub async fn apply(
     interrupt.check()?;
     stopwatch.phase("plan");
     let store = project.open_or_create_store().await?;
-    let mut record = run_record::start(project, &request.command, prepared.server.clock);
+    let mut record = run_record::start(project, &request.command, prepared.server.clock).await;
     record.plan_hash = Some(prepared.plan.hash().to_string());
     let run = Run { project, request, prepared: &prepared, store: &store, operator, interrupt, fence: None };
     run.take_lease(&record).await?;
@@ -200,7 +200,7 @@ impl Run<'_> {
         let report = match rehearsal {
             Some(Rehearsed { report, normal_forms, .. }) => {
                 if let NormalForms::Running(shadow) = normal_forms {
-                    run.stop(*shadow).await;
+                    run.place().stop(*shadow).await;
                 }
                 Some(report)
             }

@@ -1,27 +1,14 @@
 //! The rehearsal that a run goes by: a stored one that still matches, or a new one.
 
-use time::OffsetDateTime;
-
-use crate::report::format_ago;
 use crate::report::rehearsal::RehearsalReport;
 use crate::snapshot::SnapshotReader;
 
 use super::super::rehearse::{
-    self, Candidate, Expected, Receipt, RehearsalEvidence, RehearsalRequest, WhyNot, named, newest,
+    self, Candidate, Expected, NormalForms, Place, Receipt, RehearsalEvidence, RehearsalRequest, named, newest,
 };
-use super::super::schema_reading::{RawRecord, SchemaReading, read_normal};
-use super::super::shadow::Shadow;
+use super::super::schema_reading::SchemaReading;
 use super::super::{Error, Gate, Selection};
 use super::{RehearsalChoice, Run, SnapshotEvidence};
-
-/// The server on which schemas are brought to normal form.
-#[derive(Debug)]
-pub(super) enum NormalForms {
-    /// It runs: with the database of the rehearsal, or empty.
-    Running(Box<Shadow>),
-    /// Nothing had to be brought there yet. It would get the settings and roles of this snapshot.
-    NotStarted(Box<SnapshotReader>),
-}
 
 /// A stored rehearsal that matches, and what is known of its losses.
 enum Matching {
@@ -58,14 +45,7 @@ impl Run<'_> {
             false => rehearse::not_believed(place, plan, (&candidate, named), &self.prepared.session).await?,
         };
         let Some(why) = why else { return Ok(Some(candidate)) };
-        let rehearsal = candidate.rehearsal().to_owned();
-        if why == WhyNot::NotAsWritten {
-            self.operator.warn(&format!("ALARM: rehearsal {rehearsal} in {}: {why}", self.store.location()));
-        }
-        if named {
-            return Err(Gate::Receipt { rehearsal, why: Box::new(why) }.into());
-        }
-        self.operator.step(&format!("rehearsal {rehearsal} does not count: {why}; rehearsing anew"));
+        rehearse::refused((candidate.rehearsal(), named), why, (self.store, self.operator))?;
         Ok(None)
     }
 
@@ -79,6 +59,7 @@ impl Run<'_> {
             max_age: self.project.max_age,
             now: server.clock.now(),
             one_transaction: self.is_one_transaction(),
+            command: None,
         };
         match &self.request.rehearsal {
             RehearsalChoice::New | RehearsalChoice::Skip(_) => Ok(None),
@@ -133,37 +114,9 @@ impl Run<'_> {
         };
         let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
         if let Some(candidate) = candidate {
-            let rehearsal = candidate.rehearsal().to_owned();
-            let raw = RawRecord {
-                raw: self.prepared.before.record.clone(),
-                ignored: self.project.fingerprint_ignore.clone(),
-            };
-            let candidate = match candidate.starting_from_raw(&raw) {
-                Ok(receipt) => {
-                    let normal_forms = NormalForms::NotStarted(Box::new(reader));
-                    return Ok(Some(self.still_matching(receipt, normal_forms)));
-                }
-                Err(candidate) => *candidate,
-            };
-            let accepted = match self.accept(candidate, &reader).await {
-                Err(error)
-                    if self.request.rehearsal == RehearsalChoice::Auto && !matches!(error, Error::Interrupted) =>
-                {
-                    self.operator.warn(&format!("rehearsal {rehearsal} cannot be compared: {error}"));
-                    None
-                }
-                accepted => Some(accepted?),
-            };
-            match accepted.transpose() {
-                Ok(None) => self.operator.step("rehearsing anew"),
-                Ok(Some(rehearsed)) => return Ok(Some(rehearsed)),
-                Err(why) if matches!(self.request.rehearsal, RehearsalChoice::Id(_)) => {
-                    return Err(Gate::Receipt { rehearsal, why: Box::new(why) }.into());
-                }
-                Err(why) => {
-                    self.operator.step(&format!("rehearsal {rehearsal} does not count: {why}"));
-                    self.operator.step("rehearsing anew");
-                }
+            let named = matches!(self.request.rehearsal, RehearsalChoice::Id(_));
+            if let Some((receipt, normal_forms)) = self.place().matching(candidate, named, &reader).await? {
+                return Ok(Some(self.still_matching(receipt, normal_forms)));
             }
         }
         let role = self.project.target.user();
@@ -178,29 +131,19 @@ impl Run<'_> {
         Ok(Some(Rehearsed { report, receipt, normal_forms, start: Some(before) }))
     }
 
-    /// Compares production's schema with the one that a stored rehearsal started from. No row is restored for that.
-    async fn accept(&self, candidate: Candidate, reader: &SnapshotReader) -> Result<Result<Rehearsed, WhyNot>, Error> {
-        let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
-        let shadow = self.interrupt.or(Shadow::empty(self.project, programs, reader)).await?;
-        let production = self.interrupt.or(read_normal(&shadow, programs, &self.project.target, ignore)).await;
-        let receipt = match production.map(|production| candidate.starting_from(&production.schema)) {
-            Ok(Ok(receipt)) => receipt,
-            Ok(Err(why)) => {
-                shadow.stop().await?;
-                return Ok(Err(why));
-            }
-            Err(error) => {
-                shadow.stop().await?;
-                return Err(error);
-            }
-        };
-        Ok(Ok(self.still_matching(receipt, NormalForms::Running(Box::new(shadow)))))
+    /// Where schemas are read and compared.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place {
+            project: self.project,
+            programs: &self.prepared.server.programs,
+            before: &self.prepared.before,
+            operator: self.operator,
+            interrupt: self.interrupt,
+        }
     }
 
     fn still_matching(&self, receipt: Receipt, normal_forms: NormalForms) -> Rehearsed {
         let report = receipt.report().clone();
-        let ago = format_ago(report.finished_at, OffsetDateTime::now_utc());
-        self.operator.step(&format!("rehearsal {} ({ago}) still matches; nothing is restored", report.id));
         self.tell(&report);
         Rehearsed { report, receipt: Some(receipt), normal_forms, start: None }
     }
@@ -209,27 +152,6 @@ impl Run<'_> {
         let accepted = self.request.accept_data_loss.as_deref();
         let report = rehearse::with_accepted(report.clone(), accepted, self.project);
         self.operator.step(report.to_text().trim_end());
-    }
-
-    /// Production's schema in normal form, on a server that is started for it when none runs.
-    pub(super) async fn production_in(&self, normal_forms: &NormalForms) -> Result<SchemaReading, Error> {
-        let (programs, ignore) = (&self.prepared.server.programs, &self.project.fingerprint_ignore);
-        match normal_forms {
-            NormalForms::Running(shadow) => read_normal(shadow, programs, &self.project.target, ignore).await,
-            NormalForms::NotStarted(reader) => {
-                let shadow = Shadow::empty(self.project, programs, reader).await?;
-                let reading = read_normal(&shadow, programs, &self.project.target, ignore).await;
-                self.stop(shadow).await;
-                reading
-            }
-        }
-    }
-
-    /// Stops a shadow; never instead of a result: production may be changed by now.
-    pub(super) async fn stop(&self, shadow: Shadow) {
-        if let Err(error) = shadow.stop().await {
-            self.operator.warn(&format!("the shadow was not removed: {error}"));
-        }
     }
 
     /// What the run goes by; a rehearsal that failed stops it.

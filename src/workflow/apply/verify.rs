@@ -66,7 +66,7 @@ impl Run<'_> {
 
     /// Both schemas after one round trip.
     async fn compare_normal(&self, rehearsal: &Rehearsed, receipt: &Receipt) -> Result<Option<String>, Error> {
-        let production = self.production_in(&rehearsal.normal_forms).await?;
+        let production = self.place().production_in(&rehearsal.normal_forms).await?;
         let difference = receipt.schema_after().difference(&production.schema.without_kinds(OUTSIDE_LINKS));
         Ok((!difference.is_empty())
             .then(|| format!("the schema is not the rehearsed one (- rehearsed, + production):\n{difference}")))
@@ -74,7 +74,7 @@ impl Run<'_> {
 }
 
 /// Production is migrated by now: whatever keeps it from being compared is a finding, not a failure that left it alone.
-pub(super) fn unverified(error: Error, run: &RunRecord, way_back: &WayBack) -> Error {
+pub(in crate::workflow) fn unverified(error: Error, run: &RunRecord, way_back: &WayBack) -> Error {
     match error {
         Error::VerificationFailed { .. } => error,
         error => Error::VerificationFailed {

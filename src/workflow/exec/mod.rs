@@ -6,6 +6,8 @@
 
 mod asked;
 mod back;
+mod bound;
+mod by_receipt;
 mod django;
 mod django_probe;
 mod django_sql;
@@ -15,6 +17,7 @@ mod production;
 mod program;
 mod rehearsal;
 mod seen;
+mod taken;
 
 use std::time::Duration;
 
@@ -25,14 +28,15 @@ use crate::schema::Schema;
 use crate::snapshot::{Reason, SnapshotReader, VerifiedSnapshot};
 use crate::store::Store;
 
-use super::apply::{drift, lock};
+use super::apply::{RehearsalChoice, drift, lock};
 use super::project::Server;
-use super::rehearse::Stopwatch;
+use super::rehearse::{Bound, NormalForms, Stopwatch};
 use super::restore::WayBack;
 use super::schema_reading::{RawRecord, SchemaReading, read_raw};
 use super::shadow::OUTSIDE_LINKS;
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, SnapshotChoice, run_record, take_snapshot};
 
+pub use super::rehearse::BackTrial;
 pub use asked::{Asked, ask, ask_sql};
 pub use django::{Django, Listed};
 pub use django_probe::Squashed;
@@ -53,6 +57,8 @@ pub struct ExecRequest {
     pub pending: Option<Vec<String>>,
     /// `--snapshot`: which one the run goes by; never none, because the shadow is restored from it.
     pub snapshot: SnapshotChoice,
+    /// `--rehearsal`: which stored one may stand for a new one; never none at all.
+    pub rehearsal: RehearsalChoice,
     /// `--way-back`: whether the way back of a Django project is tried.
     pub way_back: BackTrial,
     /// `--accept-data-loss HASH`.
@@ -65,18 +71,6 @@ pub struct ExecRequest {
     pub wait: Duration,
     /// Whether to stop after the rehearsal.
     pub rehearse_only: bool,
-}
-
-/// Whether the way back of a Django project is tried on the shadow: each app to where it stood, and up again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BackTrial {
-    /// Unless nothing was applied before: what starts from an empty database goes back to one, and that takes long.
-    #[default]
-    Auto,
-    /// Never.
-    Skip,
-    /// In any case.
-    Once,
 }
 
 /// How a run ended well.
@@ -119,6 +113,8 @@ struct Run<'a> {
     session: &'a Session,
     store: &'a Store,
     before: &'a SchemaReading,
+    /// What a receipt is bound to; else why there can be none.
+    bound: &'a Result<Bound, String>,
     way_back: WayBack,
     operator: &'a dyn Operator,
     interrupt: &'a Interrupt,
@@ -171,15 +167,15 @@ pub async fn exec(
         way_back.refuse_none(request.accept_no_restore.as_deref())?;
     }
     let store = project.open_or_create_store().await?;
-    let mut record = run_record::start(project, &words, server.clock);
-    record.origin = Some(super::origin::read(&request.command.dir));
+    let mut record = run_record::start_in(&request.command.dir, project, &words, server.clock).await;
     record.bypass = accepted.map(|why| format!("drift accepted: {why}"));
     record.fingerprint_before = Some(super::json("the fingerprint", &before.record)?);
     lease::take(&session, &record, session.backend_pid(), &project.ledger_owners).await?;
     let id = record.id.clone();
+    let bound = &bound::read(project, request).await;
     let (server, lock, store, before) = (&server, &lock, &store, &before);
     let session = &session;
-    let run = Run { project, request, server, lock, session, store, before, way_back, operator, interrupt };
+    let run = Run { project, request, server, lock, session, store, before, bound, way_back, operator, interrupt };
     let result = run.snapshot_to_end(record).await;
     if let Err(error) = lease::give_back(session, &id).await {
         tracing::debug!(%error, "the lease was not given back");
@@ -192,6 +188,8 @@ impl Run<'_> {
         let mut stopwatch = Stopwatch::start();
         let reason = Reason { run: Some(record.id.clone()), command: record.command.clone() };
         let (project, operator, interrupt) = (self.project, self.operator, self.interrupt);
+        // Before the snapshot, which may take long: a receipt that is refused is refused at once.
+        let candidate = self.candidate().await?;
         let snapshot = match self.chosen_snapshot().await? {
             Some(chosen) => chosen,
             None => take_snapshot(project, self.server, self.store, reason, operator, interrupt).await?,
@@ -199,13 +197,19 @@ impl Run<'_> {
         record.snapshot_id = Some(snapshot.id().to_string());
         stopwatch.phase("snapshot");
         let reader = SnapshotReader::open(self.store, snapshot.id()).await?;
-        let stored = (project, self.store, &self.server.programs);
-        let rehearsed = rehearsal::rehearse(stored, &reader, self.request, operator, interrupt).await?;
+        let rehearsed = match self.by_receipt(candidate, &reader).await? {
+            Some(rehearsed) => rehearsed,
+            None => {
+                let stored = (project, self.store, &self.server.programs);
+                let what = (self.request, self.bound);
+                rehearsal::rehearse(stored, &reader, what, operator, interrupt).await?
+            }
+        };
         stopwatch.phase("rehearsal");
         operator.step(rehearsed.report.to_text().trim_end());
         let outcome = self.rehearsed_to_end(record, &snapshot, &rehearsed, &mut stopwatch).await;
-        if let Err(error) = rehearsed.shadow.stop().await {
-            operator.warn(&format!("the shadow was not removed: {error}"));
+        if let NormalForms::Running(shadow) = rehearsed.normal_forms {
+            self.place().stop(*shadow).await;
         }
         outcome.map(|outcome| match outcome {
             ExecOutcome::Done(report) => {
@@ -266,6 +270,9 @@ impl Run<'_> {
         self.confirm(snapshot)?;
         self.interrupt.check()?;
         self.refuse_changes_meanwhile().await?;
+        if rehearsed.is_stored {
+            self.refuse_unbound(&report.id).await?;
+        }
         record.plan_hash = Some(report.plan_hash.clone());
         record.rehearsal_id = Some(report.id.clone());
         stopwatch.phase("gates");

@@ -2,9 +2,10 @@
 
 use crate::postgres::{RunRecord, ledger};
 
+use super::super::apply::verify::unverified;
 use super::super::rehearse::Stopwatch;
 use super::super::restore::WayBack;
-use super::super::schema_reading::{SchemaReading, read_normal};
+use super::super::schema_reading::SchemaReading;
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, json, run_record};
 use super::django::Listed;
@@ -53,7 +54,9 @@ impl Run<'_> {
             Ok(ended) if ended.status.success() => {}
             failed => return Err(self.stopped(record, failed, &left, &way_back).await),
         }
-        let verified = self.verify(rehearsed, &way_back).await;
+        let hint = way_back.hint(record.snapshot_id.as_deref());
+        let verified = self.verify(rehearsed, left.now.as_ref(), hint).await;
+        let verified = verified.map_err(|error| unverified(error, &record, &way_back));
         stopwatch.phase("verification");
         let error = verified.as_ref().err();
         run_record::finish(&mut record, "done", error);
@@ -143,21 +146,24 @@ impl Run<'_> {
         Error::RunStopped { production, changed, hint, source: Box::new(error) }
     }
 
-    /// Both schemas in normal form: the rehearsed one, and production's.
-    async fn verify(&self, rehearsed: &Rehearsed, way_back: &WayBack) -> Result<String, Error> {
-        let Some((_, normal)) = &rehearsed.schemas else {
+    /// The rehearsed schema and production's: by the entries that were changed, else both in normal form.
+    async fn verify(&self, rehearsed: &Rehearsed, now: Option<&SchemaReading>, hint: String) -> Result<String, Error> {
+        let Some(led_to) = &rehearsed.led_to else {
             return Err(Gate::RehearsalFailed { why: "it did not go through".to_owned(), advice: None }.into());
         };
-        let (programs, ignore) = (&self.server.programs, &self.project.fingerprint_ignore);
-        let production = read_normal(&rehearsed.shadow, programs, &self.project.target, ignore).await?;
+        let equal = "schema equal to the rehearsed one; its fingerprint is recorded".to_owned();
         let inside = |reading: &SchemaReading| reading.schema.without_kinds(OUTSIDE_LINKS);
-        let difference = inside(normal).difference(&inside(&production));
+        if now.is_some_and(|now| inside(now).changes_since(&inside(self.before)) == led_to.changes) {
+            return Ok(equal);
+        }
+        let production = self.place().production_in(&rehearsed.normal_forms).await?;
+        let difference = led_to.schema.difference(&inside(&production));
         if difference.is_empty() {
-            return Ok("schema equal to the rehearsed one; its fingerprint is recorded".to_owned());
+            return Ok(equal);
         }
         Err(Error::VerificationFailed {
             findings: vec![format!("the schema is not the rehearsed one (- rehearsed, + production):\n{difference}")],
-            hint: way_back.hint(Some(rehearsed.report.snapshot.as_str())),
+            hint,
         })
     }
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::migration::{Direction, Plan};
 use crate::postgres::foreign_trace::{self, ForeignTrace};
-use crate::postgres::{Endpoint, Mark, Programs, Session, words_that_confine};
+use crate::postgres::{Endpoint, Mark, Programs, Session, TOOL_HISTORIES, words_that_confine};
 use crate::report::FindingLevel;
 use crate::report::rehearsal::{RehearsalReport, Verdict, WayBack};
+use crate::schema::{Schema, SchemaChanges};
 use crate::snapshot::SnapshotReader;
 use crate::store::Store;
 
@@ -18,67 +18,65 @@ use super::super::rehearse::accepted_loss::refusals;
 use super::super::rehearse::data_effect::{DataEffect, measure};
 use super::super::rehearse::publish::publish;
 use super::super::rehearse::table_comparison::Comparer;
-use super::super::rehearse::watch::Watch;
-use super::super::rehearse::{RestoredShadow, blank_report, restore};
+use super::super::rehearse::watch::{Moment, Watch};
+use super::super::rehearse::{
+    Bound, NormalForms, Receipt, RestoredShadow, Schemas, Start, Taken, blank_report, restore,
+};
 use super::super::schema_reading::{SchemaReading, read_raw, read_raw_and_normal};
-use super::super::shadow::Shadow;
+use super::super::shadow::{OUTSIDE_LINKS, Shadow};
 use super::super::{Error, Interrupt, Operator, Project};
+use super::by_receipt::NOTHING;
 use super::django::{Django, Listed, way_back};
 use super::django_probe::Squashed;
 use super::probe::{self, Probe, log_unreadable};
 use super::program::Surroundings;
-use super::{BackTrial, ExecRequest, seen};
+use super::{BackTrial, ExecRequest, bound, seen, taken};
 
 /// How long sessions of the command may outlive it.
 const LEAVING: Duration = Duration::from_secs(10);
 
-/// Tables in which tools keep what is applied: Django, Alembic, Rails and dbmate, Knex, Sequelize, Prisma, Flyway, sqlx,
-/// goose, Diesel.
-const HISTORIES: [&str; 11] = [
-    "django_migrations",
-    "alembic_version",
-    "schema_migrations",
-    "knex_migrations",
-    "knex_migrations_lock",
-    "SequelizeMeta",
-    "_prisma_migrations",
-    "flyway_schema_history",
-    "_sqlx_migrations",
-    "goose_db_version",
-    "__diesel_schema_migrations",
-];
 /// A rehearsal of a wrapped command, with its shadow still running.
 #[derive(Debug)]
 pub(super) struct Rehearsed {
     /// What it measured.
     pub(super) report: RehearsalReport,
-    /// The shadow.
-    pub(super) shadow: Shadow,
-    /// Its schema before, and after the command in normal form; none: the command failed.
-    pub(super) schemas: Option<(SchemaReading, SchemaReading)>,
+    /// The shadow, where it was not a stored one.
+    pub(super) normal_forms: NormalForms,
+    /// None: the command failed.
+    pub(super) led_to: Option<LedTo>,
     /// Whether the command changed anything.
     pub(super) changed: bool,
     /// Django's list before the command.
     pub(super) listed: Option<Vec<Listed>>,
     /// Those of Django's migrations that replaced others, before the command.
     pub(super) squashed: Vec<Squashed>,
+    /// Whether it was made by an earlier run.
+    pub(super) is_stored: bool,
 }
 
-/// Restores the snapshot, runs the command on it, and measures.
+/// What the command did to the schema, without subscriptions and user mappings.
+#[derive(Debug)]
+pub(super) struct LedTo {
+    /// Entry by entry.
+    pub(super) changes: SchemaChanges,
+    /// The schema after it, in normal form.
+    pub(super) schema: Schema,
+}
+
+/// Restores the snapshot, runs the command on it, measures, and leaves a receipt where the command could be bound.
 pub(super) async fn rehearse(
     (project, store, programs): (&Project, &Store, &Programs),
     reader: &SnapshotReader,
-    request: &ExecRequest,
+    (request, bound): (&ExecRequest, &Result<Bound, String>),
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<Rehearsed, Error> {
     let restored = restore(project, programs, reader, None, operator, interrupt).await?;
     let manifest = reader.manifest();
-    let nothing = Plan { direction: Direction::Apply, steps: Vec::new() };
     let RestoredShadow { shadow, before, started_at, restored_at, stopwatch } = restored;
     let mut report = blank_report((manifest, &before.record), (started_at, restored_at))?;
     "exec".clone_into(&mut report.direction);
-    report.shadow = shadow.judge(project, &nothing, manifest).await?;
+    report.shadow = shadow.judge(project, &NOTHING, manifest).await?;
     let role = project.target.user();
     let endpoint = shadow.spec_as(role).endpoint().await?;
     let confined_by = words_that_confine(shadow.dir());
@@ -92,19 +90,31 @@ pub(super) async fn rehearse(
     let ran = ground.run(&before, &mut report).await?;
     stopwatch.phase("command");
     report.phases = stopwatch.phases;
-    let settled = report.findings.iter().all(|one| one.level == FindingLevel::Note);
-    report.verdict = match (&report.failure, &report.way_back) {
-        (Some(_), _) => Verdict::Fail,
-        (None, WayBack::Reversible) if report.losses.is_empty() && settled => Verdict::Pass,
-        _ => Verdict::PassWithFindings,
-    };
+    report.verdict = verdict(&report);
     report.plan_hash = hash(request, ran.schemas.as_ref(), &report);
     report.refusals = refusals(&report, project);
     report.finished_at = OffsetDateTime::now_utc();
-    publish(store, &report, |_| None).await?;
-    let Ran { schemas, changed, listed, squashed } = ran;
-    let schemas = schemas.map(|(_, normal)| (before, normal));
-    Ok(Rehearsed { report, shadow, schemas, changed, listed, squashed })
+    ground.publish((store, reader), &report, (&before, &ran), bound).await?;
+    let Ran { schemas, changed, listed, squashed, .. } = ran;
+    let led_to = schemas.map(|(after, normal)| LedTo {
+        changes: inside(&after).changes_since(&inside(&before)),
+        schema: inside(&normal),
+    });
+    let normal_forms = NormalForms::Running(Box::new(shadow));
+    Ok(Rehearsed { report, normal_forms, led_to, changed, listed, squashed, is_stored: false })
+}
+
+fn inside(reading: &SchemaReading) -> Schema {
+    reading.schema.without_kinds(OUTSIDE_LINKS)
+}
+
+fn verdict(report: &RehearsalReport) -> Verdict {
+    let settled = report.findings.iter().all(|one| one.level == FindingLevel::Note);
+    match (&report.failure, &report.way_back) {
+        (Some(_), _) => Verdict::Fail,
+        (None, WayBack::Reversible) if report.losses.is_empty() && settled => Verdict::Pass,
+        _ => Verdict::PassWithFindings,
+    }
 }
 
 /// Binds the command to what it led to and what it loses.
@@ -132,8 +142,11 @@ pub(super) struct Ground<'a> {
     pub(super) interrupt: &'a Interrupt,
 }
 
-#[derive(Default)]
 struct Ran {
+    /// What the shadow was before the command, besides its schema.
+    start: Result<Start, Error>,
+    /// What it took away that held nothing.
+    taken: Vec<Taken>,
     /// After the command, raw and normal.
     schemas: Option<(SchemaReading, SchemaReading)>,
     changed: bool,
@@ -181,6 +194,7 @@ impl Ground<'_> {
             Some(django) => django.project(&self.request.command, self.around(), self.interrupt).await?,
             None => None,
         };
+        let start = bound::start(&self.shadow.spec_as(self.project.target.user())).await;
         let already = trace.statements().map_err(log_unreadable)?.len();
 
         self.interrupt.check()?;
@@ -198,15 +212,19 @@ impl Ground<'_> {
         report.steps.push(seen::step(&words, milliseconds, logged.get(already..).unwrap_or_default(), &events));
         if !ended.status.success() {
             report.failure = Some(format!("`{words}` ended on the shadow with {}", ended.why()));
-            return Ok(Ran { listed, squashed, ..Ran::default() });
+            return Ok(Ran { start, taken: Vec::new(), schemas: None, changed: false, listed, squashed });
         }
         self.interrupt.check()?;
         let (after, normal) =
             read_raw_and_normal(self.shadow, self.programs, &spec, &self.project.fingerprint_ignore).await?;
-        let mut effect = self.effect(&mut watch, &session).await?;
+        let now = watch.moment(&session).await?;
+        let mut effect = self.effect_at(&watch, &now).await?;
+        let taken = watch.moments.first().map(|then| taken::without_loss(&then.tables, &now.tables, &effect.losses));
         let changed = after.record.hash != before.record.hash || !effect.is_nothing();
         // A row of such a table is gone when less is applied, or when there is one row for all.
-        effect.losses.retain(|loss| !loss.object.rsplit('.').next().is_some_and(|table| HISTORIES.contains(&table)));
+        effect
+            .losses
+            .retain(|loss| !loss.object.rsplit('.').next().is_some_and(|table| TOOL_HISTORIES.contains(&table)));
         (report.row_changes, report.value_changes) = (effect.row_changes, effect.value_changes);
         (report.losses, report.compared) = (effect.losses, effect.compared);
         if let (Some(django), Some(before_list)) = (self.django(), &listed) {
@@ -230,12 +248,54 @@ impl Ground<'_> {
                 }
             }
         }
-        Ok(Ran { schemas: Some((after, normal)), changed, listed, squashed })
+        Ok(Ran { start, taken: taken.unwrap_or_default(), schemas: Some((after, normal)), changed, listed, squashed })
+    }
+
+    /// Stores the report, and a receipt of what changed something and could be bound; says why not where that was all that
+    /// was asked for.
+    async fn publish(
+        &self,
+        (store, reader): (&Store, &SnapshotReader),
+        report: &RehearsalReport,
+        (before, ran): (&SchemaReading, &Ran),
+        bound: &Result<Bound, String>,
+    ) -> Result<(), Error> {
+        let (Some((after, normal)), true) = (&ran.schemas, ran.changed) else {
+            publish(store, report, |_| None).await?;
+            return Ok(());
+        };
+        let bound = self.still_bound(bound, ran).await;
+        if let (Err(why), true) = (&bound, self.request.rehearse_only) {
+            self.operator.step(&format!("no receipt is left: {why}"));
+        }
+        let manifest = reader.manifest();
+        let raw = manifest.fingerprint.clone().and_then(|recorded| serde_json::from_value(recorded).ok());
+        let schemas = Schemas { before, after, normal, raw, one_transaction: false };
+        let about = (&NOTHING, self.project.target.user(), manifest.database.name.as_str());
+        let receipt = |sha256| Some(Receipt::of(report, sha256, about, &schemas)?.of_command(bound.ok()?));
+        if publish(store, report, receipt).await?.is_some() {
+            self.project.remember_receipt(store, &report.id).await;
+        }
+        Ok(())
+    }
+
+    /// What the rehearsal is bound to: the shadow as its start, and the files, when they were the same all the while.
+    async fn still_bound(&self, bound: &Result<Bound, String>, ran: &Ran) -> Result<Bound, String> {
+        let bound = bound.clone()?;
+        let start = ran.start.as_ref().map_err(|error| format!("what is applied cannot be read: {error}"))?.clone();
+        match bound::read(self.project, self.request).await?.other_files(&bound) {
+            Some(why) => Err(format!("{why} the rehearsal began")),
+            None => Ok(Bound { start, taken: ran.taken.clone(), ..bound }),
+        }
     }
 
     /// What became of the rows since the copy was made.
     pub(super) async fn effect(&self, watch: &mut Watch, session: &Session) -> Result<DataEffect, Error> {
         let now = watch.moment(session).await?;
+        self.effect_at(watch, &now).await
+    }
+
+    async fn effect_at(&self, watch: &Watch, now: &Moment) -> Result<DataEffect, Error> {
         let comparer = Comparer { template: &watch.template, shadow: &watch.shadow, samples: 0 };
         let Some(before) = watch.moments.first() else { return Ok(DataEffect::default()) };
         Ok(measure(&comparer, &before.tables, &now.tables).await?)

@@ -82,7 +82,8 @@ pub(super) async fn carry_out(works: &[Work<'_>], job: Job) -> Result<PartDone, 
     // Several tables have one job, which needs no more than what it staged.
     let Some(work) = works.first() else { return Err(Error::RestoreRefused("no table is named".to_owned())) };
     let mut run =
-        run_record::start(work.ground.project, &work.request.command, ServerClock::read(&work.ground.live).await?);
+        run_record::start(work.ground.project, &work.request.command, ServerClock::read(&work.ground.live).await?)
+            .await;
     run.snapshot_id = Some(work.request.snapshot.to_string());
     as_run(work.ground, Some(work), run, job, work.request.batch, None).await
 }

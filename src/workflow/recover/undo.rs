@@ -56,7 +56,8 @@ pub async fn undo_part(
     let (job, summary, kept) = job_of(&ground, record).await?;
     operator.step(&summary);
     ground.confirm(&format!("{summary} ({})?", project.target.display()))?;
-    let run = run_record::start(project, &format!("restore --undo {run_id}"), ServerClock::read(&ground.live).await?);
+    let run =
+        run_record::start(project, &format!("restore --undo {run_id}"), ServerClock::read(&ground.live).await?).await;
     let done = as_run(&ground, None, run, job, None, Some(record)).await?;
     Ok(Some(PartUndoReport {
         undone: run_id.to_owned(),

@@ -2,10 +2,12 @@
 
 pub(super) mod accepted_loss;
 mod believed;
+mod bound;
 pub(super) mod checks;
 pub(super) mod data_effect;
 mod failure;
 mod findings;
+mod normal_forms;
 mod own_way_back;
 mod phases;
 pub(super) mod publish;
@@ -42,13 +44,15 @@ use way_back::Trial;
 use accepted_loss::refusals;
 pub use accepted_loss::with_accepted;
 pub use believed::not_believed;
+pub use bound::{BackTrial, Bound, Start, Taken};
+pub use normal_forms::{NormalForms, Place};
 pub use own_way_back::own_way_back;
 pub use phases::Stopwatch;
-pub use receipt::{Candidate, Expected, Receipt, RehearsalEvidence, named, newest};
+pub use receipt::{Candidate, Expected, Receipt, RehearsalEvidence, named, newest, refused};
 pub use restored::{RestoredShadow, restore};
 pub use why_not::WhyNot;
 
-use receipt::Schemas;
+pub(super) use receipt::Schemas;
 use step_report::{TableSizes, step_report};
 
 /// A rehearsal that ended, with its shadow still running.

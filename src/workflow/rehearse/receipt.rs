@@ -13,7 +13,8 @@ use crate::store::Store;
 
 use super::super::schema_reading::{RawRecord, SchemaReading};
 use super::super::shadow::OUTSIDE_LINKS;
-use super::super::{Error, Gate, Project};
+use super::super::{Error, Gate, Operator, Project};
+use super::bound::{Bound, Taken};
 use super::stored_receipt::{self, Content};
 use super::why_not::WhyNot;
 use super::{accepted_loss, direction_name, findings};
@@ -51,10 +52,12 @@ pub struct Expected<'a> {
     pub now: OffsetDateTime,
     /// Whether the plan will run in one transaction (`--fence`).
     pub one_transaction: bool,
+    /// What is run instead of a plan, which is empty then.
+    pub command: Option<&'a Bound>,
 }
 
 /// What is known of the schema of a shadow around the plan.
-pub(super) struct Schemas<'a> {
+pub(in super::super) struct Schemas<'a> {
     pub before: &'a SchemaReading,
     pub after: &'a SchemaReading,
     /// The normal form of `after`.
@@ -67,7 +70,7 @@ pub(super) struct Schemas<'a> {
 
 impl Receipt {
     /// The receipt of a rehearsal that went through just now; none of one that failed.
-    pub(super) fn of(
+    pub(in super::super) fn of(
         report: &RehearsalReport,
         report_sha256: String,
         (plan, role, database): (&Plan, &str, &str),
@@ -99,8 +102,15 @@ impl Receipt {
             created_at: report.finished_at,
             report_sha256,
             one_transaction: schemas.one_transaction,
+            command: None,
         };
         Some(Self { report: report.clone(), content })
+    }
+
+    /// The same, of a wrapped command.
+    pub(in super::super) fn of_command(mut self, bound: Bound) -> Self {
+        self.content.command = Some(bound);
+        self
     }
 
     /// Writes it to the store.
@@ -127,9 +137,11 @@ impl Receipt {
         if report.verdict == Verdict::Fail {
             return Ok(Err(WhyNot::Failed(report.failure.unwrap_or_default())));
         }
-        // By the files and the policy of today.
-        accepted_loss::mark(&mut report.losses, expected.plan);
-        report.findings = findings::all(expected.plan, &report, &expected.project.policy, &content.invalid_indexes);
+        if expected.command.is_none() {
+            // By the files and the policy of today; those of a command are bound.
+            accepted_loss::mark(&mut report.losses, expected.plan);
+            report.findings = findings::all(expected.plan, &report, &expected.project.policy, &content.invalid_indexes);
+        }
         report.refusals = accepted_loss::refusals(&report, expected.project);
         Ok(Ok(Candidate(Self { report, content })))
     }
@@ -180,6 +192,11 @@ impl Candidate {
         &self.0.report
     }
 
+    /// What a wrapped command took away that held nothing then.
+    pub fn taken(&self) -> &[Taken] {
+        self.0.content.command.as_ref().map(|bound| bound.taken.as_slice()).unwrap_or_default()
+    }
+
     /// The receipt, when production's raw schema is still the one that the rehearsed snapshot was taken of: then the
     /// normal forms are equal, without being made. When not, they must be compared, and the candidate comes back.
     pub fn starting_from_raw(self, production: &RawRecord) -> Result<Receipt, Box<Self>> {
@@ -200,10 +217,22 @@ impl Candidate {
 impl Expected<'_> {
     /// The first thing that differs.
     fn why_not(&self, content: &Content) -> Option<WhyNot> {
-        if content.source == self.project.source && content.plan_hash != self.plan.hash().as_str() {
-            return Some(WhyNot::OtherPlan(self.other_plan(content)));
+        let of_source = content.source == self.project.source;
+        of_source.then(|| self.other_work(content)).flatten().or_else(|| self.other_circumstances(content))
+    }
+
+    /// How it is of other migrations, or of another command.
+    fn other_work(&self, content: &Content) -> Option<WhyNot> {
+        match (self.command, &content.command) {
+            (None, None) if content.plan_hash == self.plan.hash().as_str() => None,
+            (None, None) => Some(WhyNot::OtherPlan(self.other_plan(content))),
+            (None, Some(_)) => Some(WhyNot::OtherKind("a command of `exec`, not of migrations")),
+            (Some(_), None) => Some(WhyNot::OtherKind("migrations, not of a command")),
+            (Some(_), Some(_)) if content.tool_version != env!("CARGO_PKG_VERSION") => {
+                Some(WhyNot::OtherVersion(content.tool_version.clone()))
+            }
+            (Some(now), Some(rehearsed)) => now.why_not(rehearsed),
         }
-        self.other_circumstances(content)
     }
 
     /// The first thing that differs besides the plan.
@@ -263,7 +292,7 @@ pub async fn newest(store: &Store, expected: &Expected<'_>) -> Result<Result<Can
     for id in stored_receipt::ids(store).await? {
         match Receipt::check(store, &id, expected).await? {
             Ok(candidate) => return Ok(Ok(candidate)),
-            Err(WhyNot::OtherSource { .. }) => {}
+            Err(WhyNot::OtherSource { .. } | WhyNot::OtherKind(_)) => {}
             Err(why) => {
                 let old = matches!(why, WhyNot::TooOld { .. });
                 said.get_or_insert_with(|| format!("rehearsal {id} does not count: {why}"));
@@ -275,6 +304,22 @@ pub async fn newest(store: &Store, expected: &Expected<'_>) -> Result<Result<Can
         }
     }
     Ok(Err(said))
+}
+
+/// Says why a stored rehearsal does not stand for a new one; an error where the operator named it.
+pub fn refused(
+    (rehearsal, named): (&str, bool),
+    why: WhyNot,
+    (store, operator): (&Store, &dyn Operator),
+) -> Result<(), Error> {
+    if why == WhyNot::NotAsWritten {
+        operator.warn(&format!("ALARM: rehearsal {rehearsal} in {}: {why}", store.location()));
+    }
+    if named {
+        return Err(Gate::Receipt { rehearsal: rehearsal.to_owned(), why: Box::new(why) }.into());
+    }
+    operator.step(&format!("rehearsal {rehearsal} does not count: {why}; rehearsing anew"));
+    Ok(())
 }
 
 /// The rehearsal that the operator named, when it matches in all but the starting schema.

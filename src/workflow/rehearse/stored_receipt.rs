@@ -15,6 +15,7 @@ use crate::store::{ObjectKey, Store, StoreError};
 
 use super::super::Error;
 use super::super::schema_reading::RawRecord;
+use super::bound::Bound;
 use super::why_not::WhyNot;
 
 /// Version of the document.
@@ -58,6 +59,9 @@ pub(super) struct Content {
     /// Whether the plan was also tried in one transaction; absent: in a transaction for each migration only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_transaction: bool,
+    /// What else a rehearsal of a wrapped command is bound to; none of one of migrations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Bound>,
 }
 
 fn key(id: &str, name: &str) -> Result<ObjectKey, StoreError> {

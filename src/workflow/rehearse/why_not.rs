@@ -27,6 +27,49 @@ pub enum WhyNot {
         /// The run's.
         wanted: String,
     },
+    /// Of a plan where a command is to be run, or the other way round.
+    #[error("it is of {0}")]
+    OtherKind(&'static str),
+    /// Another command.
+    #[error("it is of another command: {0}")]
+    OtherCommand(String),
+    /// The state of the files cannot be told now.
+    #[error("{0}")]
+    NotBound(String),
+    /// Another key made its hashes, or it is not in the list of what was written here.
+    #[error(
+        "this user of this machine did not write it, and what a wrapped command does to rows only a rehearsal can tell"
+    )]
+    NotWrittenHere,
+    /// Another version of this program made it.
+    #[error("safe-migrate {0} made it")]
+    OtherVersion(String),
+    /// The files of another commit.
+    #[error("it is of commit {found}, and this is {wanted}")]
+    OtherCommit {
+        /// Its commit.
+        found: String,
+        /// The one that is checked out.
+        wanted: String,
+    },
+    /// A file that is in no commit.
+    #[error("{0} changed since")]
+    OtherFile(String),
+    /// A variable that is passed to the command.
+    #[error("variable {0}")]
+    OtherVariable(String),
+    /// The findings were judged by another policy.
+    #[error("[policy] is another one")]
+    OtherPolicy,
+    /// Less was asked for.
+    #[error("it did not try the way back as --way-back wants it")]
+    LessTried,
+    /// A run came between, or was taken back.
+    #[error("{0}")]
+    OtherRun(String),
+    /// A tool's own record of what is applied.
+    #[error("the rows of {0}, in which a tool keeps what is applied, are others")]
+    OtherHistory(String),
     /// Another plan.
     #[error("it is of another plan: {0}")]
     OtherPlan(String),
@@ -71,7 +114,7 @@ pub enum WhyNot {
     #[error("its receipt is not the one that this machine wrote: somebody changed it in the store")]
     NotAsWritten,
     /// What it says nothing of is there.
-    #[error("it says nothing of {object}, which the plan drops and which holds {amount} now")]
+    #[error("it says nothing of {object}, which is dropped and holds {amount} now")]
     LossOfNow {
         /// Table, or table and column.
         object: String,

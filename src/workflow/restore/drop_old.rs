@@ -42,7 +42,8 @@ pub async fn drop_old(
     let bytes = database::size(&session, &kept.name).await?;
     confirm(&kept, bytes, name, operator)?;
     let mut record =
-        run_record::start(project, &format!("restore --drop-old {}", kept.run), ServerClock::read(&session).await?);
+        run_record::start(project, &format!("restore --drop-old {}", kept.run), ServerClock::read(&session).await?)
+            .await;
     database::drop_kept(&session, &kept).await?;
     run_record::finish(&mut record, "done", None);
     run_record::keep_if_possible(project, &record, operator).await;

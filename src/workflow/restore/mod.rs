@@ -187,7 +187,7 @@ pub(super) async fn foreign_code(
 
 async fn carry_out(job: Job<'_>, store: &Store, interrupt: &Interrupt) -> Result<RestoreReport, Error> {
     let Job { project, plan, request, operator, .. } = job;
-    let mut run = run_record::start(project, &request.command, job.server.clock);
+    let mut run = run_record::start(project, &request.command, job.server.clock).await;
     run.snapshot_id = Some(plan.snapshot.to_string());
     run_record::keep(store, &project.source, &run, operator).await;
     let result = job.run(&mut run, interrupt).await;

@@ -47,7 +47,8 @@ pub async fn swap(project: &Project, name: &str, operator: &dyn Operator) -> Res
         return Err(not_proven(name));
     };
     ask(operator, &format!("put \"{name}\" in the place of \"{live}\" (its sessions are ended)?"))?;
-    let mut run = run_record::start(project, &format!("restore --swap {name}"), ServerClock::read(&session).await?);
+    let mut run =
+        run_record::start(project, &format!("restore --swap {name}"), ServerClock::read(&session).await?).await;
     let result = swap_proven(project, &session, live, &proven, &mut run, operator).await;
     record(project, &mut run, &result, operator).await;
     result

@@ -20,7 +20,7 @@ pub async fn undo(project: &Project, run: &str, operator: &dyn Operator) -> Resu
     ask(operator, &format!("put \"{}\" back in the place of \"{}\" (its sessions are ended)?", kept.name, kept.live))?;
     check(&session, &kept).await?;
     let mut undoing =
-        run_record::start(project, &format!("restore --undo {}", kept.run), ServerClock::read(&session).await?);
+        run_record::start(project, &format!("restore --undo {}", kept.run), ServerClock::read(&session).await?).await;
     let incoming = Incoming { name: &kept.name, oid: kept.oid };
     let result = put_in_place(project, &session, &kept.live, incoming, &mut undoing, operator).await;
     record(project, &mut undoing, &result, operator).await;

@@ -152,9 +152,7 @@ fn exec_goes_by_a_snapshot_that_is_there_and_records_what_it_was_made_from() {
     // The snapshot is of before that change, and says nothing of a command that starts from after it.
     let (status, said) = run(&["--snapshot", &id], "ALTER TABLE dish ADD b int");
     assert!(status == 3 && said.contains("is not known to be the one of snapshot"), "{said}");
-    for option in
-        ["--skip-snapshot=x", "--skip-rehearsal=x", "--rehearsal=x", "--fence", "--fence=closed", "--step=done"]
-    {
+    for option in ["--skip-snapshot=x", "--skip-rehearsal=x", "--fence", "--fence=closed", "--step=done"] {
         let (status, said) = run(&[option], "ALTER TABLE dish ADD b int");
         let name = option.split('=').next().unwrap();
         assert!(status == 2 && said.contains(&format!("exec has no {name}")), "{option}: {said}");

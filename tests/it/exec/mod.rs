@@ -7,6 +7,7 @@ mod django_squashed;
 mod django_stopped;
 mod gates;
 mod other_tools;
+mod receipts;
 
 use std::path::{Path, PathBuf};
 
