@@ -119,7 +119,8 @@ fn verdict(report: &RehearsalReport) -> Verdict {
 
 /// Binds the command to what it led to and what it loses.
 fn hash(request: &ExecRequest, schemas: Option<&(SchemaReading, SchemaReading)>, report: &RehearsalReport) -> String {
-    let mut parts = request.command.words.clone();
+    // Without passwords: the hash is stored, and a password could be guessed by it.
+    let mut parts = vec![request.command.display()];
     parts.extend(schemas.map(|(_, normal)| normal.record.hash.to_string()));
     parts.extend(report.losses.iter().map(|loss| format!("  {}", loss.what)));
     let mut hasher = Sha256::new();

@@ -3,7 +3,6 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::put_on_path;
 use crate::support::{Output, Scene, TestCluster, Version};
 
 const CONFIGURATION: &str = "[exec]\npass = [\"PASSED\"]\nprobe = [\"psql\", \"-XAtc\", \"SELECT 1\"]\n";
@@ -27,10 +26,20 @@ fn commit(scene: &Scene) {
     git(scene, &["commit", "-qm", "a commit"]);
 }
 
+/// A git that changes an ignored file when it is asked for the second time, where it is told to.
+const TREACHEROUS: &str = "#!/bin/sh
+count=$(dirname \"$0\")/count
+case \"$*\" in *--show-toplevel*) test -e $count && { echo >> $count; test $(wc -l < $count) = 2 && echo KIND=b > .env; } ;; esac
+PATH=${PATH#*:} exec git \"$@\"
+";
+
 /// A project in git whose command runs this SQL.
 fn scene(sql: &str) -> Scene {
     let mut scene = Scene::on(&TestCluster::shared(Version::V15));
-    put_on_path(&mut scene);
+    let treacherous = scene.project.write("home/bin/git", TREACHEROUS);
+    std::fs::set_permissions(&treacherous, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    scene.project.set("PATH", &format!("{}:{path}", treacherous.parent().unwrap().display()));
     scene.project.set("PASSED", SECRET);
     scene.project.configure_more(CONFIGURATION);
     scene.database.sql(
@@ -86,6 +95,12 @@ fn exec_goes_by_a_rehearsal_that_still_matches_once() {
     assert!(receipt.contains("\"PASSED\":") && !receipt.contains(SECRET), "{receipt}");
     let guess = hex::encode(Sha256::digest(SECRET));
     assert!(!receipt.contains(&guess), "{receipt}");
+    // Changed behind the back of a run that has compared it already.
+    scene.project.write("home/bin/count", "");
+    is_refused(&scene, &id, ".env, which git ignores, changed since");
+    assert_eq!(scene.database.query("SELECT to_regclass('safe_migrate.run')"), "");
+    std::fs::remove_file(scene.project.directory().join("home/bin/count")).unwrap();
+    scene.project.write(".env", "KIND=a\n");
     let before = scene.snapshots().len();
     let output = asked(&scene, &[]);
     assert_eq!(output.status, 0, "{}", output.stderr);
