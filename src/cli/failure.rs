@@ -96,6 +96,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::ForeignCode(_) => "foreign-code",
         Gate::NotConfirmed => "not-confirmed",
         Gate::ProgramMissing(_) => "program-missing",
+        Gate::ForgetsMany { .. } => "forgets-many",
         Gate::CannotAsk => "no-confirmation",
         Gate::NameNotTyped(_) => "name-not-typed",
         Gate::LargeSnapshot(_) => "large-snapshot",
@@ -238,6 +239,9 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::NotConfirmed => return Vec::new(),
         Gate::NameNotTyped(name) => return vec![format!("in a script: --confirm-name {name}")],
         Gate::ProgramMissing(_) => "put it there; a name without a directory is looked for in PATH",
+        Gate::ForgetsMany { plan_hash, .. } => {
+            return vec![format!("if that is meant, remove exactly these: --plan-hash {plan_hash}")];
+        }
         Gate::CannotAsk => "give --yes to confirm in a script",
         Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",
         Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",

@@ -87,6 +87,11 @@ impl SnapshotReader {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The store that it lies in.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest

@@ -106,6 +106,16 @@ pub enum Gate {
     /// A migration runs a program that is not there.
     #[error("{0}")]
     ProgramMissing(String),
+    /// Rules would remove many snapshots at once.
+    #[error("{what} snapshots would be removed, more than {percent} % of them (--max-remove)")]
+    ForgetsMany {
+        /// How many of how many.
+        what: String,
+        /// The limit.
+        percent: u32,
+        /// Names the removals.
+        plan_hash: String,
+    },
     /// There is nobody to ask.
     #[error("this needs a confirmation, and there is no terminal to ask on")]
     CannotAsk,

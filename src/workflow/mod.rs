@@ -29,6 +29,7 @@ pub mod rehearse;
 mod rehearse_alone;
 mod replay;
 pub mod restore;
+pub mod retention;
 mod run_record;
 mod schema_reading;
 mod shadow;

@@ -51,6 +51,27 @@ fn a_store_of_format_1_is_read_verified_and_restored() {
 }
 
 #[test]
+fn a_store_of_format_1_goes_on_in_place_and_is_pruned() {
+    let scene = scene();
+    scene.database.sql("CREATE TABLE dish (id int); INSERT INTO dish VALUES (1)");
+    let root = |scene: &Scene| std::fs::read_to_string(file(scene, "safe-migrate.json")).unwrap();
+    let prune = |scene: &Scene| scene.run(0, &["store", "prune", "--yes"]).stdout;
+    assert!(prune(&scene).starts_with("nothing to remove") && root(&scene).contains("\"format\": 1"));
+    let first = scene.take_snapshot();
+    assert!(root(&scene).contains("\"format\": 2") && root(&scene).contains("raised_at"), "{}", root(&scene));
+    scene.run(0, &["snapshot", "verify", ID, "--level", "hash"]);
+    scene.run(0, &["snapshot", "delete", ID, "--yes"]);
+    assert!(prune(&scene).contains("of format 1 unused: they stay until a week after"));
+    assert!(file(&scene, ROWS).exists());
+
+    let text = root(&scene).replace("\"raised_at\": \"20", "\"raised_at\": \"19");
+    std::fs::write(file(&scene, "safe-migrate.json"), text).unwrap();
+    assert!(prune(&scene).starts_with("removed "));
+    assert!(!file(&scene, ROWS).exists());
+    scene.run(0, &["snapshot", "verify", &first, "--level", "hash"]);
+}
+
+#[test]
 fn broken_stores_of_format_1_are_named() {
     type Damage = fn(&mut Vec<u8>);
     let manifest = format!("snapshots/{ID}/manifest.json");

@@ -84,6 +84,7 @@ mod restore_settings;
 mod restore_swap;
 mod restore_swap_lost;
 mod restore_without_superuser;
+mod retention;
 mod rollback_last;
 mod security;
 mod support;

@@ -29,6 +29,7 @@ mod sqlmigrate;
 mod squash;
 mod status;
 mod status_graph;
+mod store;
 mod trust;
 
 use clap::Subcommand;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Sqlmigrate(sqlmigrate::Args),
     #[command(subcommand)]
     Snapshot(snapshot::Command),
+    #[command(subcommand)]
+    Store(store::Command),
     Rehearse(rehearse::Args),
     #[command(alias = "migrate")]
     Apply(apply::Args),
@@ -83,6 +86,7 @@ impl Command {
             Command::Squash(_) => "squash",
             Command::Sqlmigrate(_) => "sqlmigrate",
             Command::Snapshot(command) => command.name(),
+            Command::Store(command) => command.name(),
             Command::Rehearse(_) => "rehearse",
             Command::Apply(_) => "apply",
             Command::Rollback(_) => "rollback",
@@ -154,6 +158,7 @@ impl Command {
             Command::Squash(args) => squash::run(context, args).await,
             Command::Sqlmigrate(args) => sqlmigrate::run(context, args),
             Command::Snapshot(command) => command.run(context).await,
+            Command::Store(command) => command.run(context).await,
             Command::Rehearse(args) => rehearse::run(context, args).await,
             Command::Apply(args) => apply::run(context, args).await,
             Command::Rollback(args) => rollback::run(context, args).await,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::exec::ExecSection;
 use super::policy::PolicySection;
 use super::quantity;
+use super::retention::RetentionSection;
 use crate::cli::error::CliError;
 use crate::report::redact;
 
@@ -21,6 +22,7 @@ pub(super) struct ConfigFile {
     pub(super) store: StoreSection,
     pub(super) shadow: ShadowSection,
     pub(super) snapshot: SnapshotSection,
+    pub(super) retention: RetentionSection,
     pub(super) apply: ApplySection,
     pub(super) on_failure: OnFailureSection,
     pub(super) limits: LimitsSection,

@@ -4,6 +4,7 @@ mod exec;
 mod file;
 mod policy;
 mod quantity;
+mod retention;
 mod search;
 mod snapshot;
 mod template;
@@ -19,6 +20,7 @@ use self::file::{
     AfterFailureKey, ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, StoreSection,
 };
 pub(crate) use self::quantity::{parse_duration, parse_rate};
+pub(crate) use self::retention::RetentionSection;
 pub(crate) use self::search::FILE_NAME;
 pub(crate) use self::snapshot::{COMPRESSION, SnapshotConfig};
 pub(crate) use self::template::{Settings, render_template};
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) shadow: ShadowConfig,
     /// How snapshots are taken.
     pub(crate) snapshot: SnapshotConfig,
+    /// How many snapshots stay.
+    pub(crate) retention: RetentionSection,
     /// How migrations are applied.
     pub(crate) apply: ApplyConfig,
     /// What a run does that fails after production was changed.
@@ -210,6 +214,7 @@ impl Config {
             store: store(flags, cwd, &directory, file.store),
             shadow: shadow(&directory, file.shadow),
             snapshot: SnapshotConfig::merge(flags, file.snapshot)?,
+            retention: file.retention,
             apply: apply(file.apply),
             on_failure: match file.on_failure.after {
                 AfterFailureKey::Stop => AfterFailure::Stop,

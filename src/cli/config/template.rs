@@ -86,6 +86,21 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # How long others may wait for its locks (an ALTER TABLE, and everybody behind that) before it gives up; "0": any time.
 #max_block = "30s"
 
+[retention]
+# What `safe-migrate snapshot forget` keeps: the newest of each hour, day, week, month and year (UTC) for so many of them; the
+# last ones; all that are younger than keep_within; those before the last runs; and the last ones that a restore proved.
+#keep_last = 3
+#keep_hourly = 24
+#keep_daily = 7
+#keep_weekly = 4
+#keep_monthly = 12
+#keep_yearly = 3
+#keep_within = "2d"
+#keep_before_runs = 5
+#keep_proven = 2
+# More than so many in a hundred are not removed at once.
+#max_remove = 25
+
 [apply]
 # How long a statement waits for a lock before the migration is tried again, and how often that is done.
 #lock_timeout = "500ms"

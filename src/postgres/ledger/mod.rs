@@ -14,7 +14,7 @@ use super::{DatabaseError, Session};
 use crate::migration::{AppliedMigration, MigrationId};
 
 pub use kept_schema::{keep_schema, kept_schema};
-pub use recovery::{RecoveryRecord, recoveries};
+pub use recovery::{RecoveryRecord, recoveries, runs_with_saved_tables};
 pub use run::{Origin, RunRecord, StepRecord, StepState, SwappedDatabases};
 
 /// The ledger's version that this program writes.

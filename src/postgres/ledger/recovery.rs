@@ -1,8 +1,10 @@
 //! Recoveries of parts of a snapshot: what each wrote, and what undoing it needs.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::super::{DatabaseError, Session};
+use super::super::{DatabaseError, Session, qualified};
 use super::LedgerError;
 
 /// The second version of the ledger.
@@ -83,6 +85,21 @@ impl RecoveryRecord {
         let sql = "UPDATE safe_migrate.recovery SET undone_by = $2 WHERE run_id = $1 AND undone_by IS NULL";
         Ok(session.execute(sql, &[&self.run_id, &by]).await? == 1)
     }
+}
+
+/// The runs of which a table is there that keeps what they overwrote or added.
+pub async fn runs_with_saved_tables(session: &Session) -> Result<BTreeSet<String>, LedgerError> {
+    let mut runs = BTreeSet::new();
+    for record in recoveries(session).await?.into_iter().filter(|one| one.undone_by.is_none()) {
+        for saved in record.tables().into_iter().filter_map(|part| part.saved) {
+            let name = qualified("safe_migrate", &saved);
+            let there = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+            if session.query_one(there, &[&name]).await?.try_get::<_, bool>(0)? {
+                runs.insert(record.run_id.clone());
+            }
+        }
+    }
+    Ok(runs)
 }
 
 /// Reads the recoveries, oldest first; a ledger of the first version has none.

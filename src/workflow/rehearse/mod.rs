@@ -50,6 +50,7 @@ pub use own_way_back::own_way_back;
 pub use phases::Stopwatch;
 pub use receipt::{Candidate, Expected, Receipt, RehearsalEvidence, named, newest, refused};
 pub use restored::{RestoredShadow, restore};
+pub use stored_receipt::bases;
 pub use why_not::WhyNot;
 
 pub(super) use receipt::Schemas;

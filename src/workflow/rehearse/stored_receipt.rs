@@ -109,6 +109,24 @@ pub(super) async fn ids(store: &Store) -> Result<Vec<String>, Error> {
     Ok(ids)
 }
 
+/// The snapshots on which rehearsals were made since then that left a receipt: rehearsal and snapshot.
+pub async fn bases(store: &Store, since: OffsetDateTime) -> Result<Vec<(String, String)>, Error> {
+    let mut found = Vec::new();
+    for id in ids(store).await? {
+        if SnapshotId::parse(&id).is_ok_and(|id| id.begun_at() < since) {
+            break;
+        }
+        if store.size(&key(&id, "receipt.json")?).await?.is_none() {
+            continue;
+        }
+        let report = get(store, &id, "report.json").await?;
+        let report: Option<serde_json::Value> = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let snapshot = report.as_ref().and_then(|report| report["snapshot"].as_str()).map(str::to_owned);
+        found.extend(snapshot.map(|snapshot| (id, snapshot)));
+    }
+    Ok(found)
+}
+
 async fn get(store: &Store, id: &str, name: &str) -> Result<Option<Vec<u8>>, Error> {
     match store.get(&key(id, name)?).await {
         Ok(bytes) => Ok(Some(bytes.to_vec())),

@@ -29,6 +29,7 @@ use super::doctor::space::free_bytes;
 use super::fill::{self, FillTarget};
 use super::project::Server;
 use super::proof::{Proof, ProofLevel};
+use super::retention::record_proof;
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
 pub use cache::ShadowCache;
@@ -193,6 +194,7 @@ impl Shadow {
         };
         shadow.check(&shadow.maintenance).await?;
         let proof = interrupt.or(fill::fill_and_prove(&target, reader, ProofLevel::Rows, operator)).await?;
+        record_proof(reader, &proof).await;
         // Only now: a database that is read-only by its settings could not be filled.
         let session = shadow.spec().connect("safe-migrate shadow").await?;
         database::copy_properties(&session, &shadow.database.name, &shadow.properties).await?;

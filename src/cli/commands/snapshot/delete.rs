@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     snapshot::delete(&store, &id).await.map_err(Error::from)?;
     // Its rows are not kept on this machine either.
     project.shadow_cache_forget(&id.to_string());
-    let text = format!("deleted snapshot {id}; its chunks stay in the store until a later prune\n");
+    let text = format!("deleted snapshot {id}; its chunks stay in the store until `safe-migrate store prune`\n");
     Ok(Outcome::new(text, json!({ "snapshot": id, "store": store.location() })))
 }
 

@@ -1,9 +1,11 @@
-//! `snapshot`: take, list, show, verify, export and delete snapshots.
+//! `snapshot`: take, list, show, verify, export, pin, forget and delete snapshots.
 
 mod create;
 mod delete;
 mod export;
+mod forget;
 mod list;
+mod pin;
 mod show;
 mod verify;
 
@@ -19,7 +21,7 @@ use crate::workflow::{Error, Project};
 /// Behind the command of a run whose snapshot came to nothing.
 pub(super) const REFUSED: &str = " (refused, nothing changed)";
 
-/// Take, list, show, verify, export and delete snapshots
+/// Take, list, show, verify, export, pin, forget and delete snapshots
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 EXAMPLES:
@@ -32,6 +34,9 @@ pub(crate) enum Command {
     Show(show::Args),
     Verify(verify::Args),
     Export(export::Args),
+    Pin(pin::PinArgs),
+    Unpin(pin::UnpinArgs),
+    Forget(forget::Args),
     Delete(delete::Args),
 }
 
@@ -44,6 +49,9 @@ impl Command {
             Command::Show(_) => "snapshot show",
             Command::Verify(_) => "snapshot verify",
             Command::Export(_) => "snapshot export",
+            Command::Pin(_) => "snapshot pin",
+            Command::Unpin(_) => "snapshot unpin",
+            Command::Forget(_) => "snapshot forget",
             Command::Delete(_) => "snapshot delete",
         }
     }
@@ -63,6 +71,9 @@ impl Command {
             Command::Show(args) => show::run(context, args).await,
             Command::Verify(args) => verify::run(context, args).await,
             Command::Export(args) => export::run(context, args).await,
+            Command::Pin(args) => pin::pin_it(context, args).await,
+            Command::Unpin(args) => pin::unpin_it(context, args).await,
+            Command::Forget(args) => forget::run(context, args).await,
             Command::Delete(args) => delete::run(context, args).await,
         }
     }

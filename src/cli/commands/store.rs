@@ -1,0 +1,160 @@
+//! `store`: what is done to the store as a whole.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::Outcome;
+use crate::report::{format_bytes, format_things};
+use crate::snapshot::{self, Look};
+use crate::store::Store;
+use crate::workflow::{Confirmation, Error, Gate, Operator, Unit};
+
+/// Look after the store
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate store prune --dry-run")]
+pub(crate) enum Command {
+    Prune(PruneArgs),
+}
+
+/// Remove the chunks that no snapshot needs
+///
+/// What `snapshot forget` and `snapshot delete` leave, and what snapshots left that were
+/// never finished. Snapshots may be taken meanwhile, and it may be killed and begun
+/// again: nothing that a snapshot needs is removed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate store prune --dry-run
+  safe-migrate store prune --yes")]
+pub(crate) struct PruneArgs {
+    /// Show what would go, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Command {
+    /// The name as typed, for the JSON document.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Prune(_) => "store prune",
+        }
+    }
+
+    pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, CliError> {
+        match self {
+            Command::Prune(args) => prune(context, args).await,
+        }
+    }
+}
+
+async fn prune(context: &Context, args: &PruneArgs) -> Result<Outcome, CliError> {
+    let (store, found) = looked(context).await?;
+    if args.dry_run || is_clean(&found) {
+        let text = match is_clean(&found) {
+            true => format!("nothing to remove; {}\n", of_all(&found)),
+            false => format!("would remove {}; nothing was removed (--dry-run)\n", described(&found)),
+        };
+        return Ok(Outcome::new(format!("{text}{}", left(&found)), json!({ "prune": facts(&found) })));
+    }
+    match context.operator.confirm(&format!("remove {} from {}?", described(&found), store.location())) {
+        Confirmation::Yes => {}
+        Confirmation::No => return Err(Error::from(Gate::NotConfirmed).into()),
+        Confirmation::CannotAsk => return Err(Error::from(Gate::CannotAsk).into()),
+    }
+    let (text, value) = swept(context, &store, found).await?;
+    Ok(Outcome::new(text, json!({ "prune": value })))
+}
+
+/// Removes what no snapshot needs, without a question: what it did, in words and as facts.
+pub(super) async fn pruned(context: &Context) -> Result<(String, Value), CliError> {
+    let (store, found) = looked(context).await?;
+    swept(context, &store, found).await
+}
+
+async fn looked(context: &Context) -> Result<(Store, Look), CliError> {
+    let project = context.project()?;
+    context.operator.step("looking for chunks that no snapshot needs");
+    context
+        .unless_interrupted(async {
+            let store = project.open_store().await?;
+            let found = snapshot::look(&store, OffsetDateTime::now_utc()).await.map_err(Error::from)?;
+            Ok((store, found))
+        })
+        .await
+}
+
+async fn swept(context: &Context, store: &Store, found: Look) -> Result<(String, Value), CliError> {
+    let (operator, left, mut value) = (&context.operator, left(&found), facts(&found));
+    let total = found.unused();
+    if total > 0 {
+        operator.begin("removing chunks", Some(total), Unit::Items);
+    }
+    let progress = |_, _| operator.advance(1);
+    let sweeping = async { Ok(snapshot::sweep(store, found, progress).await.map_err(Error::from)?) };
+    let swept = context.unless_interrupted(sweeping).await?;
+    if total > 0 {
+        operator.finish(&format!("{} looked at", format_things(total, "chunk")));
+    }
+    let mut text = format!("removed {}, {}\n", format_things(swept.removed, "chunk"), format_bytes(swept.bytes));
+    if swept.needed_again > 0 {
+        text.push_str(&format!("{} needed again meanwhile\n", format_things(swept.needed_again, "chunk")));
+    }
+    if swept.refused > 0 {
+        text.push_str(&format!("{} not let go by the store yet\n", format_things(swept.refused, "chunk")));
+    }
+    value["removed"] = json!(swept.removed);
+    value["removed_bytes"] = json!(swept.bytes);
+    value["needed_again"] = json!(swept.needed_again);
+    value["refused"] = json!(swept.refused);
+    Ok((format!("{text}{left}"), value))
+}
+
+fn is_clean(found: &Look) -> bool {
+    found.unused() == 0 && found.given_up.is_empty()
+}
+
+fn of_all(found: &Look) -> String {
+    format!("{} in the store, {}", format_things(found.chunks, "chunk"), format_bytes(found.stored_bytes))
+}
+
+fn described(found: &Look) -> String {
+    let unused = format_things(found.unused(), "chunk");
+    let given_up = match found.given_up.len() {
+        0 => String::new(),
+        number => format!(" and what {} left that was never finished", format_things(number as u64, "snapshot")),
+    };
+    format!("{unused}, {} of {}{given_up}", format_bytes(found.unused_bytes()), format_bytes(found.stored_bytes))
+}
+
+/// What is no use yet and stays.
+fn left(found: &Look) -> String {
+    let mut text = String::new();
+    if !found.pending.is_empty() {
+        let number = format_things(found.pending.len() as u64, "snapshot");
+        text.push_str(&format!("{number} not finished, begun less than a week ago: what they wrote stays\n"));
+    }
+    if found.waiting > 0 {
+        let number = format_things(found.waiting, "chunk");
+        text.push_str(&format!(
+            "{number} of format 1 unused: they stay until a week after the store's first snapshot of format 2, as an older \
+             safe-migrate may be at work\n"
+        ));
+    }
+    text
+}
+
+fn facts(found: &Look) -> Value {
+    json!({
+        "chunks": found.chunks,
+        "stored_bytes": found.stored_bytes,
+        "unused": found.unused(),
+        "unused_bytes": found.unused_bytes(),
+        "given_up": found.given_up,
+        "pending": found.pending,
+        "waiting": found.waiting,
+    })
+}

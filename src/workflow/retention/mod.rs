@@ -1,0 +1,160 @@
+//! Which snapshots a store keeps: what the rules say, what may never go, and the removal.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `policy.rs` | [`Rules`] and what they decide (pure) |
+//! | `needed.rs` | why a snapshot may not go, whatever the rules say |
+//! | `pins.rs`, `proofs.rs` | what the store keeps beside a snapshot: that it is pinned, and that it was restored |
+
+mod needed;
+mod pins;
+mod policy;
+mod proofs;
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::postgres::RunRecord;
+use crate::report::format_things;
+use crate::snapshot::{self, SnapshotDetails, SnapshotId, SnapshotSummary};
+use crate::store::Store;
+
+pub use pins::{Pin, pin, pins, unpin};
+pub use policy::{Decision, Rules};
+pub use proofs::proven;
+
+pub(super) use proofs::record_proof;
+
+use super::{Error, Gate, Operator, Project, restore, run_record};
+use needed::Needed;
+use policy::{Facts, TakenFor, decide};
+
+/// What forgetting would do.
+#[derive(Debug)]
+pub struct ForgetPlan {
+    /// Of each source, newest first.
+    pub sources: Vec<SourcePlan>,
+    /// Snapshots that cannot be read: whose they are is not known, so they stay.
+    pub unreadable: Vec<SnapshotId>,
+    /// Names the removals: the same snapshots go under the same hash.
+    pub hash: String,
+}
+
+/// What forgetting would do to the snapshots of one source.
+#[derive(Debug)]
+pub struct SourcePlan {
+    /// The configured name of the database.
+    pub source: String,
+    /// What becomes of each.
+    pub decisions: Vec<Decision>,
+}
+
+impl ForgetPlan {
+    /// The snapshots that would go, oldest first.
+    pub fn removals(&self) -> Vec<&SnapshotId> {
+        let decisions = self.sources.iter().flat_map(|source| &source.decisions);
+        let mut ids: Vec<&SnapshotId> = decisions.filter(|one| !one.keep).map(|one| &one.id).collect();
+        ids.sort();
+        ids
+    }
+
+    /// How many there are.
+    pub fn snapshots(&self) -> usize {
+        self.sources.iter().map(|source| source.decisions.len()).sum()
+    }
+
+    /// Refuses more than so many in a hundred at once, as a mistake in the rules would remove them.
+    pub fn refuse_many(&self, percent: u32) -> Result<(), Error> {
+        let (removed, of) = (self.removals().len(), self.snapshots());
+        if removed * 100 <= of * percent as usize {
+            return Ok(());
+        }
+        Err(Gate::ForgetsMany { what: format!("{removed} of {of}"), percent, plan_hash: self.hash.clone() }.into())
+    }
+}
+
+/// Looks what these rules would remove of a source; none: of every source of the store. Changes nothing.
+pub async fn plan(
+    project: &Project,
+    store: &Store,
+    source: Option<&str>,
+    rules: &Rules,
+    operator: &dyn Operator,
+) -> Result<ForgetPlan, Error> {
+    let now = OffsetDateTime::now_utc();
+    let found = snapshot::list(store).await?;
+    let refused = restore::refused(store, &found).await;
+    let unreadable = found.iter().filter(|one| one.details().is_none()).map(|one| one.id.clone()).collect();
+    let of = |one: &SnapshotSummary| one.details().map(|details| details.source.clone());
+    let names: BTreeSet<String> = match source {
+        Some(source) => BTreeSet::from([source.to_owned()]),
+        None => found.iter().filter_map(of).collect(),
+    };
+    let (proven, pins) = (proven(store).await?, pins(store).await?);
+    let mut sources = Vec::new();
+    for name in names {
+        let runs = run_record::read_all(store, &name).await?;
+        let needed = Needed::read((project, store), (&name, &runs), &pins, operator).await?;
+        let mine = found.iter().filter_map(|one| Some((&one.id, one.details()?)));
+        let facts = mine.filter(|(_, details)| details.source == name).map(|(id, details)| Facts {
+            id: id.clone(),
+            taken_at: details.started_at,
+            taken: taken(details, refused.contains(id), &runs),
+            proven: proven.contains(id),
+            needed: needed.of(id),
+        });
+        sources.push(SourcePlan { decisions: decide(facts.collect(), rules, now), source: name });
+    }
+    let mut plan = ForgetPlan { sources, unreadable, hash: String::new() };
+    plan.hash = hash(&plan, store);
+    Ok(plan)
+}
+
+fn taken(details: &SnapshotDetails, refused: bool, runs: &[RunRecord]) -> TakenFor {
+    let is_of = |run: &RunRecord| details.reason.run.as_deref() == Some(run.id.as_str());
+    match (refused, runs.iter().any(is_of)) {
+        (true, _) => TakenFor::Refused,
+        (false, true) => TakenFor::Change,
+        (false, false) => TakenFor::NoRun,
+    }
+}
+
+fn hash(plan: &ForgetPlan, store: &Store) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(store.id());
+    for id in plan.removals() {
+        hasher.update("\n");
+        hasher.update(id.as_str());
+    }
+    hex::encode(&hasher.finalize()[..6])
+}
+
+/// Removes what the plan removes, oldest first, and answers what was removed. What was pinned meanwhile stays.
+pub async fn forget(
+    project: &Project,
+    store: &Store,
+    plan: &ForgetPlan,
+    operator: &dyn Operator,
+) -> Result<Vec<SnapshotId>, Error> {
+    let mut removed = Vec::new();
+    for id in plan.removals() {
+        if pins::is_pinned(store, id).await? {
+            operator.step(&format!("snapshot {id} was pinned meanwhile, and stays"));
+            continue;
+        }
+        match snapshot::delete(store, id).await {
+            // Somebody else forgets too.
+            Ok(()) | Err(snapshot::SnapshotError::NoSuchSnapshot { .. }) => removed.push(id.clone()),
+            Err(error) => {
+                operator.step(&format!("{} were removed before this", format_things(removed.len() as u64, "snapshot")));
+                return Err(error.into());
+            }
+        }
+        // Its rows are not kept on this machine either.
+        project.shadow_cache_forget(id.as_str());
+        proofs::forget(store, id).await;
+    }
+    Ok(removed)
+}
