@@ -6,6 +6,7 @@ mod believed_properties;
 pub mod blockers;
 mod capabilities;
 pub mod catalog;
+mod catalog_witness;
 pub mod check_query;
 mod clock;
 mod concurrent_index;
@@ -73,6 +74,7 @@ pub use programs::{ProgramError, ProgramVersion, Programs};
 
 pub use archive::{ArchiveError, ArchiveFormat, Section, Tablespaces};
 pub use archive_entries::ArchiveEntry;
+pub use catalog_witness::CatalogWitness;
 pub use clock::ServerClock;
 pub use database::ReplaceError;
 pub use execute::{

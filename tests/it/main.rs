@@ -9,6 +9,7 @@ mod architecture;
 mod batches;
 mod batches_killed;
 mod by_hand;
+mod catalog_witness;
 mod cli_apply;
 mod cli_bad_input;
 mod cli_bad_input_connection;
