@@ -100,22 +100,11 @@ pub(super) async fn output(mut command: Command, doing: &str) -> Result<Vec<u8>,
     if output.status.success() { Ok(output.stdout) } else { Err(ArchiveError::failed(doing, &output.stderr)) }
 }
 
-/// A program of the server's version that dumps the database of `spec`.
+/// The `pg_dump` of the server's version for the database of `spec`, on which `session` is open.
 ///
 /// Its text is UTF-8, but for a database without an encoding: the bytes in that may be anything.
-async fn dumping(programs: &Programs, spec: &ConnectionSpec, program: &str) -> Result<Command, ArchiveError> {
-    let session = spec.connect("safe-migrate").await?;
-    dumping_beside(programs, spec, program, &session).await
-}
-
-/// The same, with a session on that database that is open already.
-async fn dumping_beside(
-    programs: &Programs,
-    spec: &ConnectionSpec,
-    program: &str,
-    session: &Session,
-) -> Result<Command, ArchiveError> {
-    let mut command = programs.command(program);
+async fn dumping(programs: &Programs, spec: &ConnectionSpec, session: &Session) -> Result<Command, ArchiveError> {
+    let mut command = programs.command("pg_dump");
     spec.for_program(&mut command).await?;
     if session.parameter("server_encoding") == Some("SQL_ASCII") {
         command.env("PGCLIENTENCODING", "SQL_ASCII");
@@ -137,8 +126,12 @@ pub fn dump_session_name(snapshot: &str) -> String {
 ///
 /// Large objects are left out (15 to 16 keep their definitions in pre-data, 17 and later do not); they have an
 /// archive of their own. It has no limit for its locks: [`super::blockers::watch`] has one for all of them.
-pub async fn dump_schema(programs: &Programs, spec: &ConnectionSpec, snapshot: &str) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = dumping(programs, spec, "pg_dump").await?;
+pub async fn dump_schema(
+    programs: &Programs,
+    spec: &ConnectionSpec,
+    (session, snapshot): (&Session, &str),
+) -> Result<Vec<u8>, ArchiveError> {
+    let mut command = dumping(programs, spec, session).await?;
     command
         .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-blobs"])
         .args(["--no-password", "--quote-all-identifiers"])
@@ -154,9 +147,9 @@ pub async fn dump_schema(programs: &Programs, spec: &ConnectionSpec, snapshot: &
 pub async fn dump_large_objects(
     programs: &Programs,
     spec: &ConnectionSpec,
-    snapshot: &str,
+    (session, snapshot): (&Session, &str),
 ) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = dumping(programs, spec, "pg_dump").await?;
+    let mut command = dumping(programs, spec, session).await?;
     command
         .args(["--format=custom", "--blobs", "--schema=pg_toast", "--no-password"])
         .arg(format!("--snapshot={snapshot}"))
@@ -173,7 +166,7 @@ pub async fn dump_schema_text(
     spec: &ConnectionSpec,
     (session, snapshot): (&Session, Option<&str>),
 ) -> Result<String, ArchiveError> {
-    let mut command = dumping_beside(programs, spec, "pg_dump", session).await?;
+    let mut command = dumping(programs, spec, session).await?;
     command.args(["--schema-only", "--no-password", "--exclude-schema=safe_migrate"]);
     match snapshot {
         Some(snapshot) => command.arg(format!("--snapshot={snapshot}")).env("PGAPPNAME", dump_session_name(snapshot)),
@@ -195,7 +188,7 @@ pub async fn dump_schema_archive_beside(
     spec: &ConnectionSpec,
     session: &Session,
 ) -> Result<Vec<u8>, ArchiveError> {
-    let mut command = dumping_beside(programs, spec, "pg_dump", session).await?;
+    let mut command = dumping(programs, spec, session).await?;
     command.args([
         "--format=custom",
         "--compress=0",

@@ -56,19 +56,18 @@ impl ExportedSnapshot {
     ///
     /// `LOCK` takes no snapshot. Exported before the locks, a TRUNCATE or a rewrite in between would be read as an empty
     /// table (tried); so the list is made outside, locked, and made again under the snapshot: equal, or once more.
-    pub async fn take(spec: &ConnectionSpec, timeout: Duration) -> Result<Self, ExportError> {
-        let lister = spec.connect("safe-migrate snapshot list").await?;
-        prepare_copy_session(&lister, None).await?;
+    /// `lister` is another session on that database.
+    pub async fn take(spec: &ConnectionSpec, lister: &Session, timeout: Duration) -> Result<Self, ExportError> {
         for _ in 0..ATTEMPTS {
             let session = spec.connect("safe-migrate snapshot leader").await?;
             prepare_copy_session(&session, None).await?;
-            let relations = catalog::lockable_relations(&lister).await?;
+            let relations = catalog::lockable_relations(lister).await?;
             let begun = Instant::now();
             match lock(&session, &relations, timeout).await {
                 Ok(()) => {}
                 Err(error) if error.is_lock_timeout() => {
                     let oids: Vec<u32> = relations.iter().map(|(oid, _)| *oid).collect();
-                    let blockers = blockers::of_relations(&lister, &oids).await?;
+                    let blockers = blockers::of_relations(lister, &oids).await?;
                     return Err(ExportError::Locked { timeout, blockers });
                 }
                 // A table was dropped between listing and locking.

@@ -19,6 +19,7 @@ mod fill;
 mod findings;
 mod history;
 mod interrupt;
+mod known_schema;
 mod machine_key;
 mod manifest_parts;
 mod programs;

@@ -10,6 +10,7 @@ use crate::postgres::{
 };
 use crate::store::{Store, StoreSettings};
 
+use super::known_schema::KnownSchema;
 use super::shadow::ShadowCache;
 use super::{AfterFailure, Error, ProgramEnvironment};
 
@@ -98,6 +99,8 @@ pub struct Server {
     pub programs: Programs,
     /// What it is there now.
     pub clock: ServerClock,
+    /// The schema of the target, as it was read last.
+    pub known: KnownSchema,
 }
 
 impl Project {
@@ -121,7 +124,7 @@ impl Project {
         let programs = self.programs(identity.major())?;
         programs.check_not_older_than(identity.version_num)?;
         let clock = ServerClock::read(&maintenance).await?;
-        Ok(Server { maintenance, identity, programs, clock })
+        Ok(Server { maintenance, identity, programs, clock, known: KnownSchema::default() })
     }
 
     /// A session on the maintenance database; `template1` where `postgres` was dropped.

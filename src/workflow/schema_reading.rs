@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::postgres::{
-    ConnectionSpec, ExportedSnapshot, Programs, Session, Tablespaces, archive, catalog, prepare_copy_session,
-};
+use crate::postgres::{ConnectionSpec, Programs, Session, Tablespaces, archive, catalog, prepare_copy_session};
 use crate::schema::{Extension, FingerprintRecord, Schema};
 
 use super::Error;
@@ -50,20 +48,11 @@ pub struct RawRecord {
 pub async fn read_raw(programs: &Programs, spec: &ConnectionSpec, ignore: &[String]) -> Result<SchemaReading, Error> {
     let session = spec.connect("safe-migrate fingerprint").await?;
     prepare_copy_session(&session, None).await?;
-    read(programs, spec, (&session, None), ignore).await
+    read_as_seen(programs, spec, (&session, None), ignore).await
 }
 
-/// Reads the schema as an exported snapshot sees it.
-pub async fn read_raw_under(
-    programs: &Programs,
-    spec: &ConnectionSpec,
-    exported: &ExportedSnapshot,
-    ignore: &[String],
-) -> Result<SchemaReading, Error> {
-    read(programs, spec, (&exported.session, Some(&exported.name)), ignore).await
-}
-
-async fn read(
+/// The same with a session on that database that is open already; under its exported snapshot when that is named.
+pub async fn read_as_seen(
     programs: &Programs,
     spec: &ConnectionSpec,
     (session, snapshot): (&Session, Option<&str>),

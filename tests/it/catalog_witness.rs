@@ -5,7 +5,7 @@ use std::sync::Arc;
 use safe_migrate::postgres::{CatalogWitness, ConnectionSpec, Environment, Session};
 use tokio::runtime::Runtime;
 
-use crate::support::{TestCluster, TestDatabase, Version, is_long};
+use crate::support::{Scene, TestCluster, TestDatabase, Version, is_long};
 
 const BEFORE: &str = "
     CREATE ROLE cook; CREATE ROLE waiter; CREATE ROLE guest;
@@ -213,6 +213,15 @@ fn what_cannot_be_vouched_for(place: &Place, reader: Reader) {
     assert!(place.witness(Some(&last)) == last, "a dump would not wait for this lock");
     place.does("COMMIT").unwrap();
 
+    // An exported snapshot sees what was there when it was taken.
+    let reads = |text: &str| place.runtime.block_on(place.reader.batch_execute(text)).unwrap();
+    reads("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SELECT");
+    place.does("CREATE TABLE later (id int)").unwrap();
+    assert!(place.witness(Some(&last)) == last, "the snapshot is from before");
+    reads("COMMIT");
+    assert!(place.witness(Some(&last)) != last, "a transaction that committed meanwhile is not seen");
+
+    let last = place.witness(None);
     place.does("ALTER SYSTEM SET bytea_output = 'escape'").unwrap();
     place.does("SELECT pg_reload_conf()").unwrap();
     let loaded = "SELECT reset_val FROM pg_settings WHERE name = 'work_mem'";
@@ -244,4 +253,13 @@ fn catalog_witness_sees_every_change_18() {
     if is_long() {
         no_change_leaves_the_witness_equal(Version::V18, Reader::Superuser);
     }
+}
+
+/// Three dumps of production in a run that nobody disturbs: at its beginning, for the snapshot, and at its end.
+#[test]
+fn catalog_witness_spares_dumps_of_a_run() {
+    let scene = Scene::on(&Arc::new(TestCluster::start(Version::V15, &["autovacuum=off"])));
+    scene.project.write_migration("shop", "0001_dish", "-- migrate:up\nCREATE TABLE dish (id int);\n");
+    let output = scene.run(0, &["apply", "--yes", "-v", "--skip-rehearsal", "test"]);
+    assert_eq!(output.stderr.matches("the schema is not dumped again").count(), 2, "{}", output.stderr);
 }

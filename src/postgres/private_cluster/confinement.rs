@@ -112,11 +112,10 @@ fn find_out(programs: &Programs, accounts: Option<&Accounts>, dir: &Path) -> Con
         return Confinement::Open { why };
     }
     let tried = |own: bool, namespaces: bool| try_out(Wrapping { own, namespaces }, programs, account, dir);
-    let (own, namespaces) = match tried(true, true) {
-        Ok(()) => (None, None),
-        Err(_) => (tried(true, false).err(), tried(false, true).err()),
-    };
-    match (own, namespaces) {
+    if tried(true, true).is_ok() {
+        return Confinement::Confined(Walls { own: None, namespaces: None, user });
+    }
+    match (tried(true, false).err(), tried(false, true).err()) {
         (Some(own), Some(namespaces)) => Confinement::Open { why: format!("{own}; {namespaces}") },
         // Each by itself, and not together: then the one that is tried to its end by more of us.
         (None, None) if tried(true, true).is_err() => {

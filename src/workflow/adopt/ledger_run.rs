@@ -9,7 +9,7 @@ use crate::postgres::{DatabaseError, ExecuteError, Ledger, RunLock, RunRecord, S
 
 use super::super::apply::lock;
 use super::super::project::Server;
-use super::super::schema_reading::{SchemaReading, read_raw};
+use super::super::schema_reading::SchemaReading;
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Confirmation, Error, Gate, Interrupt, Operator, Project, json, run_record};
 
@@ -72,7 +72,7 @@ impl<'a> LedgerRun<'a> {
         let ledger = Ledger::read(&session).await?;
         lock::report_dead(&session, &ledger, operator).await?;
         let applied = ledger.applied.len();
-        let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
+        let before = server.read_schema(project, &session).await?;
         Ok(Self { project, operator, server, session, lock, applied, before, command: command.to_owned() })
     }
 
@@ -108,7 +108,7 @@ impl<'a> LedgerRun<'a> {
             let what = "this run no longer holds its lock".to_owned();
             return Err(Gate::ChangedMeanwhile { database, what }.into());
         }
-        let now = read_raw(&self.server.programs, &self.project.target, &self.project.fingerprint_ignore).await?;
+        let now = self.server.read_schema_again(self.project, &self.session).await?;
         if now.record.hash != self.before.record.hash {
             let shown = |reading: &SchemaReading| reading.schema.withholding(OUTSIDE_LINKS);
             let difference = shown(&self.before).difference(&shown(&now));

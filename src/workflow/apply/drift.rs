@@ -1,9 +1,9 @@
 //! Drift: the schema is not the one that the last run left. The ledger keeps that one, so that the difference is readable.
 
-use crate::postgres::{Ledger, RunRecord, Session, ledger};
+use crate::postgres::{Ledger, RunRecord, Session, keep_session, ledger};
 use crate::schema::{FingerprintRecord, Schema};
 
-use super::super::schema_reading::{SchemaReading, read_raw};
+use super::super::schema_reading::{SchemaReading, read_as_seen};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, Operator, Project, json};
 use super::Run;
@@ -95,16 +95,25 @@ impl Run<'_> {
             session.close().await;
             Ok::<(), Error>(())
         };
-        if let Err(error) = kept.await {
+        self.tell_unkept(kept.await);
+    }
+
+    fn tell_unkept(&self, kept: Result<(), Error>) {
+        if let Err(error) = kept {
             self.operator.warn(&format!("the schema is not kept, so a later drift shows only hashes: {error}"));
         }
     }
 
-    /// Reads the schema as it is now, and keeps it.
+    /// Reads the schema as it is now, and keeps it, both on one new connection.
     pub(super) async fn read_and_keep(&self, record: &mut RunRecord) -> Result<SchemaReading, Error> {
-        let programs = &self.prepared.server.programs;
-        let now = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await?;
-        self.keep_schema(record, &now).await;
+        let (programs, target) = (&self.prepared.server.programs, &self.project.target);
+        let session = target.connect("safe-migrate").await?;
+        // It is idle while the dump is made.
+        keep_session(&session).await?;
+        let now = read_as_seen(programs, target, (&session, None), &self.project.fingerprint_ignore).await?;
+        let kept = async { Ok(ledger::keep_schema(&session, &record.id, &now.to_kept()?).await?) };
+        self.tell_unkept(kept.await);
+        session.close().await;
         record.fingerprint_after = Some(json("the fingerprint", &now.record)?);
         Ok(now)
     }

@@ -7,7 +7,6 @@ use crate::report::format_things;
 
 use super::super::findings;
 use super::super::rehearse::RehearsalEvidence;
-use super::super::schema_reading::read_raw;
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Confirmation, Error, Gate};
 use super::{Rehearsed, Run, SnapshotChoice, SnapshotEvidence};
@@ -111,8 +110,7 @@ impl Run<'_> {
             return Ok(());
         }
         let database = self.project.target.database().to_owned();
-        let programs = &self.prepared.server.programs;
-        let now = read_raw(programs, &self.project.target, &self.project.fingerprint_ignore).await?;
+        let now = self.prepared.server.read_schema_again(self.project, self.aside()).await?;
         if now.record.hash != self.prepared.before.record.hash {
             let shown = |schema: &crate::schema::Schema| schema.withholding(OUTSIDE_LINKS);
             let difference = shown(&self.prepared.before.schema).difference(&shown(&now.schema));

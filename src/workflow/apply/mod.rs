@@ -28,7 +28,7 @@ use crate::store::Store;
 use super::project::Server;
 use super::rehearse::{NormalForms, RehearsalEvidence, Stopwatch};
 use super::restore::WayBack;
-use super::schema_reading::{SchemaReading, read_raw};
+use super::schema_reading::SchemaReading;
 use super::snapshot_choice::SnapshotChoice;
 use super::state::{Selection, State};
 use super::{Error, Gate, Interrupt, Operator, Project, run_record, take_snapshot};
@@ -251,7 +251,7 @@ async fn prepare(
         }
         return Ok(None);
     }
-    let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
+    let before = server.read_schema(project, &aside).await?;
     let accepted_drift =
         drift::refuse_drift(project, &session, &state.ledger, &before, request.accept_drift.as_deref(), operator)
             .await?;

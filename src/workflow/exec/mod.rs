@@ -32,7 +32,7 @@ use super::apply::{RehearsalChoice, drift, lock};
 use super::project::Server;
 use super::rehearse::{Bound, NormalForms, Stopwatch};
 use super::restore::WayBack;
-use super::schema_reading::{RawRecord, SchemaReading, read_raw};
+use super::schema_reading::{RawRecord, SchemaReading};
 use super::shadow::OUTSIDE_LINKS;
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, SnapshotChoice, run_record, take_snapshot};
 
@@ -154,7 +154,7 @@ pub async fn exec(
     commit_locally(&session).await?;
     let ledger = Ledger::read(&session).await?;
     lock::report_dead(&session, &ledger, operator).await?;
-    let before = read_raw(&server.programs, &project.target, &project.fingerprint_ignore).await?;
+    let before = server.read_schema(project, &session).await?;
     let why = request.accept_drift.as_deref();
     let accepted = drift::refuse_drift(project, &session, &ledger, &before, why, operator).await?;
     let endpoint = project.target.endpoint().await?;
@@ -312,7 +312,7 @@ impl Run<'_> {
             let what = "this run no longer holds its lock".to_owned();
             return Err(Gate::ChangedMeanwhile { database, what }.into());
         }
-        let now = self.read_production().await?;
+        let now = self.server.read_schema_again(self.project, self.session).await?;
         if now.record.hash == self.before.record.hash {
             return Ok(());
         }
@@ -320,9 +320,5 @@ impl Run<'_> {
         let difference = shown(&self.before.schema).difference(&shown(&now.schema));
         let what = format!("its schema (- before, + now):\n{difference}");
         Err(Gate::ChangedMeanwhile { database, what }.into())
-    }
-
-    async fn read_production(&self) -> Result<SchemaReading, Error> {
-        read_raw(&self.server.programs, &self.project.target, &self.project.fingerprint_ignore).await
     }
 }

@@ -5,7 +5,7 @@ use crate::postgres::{RunRecord, ledger};
 use super::super::apply::verify::unverified;
 use super::super::rehearse::Stopwatch;
 use super::super::restore::WayBack;
-use super::super::schema_reading::SchemaReading;
+use super::super::schema_reading::{SchemaReading, read_raw};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, json, run_record};
 use super::django::Listed;
@@ -76,7 +76,8 @@ impl Run<'_> {
 
     /// What production is after the command, however that ended.
     async fn left(&self, around: Surroundings<'_>, rehearsed: &Rehearsed) -> Left {
-        let now = match self.read_production().await {
+        let (programs, ignore) = (&self.server.programs, &self.project.fingerprint_ignore);
+        let now = match read_raw(programs, &self.project.target, ignore).await {
             Ok(now) => Some(now),
             Err(error) => {
                 self.operator.warn(&format!("the schema that the command left could not be read: {error}"));

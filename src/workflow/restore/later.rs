@@ -54,7 +54,9 @@ impl Job<'_> {
             let swap = swapped?;
             let live = swap.as_ref().map(|swap| swap.live.clone()).unwrap_or_default();
             let spec = self.project.database(&live);
-            let exported = ExportedSnapshot::take(&spec, self.project.lock_wait).await?;
+            let lister = spec.connect("safe-migrate snapshot list").await?;
+            let exported = ExportedSnapshot::take(&spec, &lister, self.project.lock_wait).await?;
+            lister.close().await;
             let ours = [exported.session.backend_pid()];
             let others = fence::other_sessions(maintenance, &live, &ours).await?;
             Ok::<_, Error>((swap, spec, exported, others))

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::postgres::blockers::{self, Blocked, Patience, SnapshotSessions};
 use crate::postgres::catalog::Peculiarities;
 use crate::postgres::roles::RoleFacts;
-use crate::postgres::{ExportedSnapshot, archive, catalog, prepare_copy_session};
+use crate::postgres::{ExportedSnapshot, Session, archive, catalog};
 use crate::report::{format_bytes, format_duration, format_things};
 use crate::snapshot::{
     Blob, FORMAT_VERSION, Manifest, Reason, SequenceRecord, ServerRecord, SnapshotId, SnapshotWriter, TableData,
@@ -22,7 +22,7 @@ use preflight::{Preflight, preflight};
 use rows::copy_tables;
 
 use super::project::Server;
-use super::schema_reading::{RawRecord, read_raw_under};
+use super::schema_reading::RawRecord;
 use super::{Error, Interrupt, Operator, Project, manifest_parts};
 
 /// The opaque objects of a snapshot.
@@ -60,6 +60,7 @@ pub async fn take_snapshot(
     let extensions = catalog::extensions(&exported.session).await?;
     // Nothing is read from production any more.
     let vacuum_held_back = exported.end().await?;
+    preflight.session.close().await;
     let mut settings = server.identity.settings.clone();
     settings.insert(manifest_parts::LC_MONETARY.to_owned(), preflight.peculiarities.lc_monetary);
     let manifest = Manifest {
@@ -116,9 +117,11 @@ async fn insist(
 ) -> Result<(ExportedSnapshot, Copied), Error> {
     let begun = Instant::now();
     let mut again = false;
+    let lister = &preflight.session;
     loop {
-        let exported =
-            interrupt.or(async { Ok(ExportedSnapshot::take(&project.target, project.lock_wait).await?) }).await?;
+        let exported = interrupt
+            .or(async { Ok(ExportedSnapshot::take(&project.target, lister, project.lock_wait).await?) })
+            .await?;
         let programs = async {
             tokio::try_join!(
                 write_objects(project, server, &exported, &preflight.peculiarities, writer),
@@ -133,7 +136,7 @@ async fn insist(
                 if again { (programs.await?, rows.await?) } else { tokio::try_join!(programs, rows)? };
             Ok((objects, tables, record))
         });
-        let blocked = match interrupt.or(unless_blocked(project, &exported, copied, others_waited)).await? {
+        let blocked = match interrupt.or(unless_blocked(project, (lister, &exported), copied, others_waited)).await? {
             Ok(copied) => return Ok((exported, copied)),
             Err(blocked) => blocked,
         };
@@ -160,7 +163,7 @@ async fn insist(
 /// normal form.
 async fn raw_record(project: &Project, server: &Server, exported: &ExportedSnapshot) -> Result<RawRecord, Error> {
     let ignored = project.fingerprint_ignore.clone();
-    let reading = read_raw_under(&server.programs, &project.target, exported, &ignored).await?;
+    let reading = server.read_schema_under(project, exported).await?;
     Ok(RawRecord { raw: reading.record, ignored })
 }
 
@@ -197,12 +200,13 @@ async fn write_objects(
     writer: &SnapshotWriter,
 ) -> Result<Objects, Error> {
     let (programs, target) = (&server.programs, &project.target);
-    let schema = archive::dump_schema(programs, target, &exported.name).await?;
+    let seen = (&*exported.session, exported.name.as_str());
+    let schema = archive::dump_schema(programs, target, seen).await?;
     let schema = writer.put_blob(schema).await?;
     let roles = RoleFacts::read(&exported.session).await?.script(server.identity.major());
     let roles = writer.put_blob(roles.into_bytes()).await?;
     let large_objects = if peculiarities.large_objects {
-        Some(writer.put_blob(archive::dump_large_objects(programs, target, &exported.name).await?).await?)
+        Some(writer.put_blob(archive::dump_large_objects(programs, target, seen).await?).await?)
     } else {
         None
     };
@@ -213,20 +217,18 @@ async fn write_objects(
 /// Stops when the snapshot cannot go on: the leader or `pg_dump` waits for somebody's lock, or somebody for theirs.
 async fn unless_blocked<T>(
     project: &Project,
-    exported: &ExportedSnapshot,
+    (session, exported): (&Session, &ExportedSnapshot),
     work: impl Future<Output = Result<T, Error>>,
     others_waited: &AtomicU64,
 ) -> Result<Result<T, Blocked>, Error> {
-    let session = project.target.connect("safe-migrate snapshot watch").await?;
-    prepare_copy_session(&session, None).await?;
     let (leader, name) = (exported.session.backend_pid(), archive::dump_session_name(&exported.name));
     let ours = SnapshotSessions { leader, programs: &name };
     let patience = Patience { wait: project.lock_wait, block: project.max_block };
     tokio::select! {
         result = work => result.map(Ok),
-        blocked = blockers::watch(&session, ours, patience, others_waited) => {
+        blocked = blockers::watch(session, ours, patience, others_waited) => {
             let blocked = blocked?;
-            blockers::cancel(&session, leader, &name).await?;
+            blockers::cancel(session, leader, &name).await?;
             Ok(Err(blocked))
         }
     }

@@ -12,6 +12,8 @@ use super::rows::unprintable;
 
 /// What the pre-flight found.
 pub(super) struct Preflight {
+    /// The session that looked, for what is asked beside the snapshot.
+    pub(super) session: Session,
     pub(super) properties: DatabaseProperties,
     pub(super) peculiarities: Peculiarities,
     pub(super) invalid_indexes: Vec<String>,
@@ -20,7 +22,7 @@ pub(super) struct Preflight {
 
 /// Looks at everything that would make the snapshot incomplete, before anything is copied.
 pub(super) async fn preflight(project: &Project, operator: &dyn Operator) -> Result<Preflight, Error> {
-    let session = project.target.connect("safe-migrate pre-flight").await?;
+    let session = project.target.connect("safe-migrate snapshot watch").await?;
     prepare_copy_session(&session, None).await?;
     refuse_unreadable_names(&session).await?;
     let properties = DatabaseProperties::read(&session).await?;
@@ -47,7 +49,7 @@ pub(super) async fn preflight(project: &Project, operator: &dyn Operator) -> Res
     for warning in &warnings {
         operator.warn(warning);
     }
-    Ok(Preflight { properties, peculiarities, invalid_indexes, warnings })
+    Ok(Preflight { session, properties, peculiarities, invalid_indexes, warnings })
 }
 
 /// Refuses a database of SQL_ASCII with names that are no UTF-8, and says how they are renamed.
