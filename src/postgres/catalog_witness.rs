@@ -16,8 +16,9 @@
 //! - *Rows that this role may not read* (`pg_authid`, `pg_user_mapping`, a part of `pg_subscription`): the contents of what
 //!   it may read of them, which is all that `pg_dump` could. Where that is nothing, there is no witness.
 //! - *Settings* decide how constants are printed. Those of a database or role are rows; the server's are known by when its
-//!   configuration was loaded and when it was started. A server that was started again gives no equal witness either:
-//!   after a crash it may use the numbers of lost transactions again.
+//!   configuration was loaded and when it was started.
+//! - *Transactions lost in a crash*: their numbers are used again. A server that was started again, or another one in its
+//!   place, gives no equal witness; where it recovered without a start, the sessions of the run are gone, and so is the run.
 //! - *Locks*: where somebody holds or awaits a lock that a dump would wait for, there is no witness, and the dump waits.
 //! - *Another pg_dump, other arguments, a library of a type that was replaced on the disk*: not seen from here. A run has
 //!   the same programs from its beginning to its end, and the entries that are ignored are the caller's to compare.

@@ -92,20 +92,17 @@ pub async fn read_normal(
     normal_of(shadow, programs, &archive, ignore).await
 }
 
-/// Reads a schema of the shadow as it is and in normal form, from one dump.
+/// Reads a schema of the shadow as it is and in normal form, from one dump. `session` is on that database.
 pub async fn read_raw_and_normal(
     shadow: &Shadow,
     programs: &Programs,
-    spec: &ConnectionSpec,
+    (spec, session): (&ConnectionSpec, &Session),
     ignore: &[String],
 ) -> Result<(SchemaReading, SchemaReading), Error> {
-    let session = spec.connect("safe-migrate fingerprint").await?;
-    prepare_copy_session(&session, None).await?;
-    let archive = archive::dump_schema_archive_beside(programs, spec, &session).await?;
+    let archive = archive::dump_schema_archive_beside(programs, spec, session).await?;
     let archive = shadow.write_file(ARCHIVE, &archive)?;
     let text = async { Ok(archive::script(programs, &archive, None).await?) };
-    let raw = read_with(programs, &session, text, ignore).await?;
-    session.close().await;
+    let raw = read_with(programs, session, text, ignore).await?;
     Ok((raw, normal_of(shadow, programs, &archive, ignore).await?))
 }
 

@@ -45,7 +45,7 @@ impl Ground<'_> {
         wait_until_alone(session).await?;
         let mut differences = Vec::new();
         let without_own = |schema: &Schema| schema.ignoring(&OWN_ENTRIES.map(str::to_owned));
-        let difference = without_own(&before.schema).difference(&without_own(&self.read_raw().await?.schema));
+        let difference = without_own(&before.schema).difference(&without_own(&self.read_raw(watch).await?.schema));
         if !difference.is_empty() {
             differences.push(format!("the schema (- before, + after the way back):\n{difference}"));
         }
@@ -63,7 +63,7 @@ impl Ground<'_> {
         let again = self.request.command.run(self.around(), self.interrupt).await?;
         if !again.status.success() {
             differences.push(format!("the command did not go through again: {}", again.why()));
-        } else if self.read_raw().await?.record.hash != after.record.hash {
+        } else if self.read_raw(watch).await?.record.hash != after.record.hash {
             differences.push("the schema after the command, the way back and the command again".to_owned());
         }
         Ok(if differences.is_empty() { WayBack::Reversible } else { WayBack::Differs(differences) })

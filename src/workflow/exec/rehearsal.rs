@@ -22,7 +22,7 @@ use super::super::rehearse::watch::{Moment, Watch};
 use super::super::rehearse::{
     Bound, NormalForms, Receipt, RestoredShadow, Schemas, Start, Taken, blank_report, restore,
 };
-use super::super::schema_reading::{SchemaReading, read_raw, read_raw_and_normal};
+use super::super::schema_reading::{SchemaReading, read_as_seen, read_raw_and_normal};
 use super::super::shadow::{OUTSIDE_LINKS, Shadow};
 use super::super::{Error, Interrupt, Operator, Project};
 use super::by_receipt::NOTHING;
@@ -161,8 +161,9 @@ impl Ground<'_> {
         Surroundings { endpoint: self.endpoint, confined_by, tell: None }
     }
 
-    pub(super) async fn read_raw(&self) -> Result<SchemaReading, Error> {
-        read_raw(self.programs, &self.shadow.spec(), &self.project.fingerprint_ignore).await
+    pub(super) async fn read_raw(&self, watch: &Watch) -> Result<SchemaReading, Error> {
+        let seen = (&watch.shadow, None);
+        read_as_seen(self.programs, &self.shadow.spec(), seen, &self.project.fingerprint_ignore).await
     }
 
     fn django(&self) -> Option<&Django> {
@@ -216,8 +217,8 @@ impl Ground<'_> {
             return Ok(Ran { start, taken: Vec::new(), schemas: None, changed: false, listed, squashed });
         }
         self.interrupt.check()?;
-        let (after, normal) =
-            read_raw_and_normal(self.shadow, self.programs, &spec, &self.project.fingerprint_ignore).await?;
+        let (read, ignore) = ((&spec, &watch.shadow), &self.project.fingerprint_ignore);
+        let (after, normal) = read_raw_and_normal(self.shadow, self.programs, read, ignore).await?;
         let now = watch.moment(&session).await?;
         let mut effect = self.effect_at(&watch, &now).await?;
         let taken = watch.moments.first().map(|then| taken::without_loss(&then.tables, &now.tables, &effect.losses));

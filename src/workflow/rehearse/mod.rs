@@ -210,7 +210,8 @@ async fn run(
     if !went_through {
         return Ok(None);
     }
-    let (after, normal) = read_raw_and_normal(shadow, programs, &shadow.spec(), &project.fingerprint_ignore).await?;
+    let read = (&shadow.spec(), &watch.shadow);
+    let (after, normal) = read_raw_and_normal(shadow, programs, read, &project.fingerprint_ignore).await?;
     let samples = if request.samples { SAMPLES } else { 0 };
     measure(&watch, samples, report).await?;
     accepted_loss::mark(&mut report.losses, request.plan);

@@ -8,7 +8,7 @@ use crate::report::rehearsal::{MigrationWayBack, Reversibility, WayBack};
 use crate::schema::{ChangedEntry, Difference};
 
 use super::super::Error;
-use super::super::schema_reading::{SchemaReading, read_raw};
+use super::super::schema_reading::{SchemaReading, read_as_seen};
 use super::Pass;
 use super::row_verdict::RowVerdict;
 use super::table_comparison::Comparer;
@@ -121,7 +121,8 @@ impl Trial<'_> {
 
     async fn read(&self) -> Result<SchemaReading, Error> {
         let (pass, project) = (self.pass, self.pass.project);
-        read_raw(pass.programs, &pass.shadow.spec(), &project.fingerprint_ignore).await
+        let seen = (&self.watch.shadow, None);
+        read_as_seen(pass.programs, &pass.shadow.spec(), seen, &project.fingerprint_ignore).await
     }
 }
 
