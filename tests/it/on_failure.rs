@@ -264,8 +264,13 @@ fn restores_behind_the_fence(version: Version) {
     let databases = scene.databases();
     let kept = databases.iter().find(|name| name.contains("_before_")).unwrap();
     assert_eq!(scene.cluster().query(kept, "SELECT to_regclass('dish_name')"), "dish_name", "{databases:?}");
-    let fences = "SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text ~ 'safe_migrate.fence'";
-    assert_eq!(scene.cluster().query("postgres", fences), "0");
+    // Of this test's databases: other tests raise fences on this server.
+    let fences = format!(
+        "SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+          WHERE setconfig::text ~ 'safe_migrate.fence' AND d.datname LIKE '{}%'",
+        scene.database.name()
+    );
+    assert_eq!(scene.cluster().query("postgres", &fences), "0");
     scene.database.sql("DELETE FROM dish WHERE name IS NULL");
     scene.run(0, &arguments);
     assert_eq!(scene.applied().len(), 3);
