@@ -9,7 +9,7 @@
 //! | `packer.rs` | [`TablePacker`]: rows to segments of chunks |
 //! | `writer.rs`, `publish.rs`, `reader.rs` | [`SnapshotWriter`] and how it ends, [`SnapshotReader`] |
 //! | `pending.rs`, `bases.rs` | what a writer says before its manifest is there; the snapshots that it rests on |
-//! | `sweep.rs` | removes the chunks that no snapshot needs |
+//! | `sweep.rs`, `check.rs` | removes the chunks that no snapshot needs; whether all is there that they need |
 //! | `verify.rs`, `verified.rs` | what is damaged; [`VerifiedSnapshot`], the evidence that nothing is |
 //! | `sample.rs` | [`Sample`]: a part of the chunks, to verify in turns |
 //! | `list.rs` | the snapshots of a store |
@@ -19,6 +19,7 @@
 #![doc = include_str!("FORMAT.md")]
 
 mod bases;
+mod check;
 mod chunk;
 mod chunk_key;
 mod error;
@@ -40,6 +41,7 @@ mod verified;
 mod verify;
 mod writer;
 
+pub use check::{StoreCheck, StoreDamage, check};
 pub use chunk::CHUNK_SIZE;
 pub use chunk_key::{ChunkKey, StoredChunk, Tag};
 pub use error::SnapshotError;

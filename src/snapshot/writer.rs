@@ -107,6 +107,17 @@ impl SnapshotWriter {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Gives the snapshot up, before it was tried to publish it: a sweep need not wait a week for what it wrote. Where that may
+    /// not be deleted, it stays until then.
+    pub async fn give_up(&self) {
+        let (store, id) = (&self.shared.store, &self.shared.id);
+        for key in [id.pending_key(), id.keys_key()] {
+            if let Err(error) = store.delete(&key).await {
+                tracing::debug!(%error, %key, "what says that a snapshot is being taken stays");
+            }
+        }
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> Counters {
         *lock(&self.shared.counters)

@@ -12,6 +12,7 @@ pub mod author;
 mod code_of_others;
 mod dead_fence;
 pub mod doctor;
+pub mod drill;
 mod error;
 pub mod exec;
 mod export;

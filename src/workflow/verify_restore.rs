@@ -26,7 +26,8 @@ pub async fn verify_by_restore(
     proving.map(|()| proof)
 }
 
-async fn prove_schema(
+/// Compares the schema of a restored shadow with a plain `pg_restore` of the same archive.
+pub(super) async fn prove_schema(
     programs: &Programs,
     reader: &SnapshotReader,
     shadow: &Shadow,

@@ -37,6 +37,16 @@ fn a_bucket_serves_the_whole_path() {
     };
     assert_eq!(without_unlogged(found), without_unlogged(expected));
     assert_eq!(scene.run(0, &["apply", "--yes"]).stdout, "nothing to do\n");
+    for number in [1, 2] {
+        scene.database.sql(&format!("CREATE TABLE extra_{number} AS SELECT md5('{number}')"));
+        scene.take_snapshot();
+    }
+    let forget =
+        ["snapshot", "forget", "--keep-last", "1", "--keep-proven", "0", "--max-remove", "100", "--prune", "--yes"];
+    let removed = scene.run(0, &forget).stdout;
+    assert!(removed.contains("removed 1 snapshot\n") && !removed.contains("removed 0 chunks"), "{removed}");
+    let checked = scene.run(0, &["store", "check", "--read", "1/1"]).stdout;
+    assert!(checked.ends_with(": all is there\n"), "{checked}");
 }
 
 #[test]

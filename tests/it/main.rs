@@ -28,6 +28,7 @@ mod cli_store;
 mod cli_words;
 mod damage;
 mod drift;
+mod drill;
 mod exec;
 mod faults;
 mod fence;

@@ -128,6 +128,7 @@ fn retention_sweep_that_is_killed_leaves_every_snapshot_whole() {
             scene.take_snapshot()
         })
         .collect();
+    rows(&scene, 7);
     let half_done =
         scene.project.command_with_faults("snapshot.keys=return", &["snapshot", "create"]).output().unwrap();
     assert_eq!(half_done.status.signal(), Some(9));
@@ -142,6 +143,8 @@ fn retention_sweep_that_is_killed_leaves_every_snapshot_whole() {
     assert!(shown.contains("1 snapshot not finished, begun less than a week ago"), "{shown}");
     scene.run(0, &["store", "prune", "--yes"]);
     assert!(chunks(&scene) < before);
+    let checked = json(&scene, 0, &["store", "check", "--read", "1/1"]);
+    assert!(checked["snapshots"] == 2 && checked["chunks"] == checked["read"] && checked["unused"] != 0, "{checked}");
     for id in [&ids[0], &ids[2]] {
         scene.run(0, &["snapshot", "verify", id, "--level", "hash"]);
     }
@@ -149,4 +152,10 @@ fn retention_sweep_that_is_killed_leaves_every_snapshot_whole() {
     rows(&scene, 9);
     let next = scene.take_snapshot();
     scene.run(0, &["snapshot", "verify", &next, "--level", "hash"]);
+    let path = scene.store.directory().join(format!("snapshots/{next}/manifest.json"));
+    let manifest: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let key = manifest["stored"][0]["key"].as_str().unwrap();
+    std::fs::write(scene.store.directory().join(key), "").unwrap();
+    let damaged = scene.run(6, &["store", "check"]);
+    assert!(damaged.stdout.contains(key) && damaged.stdout.contains(&next), "{}{}", damaged.stdout, damaged.stderr);
 }

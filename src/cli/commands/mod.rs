@@ -5,6 +5,7 @@ mod baseline;
 mod completions;
 mod django;
 mod doctor;
+mod drill;
 mod exec;
 mod fake;
 mod history;
@@ -59,6 +60,7 @@ pub(crate) enum Command {
     Snapshot(snapshot::Command),
     #[command(subcommand)]
     Store(store::Command),
+    Drill(drill::Args),
     Rehearse(rehearse::Args),
     #[command(alias = "migrate")]
     Apply(apply::Args),
@@ -87,6 +89,7 @@ impl Command {
             Command::Sqlmigrate(_) => "sqlmigrate",
             Command::Snapshot(command) => command.name(),
             Command::Store(command) => command.name(),
+            Command::Drill(_) => "drill",
             Command::Rehearse(_) => "rehearse",
             Command::Apply(_) => "apply",
             Command::Rollback(_) => "rollback",
@@ -159,6 +162,7 @@ impl Command {
             Command::Sqlmigrate(args) => sqlmigrate::run(context, args),
             Command::Snapshot(command) => command.run(context).await,
             Command::Store(command) => command.run(context).await,
+            Command::Drill(args) => drill::run(context, args).await,
             Command::Rehearse(args) => rehearse::run(context, args).await,
             Command::Apply(args) => apply::run(context, args).await,
             Command::Rollback(args) => rollback::run(context, args).await,

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::report::{format_bytes, format_things};
-use crate::snapshot::{self, Look};
+use crate::report::{first_five, format_bytes, format_list, format_things};
+use crate::snapshot::{self, Look, Sample};
 use crate::store::Store;
 use crate::workflow::{Confirmation, Error, Gate, Operator, Unit};
 
@@ -15,9 +15,26 @@ use crate::workflow::{Confirmation, Error, Gate, Operator, Unit};
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 EXAMPLES:
+  safe-migrate store check --read 1/7     today, 2/7 tomorrow
   safe-migrate store prune --dry-run")]
 pub(crate) enum Command {
+    Check(CheckArgs),
     Prune(PruneArgs),
+}
+
+/// Check that everything that the snapshots need is there
+///
+/// Of every source: all manifests, and every chunk by its size; with --read the content
+/// of a part of them. Names what is damaged and which snapshots need it, and exits with 6.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate store check
+  safe-migrate store check --read 1/7     today, 2/7 tomorrow: a week reads all")]
+pub(crate) struct CheckArgs {
+    /// Also read the Nth of T equal parts of the chunks; `1/1` reads all
+    #[arg(long, value_name = "N/T")]
+    read: Option<Sample>,
 }
 
 /// Remove the chunks that no snapshot needs
@@ -40,15 +57,73 @@ impl Command {
     /// The name as typed, for the JSON document.
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Command::Check(_) => "store check",
             Command::Prune(_) => "store prune",
         }
     }
 
     pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, CliError> {
         match self {
+            Command::Check(args) => check(context, args).await,
             Command::Prune(args) => prune(context, args).await,
         }
     }
+}
+
+async fn check(context: &Context, args: &CheckArgs) -> Result<Outcome, CliError> {
+    let project = context.project()?;
+    let operator = &context.operator;
+    operator.step("looking at all manifests and chunks");
+    let progress = |done: u64, total: u64| {
+        if done == 1 {
+            operator.begin("reading chunks", Some(total), Unit::Items);
+        }
+        operator.advance(1);
+        if done == total {
+            operator.finish(&format!("{} read", format_things(total, "chunk")));
+        }
+    };
+    let checking = async {
+        let store = project.open_store().await?;
+        Ok(snapshot::check(&store, args.read, progress).await.map_err(Error::from)?)
+    };
+    let found = context.unless_interrupted(checking).await?;
+    let read = match args.read {
+        Some(_) => format!(", {} of them read", format_things(found.read, "chunk")),
+        None => String::new(),
+    };
+    let of = format!("{}, {}{read}", format_things(found.snapshots, "snapshot"), format_things(found.chunks, "chunk"));
+    let unused = match found.unused {
+        (0, _) => String::new(),
+        (number, bytes) => {
+            format!("{} needed by none of them, {}\n", format_things(number, "chunk"), format_bytes(bytes))
+        }
+    };
+    let value = json!({
+        "snapshots": found.snapshots,
+        "chunks": found.chunks,
+        "read": found.read,
+        "unused": found.unused.0,
+        "unused_bytes": found.unused.1,
+        "unreadable": found.unreadable.iter().map(|(id, reason)| json!({ "id": id, "reason": reason })).collect::<Vec<_>>(),
+        "damages": found.damages.iter().map(|one| json!({
+            "object": one.key.to_string(), "reason": one.reason, "snapshots": one.snapshots
+        })).collect::<Vec<_>>(),
+    });
+    let wrong = found.unreadable.len() + found.damages.len();
+    if wrong == 0 {
+        return Ok(Outcome::new(format!("{of}: all is there\n{unused}"), value));
+    }
+    let mut lines: Vec<String> = found.unreadable.into_iter().map(|(_, reason)| reason).collect();
+    lines.extend(found.damages.iter().map(|one| {
+        let ids: Vec<String> = one.snapshots.iter().map(ToString::to_string).collect();
+        format!("{}: {} (needed by {})", one.key, one.reason, format_list(&ids))
+    }));
+    let message = format!("the store is damaged ({wrong} found in {of})");
+    Err(CliError::new(ErrorKind::Snapshot, "damaged", message)
+        .production("unchanged")
+        .hint("take a new snapshot now; `safe-migrate snapshot verify ID` names the tables of one that is named here")
+        .with_findings(Outcome::new(first_five(&lines).join("\n"), value)))
 }
 
 async fn prune(context: &Context, args: &PruneArgs) -> Result<Outcome, CliError> {

@@ -23,6 +23,7 @@ pub(super) struct ConfigFile {
     pub(super) shadow: ShadowSection,
     pub(super) snapshot: SnapshotSection,
     pub(super) retention: RetentionSection,
+    pub(super) drill: DrillSection,
     pub(super) apply: ApplySection,
     pub(super) on_failure: OnFailureSection,
     pub(super) limits: LimitsSection,
@@ -93,6 +94,13 @@ pub(super) struct SnapshotSection {
     pub(super) lock_wait: Option<Duration>,
     #[serde(deserialize_with = "quantity::duration")]
     pub(super) max_block: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DrillSection {
+    #[serde(deserialize_with = "quantity::duration")]
+    pub(super) max_age: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) snapshot: SnapshotConfig,
     /// How many snapshots stay.
     pub(crate) retention: RetentionSection,
+    /// How old the newest snapshot may be when it is drilled; `None`: of any age.
+    pub(crate) drill_max_age: Option<Duration>,
     /// How migrations are applied.
     pub(crate) apply: ApplyConfig,
     /// What a run does that fails after production was changed.
@@ -215,6 +217,7 @@ impl Config {
             shadow: shadow(&directory, file.shadow),
             snapshot: SnapshotConfig::merge(flags, file.snapshot)?,
             retention: file.retention,
+            drill_max_age: file.drill.max_age,
             apply: apply(file.apply),
             on_failure: match file.on_failure.after {
                 AfterFailureKey::Stop => AfterFailure::Stop,

@@ -101,6 +101,10 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 # More than so many in a hundred are not removed at once.
 #max_remove = 25
 
+[drill]
+# `safe-migrate drill` ends with 3 when the newest snapshot is older.
+#max_age = "26h"
+
 [apply]
 # How long a statement waits for a lock before the migration is tried again, and how often that is done.
 #lock_timeout = "500ms"

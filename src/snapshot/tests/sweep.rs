@@ -81,6 +81,15 @@ async fn a_writer_that_was_given_up_finds_out_at_its_end() {
 }
 
 #[tokio::test]
+async fn what_a_snapshot_wrote_that_failed_is_swept_at_once() {
+    let test = TestStore::new().await;
+    let failing = writer(&test.store, snapshot_id(1)).await;
+    failing.put_blob(b"soup".to_vec()).await.unwrap();
+    failing.give_up().await;
+    assert_eq!(swept(&test, OffsetDateTime::now_utc()).await, (1, 0));
+}
+
+#[tokio::test]
 async fn a_base_that_was_forgotten_meanwhile_is_copied_while_it_is_there() {
     for swept_too in [false, true] {
         let test = TestStore::new().await;
@@ -131,6 +140,56 @@ async fn chunks_of_format_1_stay_until_no_older_program_can_be_at_work() {
     assert_eq!(swept(&test, now).await, (0, 2));
     assert_eq!(swept(&test, now + LATER).await, (1, 1));
     assert!(is_whole(&test, &kept).await);
+}
+
+#[tokio::test]
+async fn a_check_names_what_is_wrong_and_who_needs_it() {
+    let test = TestStore::new().await;
+    let first = publish(&test, 1, &[b"soup", b"fish"]).await;
+    let second = publish(&test, 2, &[b"soup", b"cake"]).await;
+    let third = publish(&test, 3, &[b"bread"]).await;
+    writer(&test.store, snapshot_id(4)).await.put_blob(b"being taken".to_vec()).await.unwrap();
+    let file = |raw: &[u8]| test.file(&ChunkId::of(raw));
+    let asked = |read: Option<&str>| {
+        let (store, read) = (test.store.clone(), read.map(|read| read.parse().unwrap()));
+        async move { check(&store, read, |_, _| ()).await.unwrap() }
+    };
+    let whole = asked(Some("1/1")).await;
+    assert_eq!((whole.snapshots, whole.chunks, whole.read, whole.unused.0), (3, 4, 4, 1));
+    assert!(whole.damages.is_empty() && whole.unreadable.is_empty(), "{whole:?}");
+
+    let (soup, fish, cake) = (file(b"soup"), file(b"fish"), file(b"cake"));
+    std::fs::remove_file(soup).unwrap();
+    std::fs::write(fish, "").unwrap();
+    let mut bytes = std::fs::read(&cake).unwrap();
+    let last = bytes.len() - 6;
+    bytes[last] ^= 1;
+    std::fs::write(cake, bytes).unwrap();
+    std::fs::write(test.root().join(third.manifest_key().as_str()), "{").unwrap();
+    let said = |found: StoreCheck| {
+        let one = |damage: StoreDamage| (damage.key.chunk, damage.reason, damage.snapshots);
+        found.damages.into_iter().map(one).collect::<Vec<_>>()
+    };
+    let sorted = |mut expected: Vec<(ChunkId, String, Vec<SnapshotId>)>| {
+        expected.sort_by_key(|one| one.0);
+        expected
+    };
+    let missing = (ChunkId::of(b"soup"), "it is missing".to_owned(), vec![first.clone(), second.clone()]);
+    let cut = |found: &[(ChunkId, String, Vec<SnapshotId>)]| {
+        let found = found.iter().find(|one| one.0 == ChunkId::of(b"fish")).unwrap();
+        assert!(found.1.starts_with("it has 0 bytes and should have "), "{}", found.1);
+        found.clone()
+    };
+    let sizes = said(asked(None).await);
+    assert_eq!(sizes, sorted(vec![missing.clone(), cut(&sizes)]));
+    let found = asked(Some("1/1")).await;
+    assert_eq!(found.unreadable.iter().map(|(id, _)| id).collect::<Vec<_>>(), [&third]);
+    let read: Vec<ChunkId> = said(found).into_iter().map(|one| one.0).collect();
+    assert!(read.contains(&ChunkId::of(b"cake")), "a flipped bit is seen by reading");
+
+    // Forgotten, it is no damage any more.
+    delete(&test.store, &first).await.unwrap();
+    assert!(said(asked(None).await).iter().all(|one| one.2 == [second.clone()]));
 }
 
 /// One call waits at a gate: the first deletion of a chunk, or the first look at this manifest.

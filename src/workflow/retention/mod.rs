@@ -154,7 +154,15 @@ pub async fn forget(
         }
         // Its rows are not kept on this machine either.
         project.shadow_cache_forget(id.as_str());
-        proofs::forget(store, id).await;
+        forget_beside(store, id).await;
     }
     Ok(removed)
+}
+
+/// Removes what is kept beside a snapshot that is gone. That it cannot stops nothing.
+pub async fn forget_beside(store: &Store, id: &SnapshotId) {
+    proofs::forget(store, id).await;
+    if let Err(error) = unpin(store, id).await {
+        tracing::debug!(%error, snapshot = %id, "its pin is not removed");
+    }
 }

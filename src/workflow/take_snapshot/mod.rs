@@ -54,8 +54,11 @@ pub async fn take_snapshot(
     };
     let id = options.id.clone();
     let writer = interrupt.or(async { Ok(SnapshotWriter::begin(store.clone(), options).await?) }).await?;
-    let (exported, (objects, tables, fingerprint)) =
-        insist(project, server, &writer, &preflight, (operator, interrupt), &others_waited).await?;
+    let copied = insist(project, server, &writer, &preflight, (operator, interrupt), &others_waited).await;
+    if copied.is_err() {
+        writer.give_up().await;
+    }
+    let (exported, (objects, tables, fingerprint)) = copied?;
     let lsn = exported.lsn.clone();
     let extensions = catalog::extensions(&exported.session).await?;
     // Nothing is read from production any more.

@@ -10,12 +10,13 @@ use crate::cli::output::Outcome;
 use crate::report::format_ago;
 use crate::snapshot::{self, Manifest, SnapshotError, SnapshotId, SnapshotReader};
 use crate::store::Store;
+use crate::workflow::retention::{forget_beside, pins};
 use crate::workflow::{Confirmation, Error, Gate, Operator};
 
 /// Delete one snapshot
 ///
-/// Only its manifest is removed; data that other snapshots share stays. Asks
-/// first; in scripts it wants --yes.
+/// Also a pinned one. Data that other snapshots share stays, and the rest until
+/// `store prune`. Asks first; in scripts it wants --yes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 EXAMPLES:
@@ -33,13 +34,17 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     }
     let project = context.project()?;
     let (store, id) = context.unless_interrupted(named(context, &project, &args.snapshot)).await?;
-    let description = context.unless_interrupted(described(&store, &id)).await?;
+    let mut description = context.unless_interrupted(described(&store, &id)).await?;
+    if let Some(pin) = pins(&store).await?.get(&id) {
+        description.push_str(&format!(", pinned: {}", pin.why));
+    }
     match context.operator.confirm(&format!("delete snapshot {id} ({description}) from {}?", store.location())) {
         Confirmation::Yes => {}
         Confirmation::No => return Err(Error::from(Gate::NotConfirmed).into()),
         Confirmation::CannotAsk => return Err(Error::from(Gate::CannotAsk).into()),
     }
     snapshot::delete(&store, &id).await.map_err(Error::from)?;
+    forget_beside(&store, &id).await;
     // Its rows are not kept on this machine either.
     project.shadow_cache_forget(&id.to_string());
     let text = format!("deleted snapshot {id}; its chunks stay in the store until `safe-migrate store prune`\n");

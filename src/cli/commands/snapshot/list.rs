@@ -1,6 +1,6 @@
 //! `snapshot list`: what the store holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -13,6 +13,7 @@ use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::{Store, StoreError};
 use crate::workflow::Error;
 use crate::workflow::restore::{refused, refused_last};
+use crate::workflow::retention::{Pin, pins, proven};
 
 use super::REFUSED;
 
@@ -41,34 +42,51 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         };
         let found = refused_last(&store, snapshot::list(&store).await.map_err(Error::from)?).await;
         let refused = refused(&store, &found).await;
-        Ok((found, refused))
+        Ok((found, Known { refused, proven: proven(&store).await?, pins: pins(&store).await? }))
     });
-    let (mut found, refused) = found.await?;
+    let (mut found, known) = found.await?;
     // Whose a damaged one is cannot be read, so it is named always.
     found.retain(|one| args.all_sources || one.details().is_none_or(|details| details.source == project.source));
-    let value = json!({ "source": project.source, "snapshots": found.iter().map(|one| value(one, &refused)).collect::<Vec<_>>() });
+    let value = json!({ "source": project.source, "snapshots": found.iter().map(|one| value(one, &known)).collect::<Vec<_>>() });
     let text = match (found.is_empty(), args.all_sources) {
-        (false, _) => listed(&found, &refused, args.all_sources, OffsetDateTime::now_utc()),
+        (false, _) => listed(&found, &known, args.all_sources, OffsetDateTime::now_utc()),
         (true, true) => "no snapshots\n".to_owned(),
         (true, false) => format!("no snapshots of source \"{}\"\n", project.source),
     };
     Ok(Outcome::new(text, value))
 }
 
-fn listed(found: &[SnapshotSummary], refused: &BTreeSet<SnapshotId>, with_source: bool, now: OffsetDateTime) -> String {
-    let columns = |one: &SnapshotSummary| columns(one, refused, now);
-    if !with_source {
-        return table(["SNAPSHOT", "TAKEN", "AGE", "WHY", "ROWS", "SIZE"], found.iter().map(columns));
-    }
-    let rows = found.iter().map(|one| {
-        let [id, taken, age, why, rows, size] = columns(one);
-        let source = one.details().map(|details| details.source.clone()).unwrap_or_default();
-        [id, source, taken, age, why, rows, size]
-    });
-    table(["SNAPSHOT", "SOURCE", "TAKEN", "AGE", "WHY", "ROWS", "SIZE"], rows)
+/// What is known of snapshots besides their manifests.
+#[derive(Default)]
+struct Known {
+    refused: BTreeSet<SnapshotId>,
+    proven: BTreeSet<SnapshotId>,
+    pins: BTreeMap<SnapshotId, Pin>,
 }
 
-fn columns(one: &SnapshotSummary, refused: &BTreeSet<SnapshotId>, now: OffsetDateTime) -> [String; 6] {
+impl Known {
+    /// `proven`, `pinned`, in a word or two.
+    fn marks(&self, id: &SnapshotId) -> String {
+        let proven = self.proven.contains(id).then(|| "proven".to_owned());
+        let pinned = self.pins.get(id).map(|pin| format!("pinned: {}", pin.why));
+        proven.into_iter().chain(pinned).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn listed(found: &[SnapshotSummary], known: &Known, with_source: bool, now: OffsetDateTime) -> String {
+    let columns = |one: &SnapshotSummary| columns(one, known, now);
+    if !with_source {
+        return table(["SNAPSHOT", "TAKEN", "AGE", "WHY", "ROWS", "SIZE", ""], found.iter().map(columns));
+    }
+    let rows = found.iter().map(|one| {
+        let [id, taken, age, why, rows, size, marks] = columns(one);
+        let source = one.details().map(|details| details.source.clone()).unwrap_or_default();
+        [id, source, taken, age, why, rows, size, marks]
+    });
+    table(["SNAPSHOT", "SOURCE", "TAKEN", "AGE", "WHY", "ROWS", "SIZE", ""], rows)
+}
+
+fn columns(one: &SnapshotSummary, known: &Known, now: OffsetDateTime) -> [String; 7] {
     let id = one.id.to_string();
     match &one.state {
         SnapshotState::Complete(details) => [
@@ -76,20 +94,22 @@ fn columns(one: &SnapshotSummary, refused: &BTreeSet<SnapshotId>, now: OffsetDat
             format_time(details.started_at),
             format_ago(details.started_at, now),
             match details.reason.run {
-                Some(_) if refused.contains(&one.id) => format!("before {}{REFUSED}", details.reason.command),
+                Some(_) if known.refused.contains(&one.id) => format!("before {}{REFUSED}", details.reason.command),
                 Some(_) => format!("before {}", details.reason.command),
                 None => details.reason.command.clone(),
             },
             format_count(details.rows),
             format_bytes(details.raw_bytes),
+            known.marks(&one.id),
         ],
         SnapshotState::Damaged { reason } => {
-            [id, String::new(), String::new(), format!("DAMAGED: {reason}"), String::new(), String::new()]
+            let none = String::new;
+            [id, none(), none(), format!("DAMAGED: {reason}"), none(), none(), known.marks(&one.id)]
         }
     }
 }
 
-fn value(one: &SnapshotSummary, refused: &BTreeSet<SnapshotId>) -> Value {
+fn value(one: &SnapshotSummary, known: &Known) -> Value {
     match &one.state {
         SnapshotState::Complete(details) => json!({
             "id": one.id,
@@ -99,7 +119,9 @@ fn value(one: &SnapshotSummary, refused: &BTreeSet<SnapshotId>) -> Value {
             "started_at": format_time(details.started_at),
             "finished_at": format_time(details.finished_at),
             "reason": details.reason,
-            "refused": refused.contains(&one.id),
+            "refused": known.refused.contains(&one.id),
+            "proven": known.proven.contains(&one.id),
+            "pinned": known.pins.get(&one.id).map(|pin| &pin.why),
             "rows": details.rows,
             "raw_bytes": details.raw_bytes,
             "stored_bytes": details.stored_bytes,
