@@ -22,20 +22,28 @@ impl Context {
 
     /// The same on a database that is named in another way.
     pub(crate) fn project_on(&self, target: ConnectionSpec) -> Result<Project, CliError> {
-        let is_local = target.is_local();
+        let store = self.store_settings(target.is_local())?;
+        self.project_with(target, store)
+    }
+
+    /// The store, for a command that needs no database: on a host that has none of its rights.
+    pub(crate) fn store_alone(&self) -> Result<StoreSettings, CliError> {
+        self.store_settings(self.target().map_or(true, |target| target.is_local()))
+    }
+
+    fn store_settings(&self, is_local: bool) -> Result<StoreSettings, CliError> {
         let is_default = self.config.store.url.is_none();
         let store = self.config.resolve_store(is_local)?;
         let trust = Trust::of(&self.environment);
         trust.check_store(&store, is_default)?.iter().for_each(|warning| self.operator.warn(warning));
-        let store = StoreSettings {
+        Ok(StoreSettings {
             url: store.url.unwrap_or_default(),
             endpoint: store.endpoint,
             region: store.region,
             path_style: store.path_style,
             sse: store.sse,
             kms_key: store.kms_key,
-        };
-        self.project_with(target, store)
+        })
     }
 
     /// The project of a command that reads no store, so that a database elsewhere needs none.

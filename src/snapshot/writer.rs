@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -16,6 +17,9 @@ use crate::store::{Store, StoreError};
 use super::bases::Bases;
 use super::pending::{Pending, is_gone};
 use super::{Blob, CHUNK_SIZE, ChunkId, ChunkKey, SnapshotError, SnapshotId, StoredChunk, Tag, chunk};
+
+/// How long is spent on what a snapshot leaves that failed.
+const GIVING_UP: Duration = Duration::from_secs(2);
 
 /// Which snapshot is written, and how.
 #[derive(Clone, Debug)]
@@ -111,10 +115,14 @@ impl SnapshotWriter {
     /// not be deleted, it stays until then.
     pub async fn give_up(&self) {
         let (store, id) = (&self.shared.store, &self.shared.id);
-        for key in [id.pending_key(), id.keys_key()] {
-            if let Err(error) = store.delete(&key).await {
-                tracing::debug!(%error, %key, "what says that a snapshot is being taken stays");
-            }
+        let deleting = async {
+            store.delete(&id.pending_key()).await?;
+            store.delete(&id.keys_key()).await
+        };
+        // The store may be what failed, and whoever pressed Ctrl-C waits.
+        match tokio::time::timeout(GIVING_UP, deleting).await {
+            Ok(Ok(())) => {}
+            result => tracing::debug!(?result, snapshot = %id, "what says that it is being taken stays"),
         }
     }
 

@@ -13,6 +13,9 @@ use super::{ObjectInfo, ObjectKey, ObjectStore, StoreError};
 /// Temporary files begin with this; no key does (a key's parts never begin with a dot).
 const TEMPORARY_PREFIX: &str = ".tmp-";
 
+/// How often a directory is made again that somebody removed meanwhile.
+const TRIES: u32 = 5;
+
 /// A directory that only its owner may read.
 ///
 /// An object is written to a temporary file beside its place, synced, renamed, and its directory synced, so that
@@ -72,10 +75,20 @@ impl ObjectStore for LocalStore {
     async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<(), StoreError> {
         let path = self.path(key);
         blocking(&self.root, "write", move || {
-            if let Some(parent) = path.parent() {
-                create_directories(parent)?;
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let written = path
+                    .parent()
+                    .map_or(Ok(()), create_directories)
+                    .and_then(|()| write_file(&path, &body).map_err(|error| at(&path, "write", error)));
+                match written {
+                    // Its directory went with the last file in it, while this was being written.
+                    Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && tries < TRIES => {
+                    }
+                    result => return result,
+                }
             }
-            write_file(&path, &body).map_err(|error| at(&path, "write", error))
         })
         .await
     }

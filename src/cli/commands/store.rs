@@ -12,6 +12,8 @@ use crate::store::Store;
 use crate::workflow::{Confirmation, Error, Gate, Operator, Unit};
 
 /// Look after the store
+///
+/// Needs no database, so it can run where only the store can be reached.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 EXAMPLES:
@@ -71,7 +73,7 @@ impl Command {
 }
 
 async fn check(context: &Context, args: &CheckArgs) -> Result<Outcome, CliError> {
-    let project = context.project()?;
+    let settings = context.store_alone()?;
     let operator = &context.operator;
     operator.step("looking at all manifests and chunks");
     let progress = |done: u64, total: u64| {
@@ -84,7 +86,7 @@ async fn check(context: &Context, args: &CheckArgs) -> Result<Outcome, CliError>
         }
     };
     let checking = async {
-        let store = project.open_store().await?;
+        let store = Store::open(&settings).await.map_err(Error::from)?;
         Ok(snapshot::check(&store, args.read, progress).await.map_err(Error::from)?)
     };
     let found = context.unless_interrupted(checking).await?;
@@ -151,11 +153,11 @@ pub(super) async fn pruned(context: &Context) -> Result<(String, Value), CliErro
 }
 
 async fn looked(context: &Context) -> Result<(Store, Look), CliError> {
-    let project = context.project()?;
+    let settings = context.store_alone()?;
     context.operator.step("looking for chunks that no snapshot needs");
     context
         .unless_interrupted(async {
-            let store = project.open_store().await?;
+            let store = Store::open(&settings).await.map_err(Error::from)?;
             let found = snapshot::look(&store, OffsetDateTime::now_utc()).await.map_err(Error::from)?;
             Ok((store, found))
         })

@@ -218,7 +218,7 @@ async fn race(each: u32, off: &'static str) -> (u64, u64, u64) {
 
 /// Snapshots of each writer: a few in CI, and as many as it takes some minutes for in the long form.
 fn each() -> u32 {
-    if is_long() { 6_000 } else { 25 }
+    if is_long() { 5_000 } else { 25 }
 }
 
 fn is_long() -> bool {

@@ -1,6 +1,7 @@
 //! Snapshots that were restored and compared: `proofs/<id>.json`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -9,6 +10,9 @@ use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::{ObjectKey, Store};
 
 use super::super::{Error, Proof, ProofLevel};
+
+/// How long a store may take to record a proof, which nobody waits for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// That a snapshot was restored, and what was compared.
 #[derive(Serialize)]
@@ -38,8 +42,9 @@ pub async fn record_proof(reader: &SnapshotReader, proof: &Proof) {
         rows: proof.rows,
     };
     let (Some(key), Ok(body)) = (key(&manifest.id), serde_json::to_vec_pretty(&proven)) else { return };
-    if let Err(error) = reader.store().put(&key, body.into()).await {
-        tracing::debug!(%error, snapshot = %manifest.id, "the proof is not recorded");
+    match tokio::time::timeout(PATIENCE, reader.store().put(&key, body.into())).await {
+        Ok(Ok(())) => {}
+        result => tracing::debug!(?result, snapshot = %manifest.id, "the proof is not recorded"),
     }
 }
 
