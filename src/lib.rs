@@ -22,8 +22,9 @@
 //! | [`cli`] | parses, prints, prompts, reads the environment | everything |
 //! | [`workflow`] | the promises: snapshot, rehearse, apply, roll back, restore | all but `cli` |
 //! | [`lint`], [`report`] | findings from SQL text; values to text (pure) | `migration`, `schema` |
-//! | [`snapshot`] | the format: manifest, chunks, writer, reader, verify | `store` |
-//! | [`store`] | objects: local directory, S3, retry | |
+//! | [`snapshot`] | the format: manifest, chunks, writer, reader, verify | `store`, `signing` |
+//! | [`store`] | objects: local directory, S3, retry | `signing` |
+//! | [`signing`] | who wrote what lies in a store (pure) | |
 //! | [`postgres`] | SQL text, the connection, the `pg_*` programs | `migration`, `schema` |
 //! | [`migration`], [`schema`] | files, graph, plan; entries, fingerprint, difference (pure) | |
 
@@ -34,6 +35,7 @@ pub mod migration;
 pub mod postgres;
 pub mod report;
 pub mod schema;
+pub mod signing;
 pub mod snapshot;
 pub mod store;
 pub mod workflow;

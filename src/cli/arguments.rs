@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use super::commands::Command;
+use crate::signing::PublicKey;
 
 /// Change the schema of a PostgreSQL database that you cannot afford to lose.
 ///
@@ -62,6 +63,12 @@ pub(crate) struct GlobalArguments {
     /// Where snapshots live: s3://BUCKET/PREFIX or a directory
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
+    /// Believe what this key signed, besides the keys of [trust] [env: SAFE_MIGRATE_TRUST_KEY]
+    #[arg(long, global = true, value_name = "KEY")]
+    pub(crate) trust_key: Vec<PublicKey>,
+    /// Believe what is not signed, in this run; the reason is recorded
+    #[arg(long, global = true, value_name = "WHY")]
+    pub(crate) accept_unsigned: Option<String>,
     /// Number of parallel workers
     #[arg(long, global = true, value_name = "N", value_parser = parse_jobs)]
     pub(crate) jobs: Option<usize>,

@@ -58,6 +58,15 @@ impl Environment {
         self.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
     }
 
+    /// Where this user's configuration of programs lies: `$XDG_CONFIG_HOME/safe-migrate`.
+    pub(crate) fn config_directory(&self) -> Option<PathBuf> {
+        let base = match (self.get("XDG_CONFIG_HOME"), self.get("HOME")) {
+            (Some(base), _) => PathBuf::from(base),
+            (None, home) => PathBuf::from(home?).join(".config"),
+        };
+        Some(base.join("safe-migrate"))
+    }
+
     /// Where programs of this user keep what they know: `$XDG_STATE_HOME/safe-migrate`.
     pub(crate) fn state_directory(&self) -> Option<PathBuf> {
         let base = match (self.get("XDG_STATE_HOME"), self.get("HOME")) {

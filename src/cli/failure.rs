@@ -97,6 +97,7 @@ fn gate_code(gate: &Gate) -> &'static str {
         Gate::NotConfirmed => "not-confirmed",
         Gate::ProgramMissing(_) => "program-missing",
         Gate::ForgetsMany { .. } => "forgets-many",
+        Gate::CannotSign { .. } => "cannot-sign",
         Gate::CannotAsk => "no-confirmation",
         Gate::NameNotTyped(_) => "name-not-typed",
         Gate::LargeSnapshot(_) => "large-snapshot",
@@ -247,6 +248,7 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::SwapObstacles { .. } => "end them, then swap; what was restored is kept",
         Gate::ProofFailed(_) => "verify the snapshot with `safe-migrate snapshot verify ID --level hash`",
         Gate::RecoveryRefused { hint, .. }
+        | Gate::CannotSign { hint, .. }
         | Gate::Fence { hint, .. }
         | Gate::Exec { hint, .. }
         | Gate::Unproven { hint, .. } => return vec![hint.clone()],

@@ -43,6 +43,8 @@ impl Context {
             path_style: store.path_style,
             sse: store.sse,
             kms_key: store.kms_key,
+            trust: self.config.signing_trust(&self.flags, &self.environment)?,
+            state_dir: self.environment.state_directory(),
         })
     }
 

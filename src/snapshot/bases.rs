@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::store::{Store, StoreError};
+use crate::signing::{SignedBy, SigningKey};
+use crate::store::{Numbered, Store, StoreError};
 
 use super::pending::is_gone;
-use super::reader::read_manifest;
+use super::reader::{ReadManifest, read_manifest};
 use super::{ChunkId, Manifest, SnapshotError, SnapshotId, StoredChunk};
 
 /// So many of the writer's own source: the newest ones are nearly all that the next one needs.
@@ -23,6 +24,8 @@ const AT_ONCE: usize = 4;
 pub(super) struct Bases {
     chunks: HashMap<ChunkId, (usize, StoredChunk)>,
     ids: Vec<SnapshotId>,
+    /// The newest number that the key of this machine gave for the writer's source.
+    signed_here: Option<Numbered>,
 }
 
 impl Bases {
@@ -40,7 +43,11 @@ impl Bases {
             stream::iter(ids.into_iter().take(LOOKED_AT)).map(|id| readable(store, id)).buffered(AT_ONCE);
         let (mut bases, mut of_source, mut of_others) = (Self::default(), 0, 0);
         while let Some(manifest) = manifests.try_next().await? {
-            let Some(manifest) = manifest.filter(|manifest| manifest.store_id == store.id()) else { continue };
+            let Some(read) = manifest.filter(|read| read.manifest.store_id == store.id()) else { continue };
+            let manifest = read.manifest;
+            if manifest.source == source {
+                bases.number(store, &manifest.id, read.signed.ok().flatten());
+            }
             let count = if manifest.source == source { &mut of_source } else { &mut of_others };
             let most = if manifest.source == source { OF_THE_SOURCE } else { OF_OTHERS };
             if *count < most {
@@ -52,6 +59,20 @@ impl Bases {
             }
         }
         Ok(bases)
+    }
+
+    fn number(&mut self, store: &Store, id: &SnapshotId, signed: Option<SignedBy>) {
+        let own = store.trust().signer.as_ref().map(SigningKey::public);
+        let Some(signed) = signed.filter(|signed| Some(signed.statement.key) == own) else { return };
+        let sequence = signed.statement.sequence;
+        if self.signed_here.as_ref().is_none_or(|newest| newest.sequence < sequence) {
+            self.signed_here = Some(Numbered { sequence, hash: signed.hash, snapshot: id.to_string() });
+        }
+    }
+
+    /// The newest number that the key of this machine gave, as far as the store was read.
+    pub(super) fn signed_here(&self) -> Option<&Numbered> {
+        self.signed_here.as_ref()
     }
 
     /// The newest that names a chunk is asked for it.
@@ -86,9 +107,10 @@ impl Bases {
     }
 }
 
-async fn readable(store: &Store, id: SnapshotId) -> Result<Option<Manifest>, SnapshotError> {
+/// One that nobody signed who counts is no base: what it says of its chunks is not believed.
+async fn readable(store: &Store, id: SnapshotId) -> Result<Option<ReadManifest>, SnapshotError> {
     match read_manifest(store, &id).await {
-        Ok(manifest) => Ok(Some(manifest)),
+        Ok(read) => Ok(Some(read).filter(|read| read.signed.is_ok())),
         Err(SnapshotError::Store(error)) if !is_gone(&error) => Err(error.into()),
         Err(_) => Ok(None),
     }

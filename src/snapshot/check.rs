@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::store::Store;
 
-use super::reader::{read_chunk, read_manifest};
+use super::reader::{read_chunk, read_manifest_of_anybody};
 use super::{ChunkKey, Manifest, Sample, SnapshotError, SnapshotId};
 
 /// How many manifests, and how many chunks, are read at once.
@@ -118,7 +118,7 @@ async fn ids(store: &Store) -> Result<Vec<SnapshotId>, SnapshotError> {
 type Read = Option<(SnapshotId, Result<Manifest, String>)>;
 
 async fn manifest(store: &Store, id: SnapshotId) -> Result<Read, SnapshotError> {
-    match read_manifest(store, &id).await {
+    match read_manifest_of_anybody(store, &id).await {
         Ok(manifest) => Ok(Some((id, Ok(manifest)))),
         Err(SnapshotError::NoSuchSnapshot { .. }) => Ok(None),
         Err(error @ (SnapshotError::DamagedManifest { .. } | SnapshotError::NewerFormat { .. })) => {

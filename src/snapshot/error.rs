@@ -1,5 +1,6 @@
 //! What can go wrong with a snapshot.
 
+use crate::signing::Doubt;
 use crate::store::{ObjectKey, StoreError};
 
 use super::{ChunkId, Sample, SnapshotId};
@@ -44,6 +45,22 @@ pub enum SnapshotError {
         key: ObjectKey,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Nobody whom the configuration trusts signed the manifest.
+    #[error("snapshot {id} is not believed: {doubt}")]
+    Untrusted {
+        /// The snapshot.
+        id: SnapshotId,
+        /// Why.
+        doubt: Doubt,
+    },
+    /// What this machine knows of its signatures cannot be read or written.
+    #[error("the numbers of this machine's signatures: {path}")]
+    Numbers {
+        /// The directory.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
     },
     /// A chunk is not what its name says, also when read again.
     #[error("chunk {key} is damaged: {reason}{}", needed_by(.parts))]
@@ -127,6 +144,11 @@ impl SnapshotError {
             Self::DamagedManifest { .. } | Self::DamagedChunk { .. } | Self::Mismatch { .. } | Self::Damaged { .. } => {
                 "use another snapshot (`safe-migrate snapshot list`), or a copy of the store"
             }
+            Self::Untrusted { doubt: Doubt::Unsigned | Doubt::UnknownKey(_), .. } => {
+                "when you know that it is yours: `safe-migrate store keys adopt ID`, or --accept-unsigned WHY for this once"
+            }
+            Self::Untrusted { .. } => "somebody may have exchanged it; use another one (`safe-migrate snapshot list`)",
+            Self::Numbers { .. } => "check the state directory, $XDG_STATE_HOME/safe-migrate",
             Self::Codec { .. } => "check the machine before you trust a backup that was made on it",
             Self::PartlyVerified { .. } => "verify the whole of it",
             Self::NotPublished { .. } | Self::Task(_) => "run the command again",

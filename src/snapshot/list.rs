@@ -1,11 +1,13 @@
 //! The snapshots of a store.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::signing::{Doubt, SignedBy};
 use crate::store::{Store, StoreError};
 
-use super::reader::read_manifest;
+use super::reader::{ReadManifest, read_manifest};
 use super::{Reason, SnapshotError, SnapshotId};
 
 /// How many manifests are read at once.
@@ -21,10 +23,18 @@ pub struct SnapshotSummary {
 }
 
 impl SnapshotSummary {
-    /// The details of a snapshot whose manifest could be read.
+    /// The details of a snapshot whose manifest could be read, and is believed.
     pub fn details(&self) -> Option<&SnapshotDetails> {
         match &self.state {
             SnapshotState::Complete(details) => Some(details),
+            SnapshotState::Untrusted { .. } | SnapshotState::Damaged { .. } => None,
+        }
+    }
+
+    /// The source that its manifest names, whoever wrote it.
+    pub fn said_source(&self) -> Option<&str> {
+        match &self.state {
+            SnapshotState::Complete(details) | SnapshotState::Untrusted { details, .. } => Some(&details.source),
             SnapshotState::Damaged { .. } => None,
         }
     }
@@ -35,6 +45,13 @@ impl SnapshotSummary {
 pub enum SnapshotState {
     /// Its manifest is whole (its chunks were not looked at).
     Complete(SnapshotDetails),
+    /// Its manifest is whole, and nobody whom the configuration trusts signed it.
+    Untrusted {
+        /// What the manifest says.
+        details: SnapshotDetails,
+        /// Why it is not believed.
+        doubt: Doubt,
+    },
     /// Its manifest is damaged, or asks for a newer version.
     Damaged {
         /// What is wrong.
@@ -61,6 +78,10 @@ pub struct SnapshotDetails {
     pub raw_bytes: u64,
     /// Bytes of its chunks in the store, some of which other snapshots may share.
     pub stored_bytes: u64,
+    /// The SHA-256 of the manifest's text, in hexadecimal digits.
+    pub manifest_sha256: String,
+    /// Who signed it; none where nothing says whom to believe.
+    pub signed_by: Option<SignedBy>,
 }
 
 /// The snapshots of the store, newest first.
@@ -88,16 +109,24 @@ fn age(summary: &SnapshotSummary) -> (&str, bool, Option<OffsetDateTime>, &str) 
 
 async fn summary(store: &Store, id: SnapshotId) -> Result<Option<SnapshotSummary>, SnapshotError> {
     let state = match read_manifest(store, &id).await {
-        Ok(manifest) => SnapshotState::Complete(SnapshotDetails {
-            rows: manifest.users_rows(),
-            source: manifest.source,
-            database: manifest.database.name,
-            started_at: manifest.started_at,
-            finished_at: manifest.finished_at,
-            reason: manifest.reason,
-            raw_bytes: manifest.totals.raw_bytes,
-            stored_bytes: manifest.totals.stored_bytes,
-        }),
+        Ok(ReadManifest { manifest, bytes, signed }) => {
+            let details = |signed_by| SnapshotDetails {
+                rows: manifest.users_rows(),
+                source: manifest.source,
+                database: manifest.database.name,
+                started_at: manifest.started_at,
+                finished_at: manifest.finished_at,
+                reason: manifest.reason,
+                raw_bytes: manifest.totals.raw_bytes,
+                stored_bytes: manifest.totals.stored_bytes,
+                manifest_sha256: hex::encode(Sha256::digest(&bytes)),
+                signed_by,
+            };
+            match signed {
+                Ok(by) => SnapshotState::Complete(details(by)),
+                Err(doubt) => SnapshotState::Untrusted { details: details(None), doubt },
+            }
+        }
         Err(SnapshotError::NoSuchSnapshot { .. }) => return Ok(None),
         Err(SnapshotError::DamagedManifest { reason, .. }) => SnapshotState::Damaged { reason },
         Err(error @ SnapshotError::NewerFormat { .. }) => SnapshotState::Damaged { reason: error.to_string() },
@@ -118,6 +147,7 @@ pub async fn delete(store: &Store, id: &SnapshotId) -> Result<(), SnapshotError>
     }
     store.delete(&key).await?;
     // Only now: while there is no manifest, these say what is in use.
+    store.delete(&key.signature()).await?;
     store.delete(&id.keys_key()).await?;
     Ok(store.delete(&id.pending_key()).await?)
 }

@@ -34,6 +34,7 @@ mod record;
 mod row_set_hash;
 mod sample;
 mod sealed;
+mod signature;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -53,6 +54,7 @@ pub use reader::{ChunkAhead, SnapshotReader};
 pub use record::{DatabaseRecord, DatabaseSetting, ExtensionRecord, Reason, SequenceRecord, ServerRecord};
 pub use row_set_hash::RowSetHash;
 pub use sample::Sample;
+pub use signature::{adopt, statement};
 pub use sweep::{Look, Swept, look, sweep};
 pub use verified::VerifiedSnapshot;
 pub use verify::{Damage, Level, VerifyReport, verify, verify_sample};

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::fault;
 
 use super::pending::put_keys;
+use super::signature::Signature;
 use super::writer::{Placed, SnapshotWriter, compute};
 use super::{Blob, ChunkId, FORMAT_VERSION, Level, Manifest, SnapshotError, Totals, VerifiedSnapshot, chunk, sealed};
 
@@ -32,14 +33,18 @@ impl SnapshotWriter {
         if matches!(store.size(&key).await, Ok(Some(_))) {
             return Err(self.refused("a snapshot of this id exists"));
         }
-        fault::point("snapshot.before-manifest");
         let bytes = Bytes::from(sealed::seal(&manifest).map_err(|error| self.refused(&error.to_string()))?);
+        let signature = Signature::put(store, &self.shared.bases, &manifest, &bytes).await?;
+        fault::point("snapshot.before-manifest");
         store.put(&key, bytes.clone()).await?;
         fault::point("snapshot.manifest-written");
         let read_back = store.get(&key).await?;
         if read_back != bytes || sealed::unseal(&manifest.id, &read_back)? != manifest {
             let reason = "it reads back otherwise than it was written".to_owned();
             return Err(SnapshotError::DamagedManifest { id: manifest.id, key, reason });
+        }
+        if let Some(signature) = signature {
+            signature.remember(store, &manifest.id).await?;
         }
         if !self.shared.pending.is_there(store, &manifest.id).await? {
             // It may not be deleted here; then it is listed, and found incomplete by whoever reads it.

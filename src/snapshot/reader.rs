@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::store::{Store, StoreError};
+use crate::signing::{Doubt, Kind, SignedBy};
+use crate::store::{Signable, Store, StoreError};
 
 use super::writer::compute;
 use super::{Blob, ChunkId, ChunkKey, Manifest, RowSetHash, Segment, SnapshotError, SnapshotId, TableData};
@@ -31,6 +32,7 @@ struct Inner {
     store: Store,
     manifest: Manifest,
     manifest_sha256: String,
+    signed_by: Option<SignedBy>,
     shared: HashSet<ChunkId>,
     /// Raw bytes of each chunk, as the manifest has them.
     sizes: HashMap<ChunkId, u64>,
@@ -50,24 +52,27 @@ impl ChunkAhead {
 }
 
 impl SnapshotReader {
-    /// Reads and checks the manifest: that it is there, whole, and of a format and features known here.
+    /// Reads and checks the manifest: that it is there, whole, of a format and features known here, and signed by a key that
+    /// counts where any does.
     pub async fn open(store: &Store, id: &SnapshotId) -> Result<Self, SnapshotError> {
-        let bytes = manifest_bytes(store, id).await?;
-        let manifest = sealed::unseal(id, &bytes)?;
-        let manifest_sha256 = hex::encode(Sha256::digest(&bytes));
+        let read = read_manifest(store, id).await?;
+        let signed_by = read.believed(id)?.cloned();
+        let (manifest, manifest_sha256) = (read.manifest, hex::encode(Sha256::digest(&read.bytes)));
         if let Some((part, reason)) = manifest.contradictions().into_iter().next() {
             return Err(SnapshotError::Mismatch { part, reason });
         }
         let shared = shared_chunks(&manifest);
         let sizes = manifest.largest_chunks();
         let (store, kept, runtime) = (store.clone(), Mutex::default(), Handle::current());
-        Ok(Self { inner: Arc::new(Inner { store, manifest, manifest_sha256, shared, sizes, kept, runtime }) })
+        Ok(Self {
+            inner: Arc::new(Inner { store, manifest, manifest_sha256, signed_by, shared, sizes, kept, runtime }),
+        })
     }
 
     /// The same snapshot without these tables and sequences, by schema and name: as if it had never held them.
     #[must_use]
     pub fn leaving_out(&self, tables: &BTreeSet<(String, String)>, sequences: &BTreeSet<(String, String)>) -> Self {
-        let Inner { store, manifest, manifest_sha256, sizes, runtime, .. } = &*self.inner;
+        let Inner { store, manifest, manifest_sha256, signed_by, sizes, runtime, .. } = &*self.inner;
         let mut manifest = manifest.clone();
         manifest.tables.retain(|table| !tables.contains(&(table.schema.clone(), table.name.clone())));
         manifest.sequences.retain(|one| !sequences.contains(&(one.schema.clone(), one.name.clone())));
@@ -79,6 +84,7 @@ impl SnapshotReader {
             store: store.clone(),
             manifest,
             manifest_sha256: manifest_sha256.clone(),
+            signed_by: signed_by.clone(),
             shared,
             sizes: sizes.clone(),
             kept,
@@ -100,6 +106,11 @@ impl SnapshotReader {
     /// The SHA-256 of the manifest's text as it lies in the store, in hexadecimal digits.
     pub fn manifest_sha256(&self) -> &str {
         &self.inner.manifest_sha256
+    }
+
+    /// Who signed it; none where nothing says whom to believe.
+    pub fn signed_by(&self) -> Option<&SignedBy> {
+        self.inner.signed_by.as_ref()
     }
 
     /// Begins to read a chunk.
@@ -188,11 +199,39 @@ impl SnapshotReader {
     }
 }
 
-pub(super) async fn read_manifest(store: &Store, id: &SnapshotId) -> Result<Manifest, SnapshotError> {
+/// A manifest as it was read, and whether it is believed.
+pub(super) struct ReadManifest {
+    pub(super) manifest: Manifest,
+    pub(super) bytes: Bytes,
+    pub(super) signed: Result<Option<SignedBy>, Doubt>,
+}
+
+impl ReadManifest {
+    /// Who signed it, or an error where nobody did who counts.
+    pub(super) fn believed(&self, id: &SnapshotId) -> Result<Option<&SignedBy>, SnapshotError> {
+        match &self.signed {
+            Ok(by) => Ok(by.as_ref()),
+            Err(doubt) => Err(SnapshotError::Untrusted { id: id.clone(), doubt: doubt.clone() }),
+        }
+    }
+}
+
+/// Reads a manifest and looks at its signature.
+pub(super) async fn read_manifest(store: &Store, id: &SnapshotId) -> Result<ReadManifest, SnapshotError> {
+    let bytes = manifest_bytes(store, id).await?;
+    let manifest = sealed::unseal(id, &bytes)?;
+    let key = id.manifest_key();
+    let object = Signable { kind: Kind::Manifest, source: &manifest.source, key: &key, bytes: &bytes };
+    let signed = store.signed_by(object).await?;
+    Ok(ReadManifest { manifest, bytes, signed })
+}
+
+/// Reads a manifest whoever wrote it: what it names is in use.
+pub(super) async fn read_manifest_of_anybody(store: &Store, id: &SnapshotId) -> Result<Manifest, SnapshotError> {
     sealed::unseal(id, &manifest_bytes(store, id).await?)
 }
 
-async fn manifest_bytes(store: &Store, id: &SnapshotId) -> Result<Bytes, SnapshotError> {
+pub(super) async fn manifest_bytes(store: &Store, id: &SnapshotId) -> Result<Bytes, SnapshotError> {
     match store.get(&id.manifest_key()).await {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.is_not_found() => {

@@ -10,7 +10,7 @@ use crate::fault;
 use crate::store::{ObjectKey, Store, StoreError};
 
 use super::pending::{self, GIVEN_UP_AFTER, Pending};
-use super::reader::read_manifest;
+use super::reader::read_manifest_of_anybody;
 use super::{ChunkKey, SnapshotError, SnapshotId, Tag};
 
 /// How many manifests are read, and how many chunks removed, at once.
@@ -178,7 +178,7 @@ struct Claim {
 }
 
 async fn claim(store: &Store, id: SnapshotId) -> Result<Claim, SnapshotError> {
-    match read_manifest(store, &id).await {
+    match read_manifest_of_anybody(store, &id).await {
         Ok(manifest) => return Ok(Claim { keys: manifest.keys(), pending: None }),
         Err(SnapshotError::NoSuchSnapshot { .. }) => {}
         Err(error @ (SnapshotError::DamagedManifest { .. } | SnapshotError::NewerFormat { .. })) => {

@@ -109,7 +109,10 @@ pub async fn verify_sample(
     let mut report =
         VerifyReport { id: id.clone(), level, sample, chunks: 0, all_chunks: 0, damages: Vec::new(), manifest: None };
     let manifest = match read_manifest(store, id).await {
-        Ok(manifest) => manifest,
+        Ok(read) => {
+            read.believed(id)?;
+            read.manifest
+        }
         Err(SnapshotError::DamagedManifest { key, reason, .. }) => {
             report.damages.push(Damage { key, parts: vec!["the whole snapshot".to_owned()], reason });
             return Ok(report);

@@ -1,6 +1,7 @@
 //! A store whose `safe-migrate.json` was read: it is one of ours, in a format that this version knows.
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use super::retry::{RetryPolicy, Retrying};
 use super::s3::S3Store;
 use super::settings::Place;
 use super::{ObjectKey, ObjectStore, StoreError, StoreSettings};
+use crate::signing::Trust;
 
 const ROOT_KEY: &str = "safe-migrate.json";
 /// What this version writes, and the newest that it reads.
@@ -25,6 +27,9 @@ const NOT_MADE_YET: &str = "check the address; the first `safe-migrate snapshot 
 pub struct Store {
     backend: Arc<dyn ObjectStore>,
     id: Arc<str>,
+    trust: Arc<Trust>,
+    /// Where what is known of the store outside of it lies.
+    state_dir: Option<Arc<Path>>,
 }
 
 impl Deref for Store {
@@ -60,7 +65,7 @@ impl Store {
             }
             Place::Bucket { bucket, prefix } => retrying(S3Store::connect(settings, &bucket, &prefix).await?),
         };
-        Self::open_on(backend).await
+        Ok(Self::open_on(backend).await?.of(settings))
     }
 
     /// Opens the store, or makes one where there is nothing at all.
@@ -77,7 +82,7 @@ impl Store {
             }
             Place::Bucket { bucket, prefix } => retrying(S3Store::connect(settings, &bucket, &prefix).await?),
         };
-        Self::open_or_create_on(backend).await
+        Ok(Self::open_or_create_on(backend).await?.of(settings))
     }
 
     /// Opens the store that is there, and makes none: `None` where [`Store::open_or_create`] would make one.
@@ -95,7 +100,23 @@ impl Store {
         if read_root(backend.as_ref()).await?.is_none() && backend.any_entry().await?.is_none() {
             return Ok(None);
         }
-        Self::open_on(backend).await.map(Some)
+        Ok(Some(Self::open_on(backend).await?.of(settings)))
+    }
+
+    fn of(mut self, settings: &StoreSettings) -> Self {
+        self.trust = Arc::new(settings.trust.clone());
+        self.state_dir = settings.state_dir.as_deref().map(Arc::from);
+        self
+    }
+
+    /// The keys that count here, and the one that signs.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Where what this user knows of the store outside of it lies.
+    pub fn state_dir(&self) -> Option<&Path> {
+        self.state_dir.as_deref()
     }
 
     /// The id that the store was given when it was made: 32 hexadecimal digits.
@@ -134,7 +155,10 @@ impl Store {
 
     pub(crate) async fn open_on(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
         match read_root(backend.as_ref()).await? {
-            Some(root) => Ok(Self { backend, id: root.store_id.into() }),
+            Some(root) => {
+                let (id, trust) = (root.store_id.into(), Arc::default());
+                Ok(Self { backend, id, trust, state_dir: None })
+            }
             None => Err(not_a_store(backend.as_ref(), &format!("it has no {ROOT_KEY}"), NOT_MADE_YET)),
         }
     }

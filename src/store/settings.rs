@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::StoreError;
+use crate::signing::Trust;
 
 /// The `[store]` section of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct StoreSettings {
     pub sse: Option<String>,
     /// The key for `aws:kms`.
     pub kms_key: Option<String>,
+    /// The keys that count, and the one that signs here.
+    pub trust: Trust,
+    /// Where what this user knows of stores outside of them lies.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// The place that an address names.

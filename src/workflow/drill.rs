@@ -8,6 +8,7 @@ use crate::migration::load_checks;
 use crate::snapshot::SnapshotId;
 use crate::store::Store;
 
+use super::retention::{disprove, disprove_by};
 use super::shadow::Shadow;
 use super::verify_restore::prove_schema;
 use super::{Error, Interrupt, Operator, Project, Proof, rehearse};
@@ -42,7 +43,11 @@ pub async fn drill(
     operator.step(&format!("restoring snapshot {id} into a shadow"));
     let begun = Instant::now();
     let role = (!checks.is_empty()).then(|| project.target.user());
-    let (shadow, proof) = Shadow::restore(project, &programs, &reader, role, operator, interrupt).await?;
+    let restored = Shadow::restore(project, &programs, &reader, role, operator, interrupt).await;
+    if let Err(error) = &restored {
+        disprove_by(store, id, error).await;
+    }
+    let (shadow, proof) = restored?;
     let restored_in = begun.elapsed();
     let mut report = DrillReport { snapshot: id.clone(), proof, restored_in, passed: Vec::new(), failed: Vec::new() };
     let asking = async {
@@ -61,5 +66,9 @@ pub async fn drill(
     };
     let asked = interrupt.or(asking).await;
     shadow.stop().await?;
-    asked.map(|()| report)
+    asked?;
+    if !report.proof.differences.is_empty() {
+        disprove(store, id).await;
+    }
+    Ok(report)
 }

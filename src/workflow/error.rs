@@ -116,6 +116,14 @@ pub enum Gate {
         /// Names the removals.
         plan_hash: String,
     },
+    /// Signatures are asked for, and this machine makes none that counts.
+    #[error("{message}")]
+    CannotSign {
+        /// What is missing.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// There is nobody to ask.
     #[error("this needs a confirmation, and there is no terminal to ask on")]
     CannotAsk,

@@ -35,6 +35,7 @@ pub mod retention;
 mod run_record;
 mod schema_reading;
 mod shadow;
+mod signed;
 mod snapshot_choice;
 mod state;
 mod streaming_threads;

@@ -33,7 +33,7 @@ pub async fn start_in(directory: &Path, project: &Project, command: &str, clock:
         rehearsal_id: None,
         fingerprint_before: None,
         fingerprint_after: None,
-        bypass: None,
+        bypass: project.store.trust.accept_unsigned.as_ref().map(|why| format!("unsigned accepted: {why}")),
         error: None,
         swap: None,
         origin: Some(origin::read(directory).await),

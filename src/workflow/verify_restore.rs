@@ -5,6 +5,7 @@ use crate::snapshot::{SnapshotId, SnapshotReader};
 use crate::store::Store;
 
 use super::proof::{self, Proof};
+use super::retention::{disprove, disprove_by};
 use super::schema_reading::read_raw;
 use super::shadow::{self, Shadow};
 use super::{Error, Interrupt, Operator, Project, fill};
@@ -20,10 +21,18 @@ pub async fn verify_by_restore(
     let reader = project.open_snapshot(store, id, operator).await?;
     let programs = project.programs(reader.manifest().server.version_num / 10_000)?;
     operator.step(&format!("restoring snapshot {id} into a shadow"));
-    let (shadow, mut proof) = Shadow::restore(project, &programs, &reader, None, operator, interrupt).await?;
+    let restored = Shadow::restore(project, &programs, &reader, None, operator, interrupt).await;
+    if let Err(error) = &restored {
+        disprove_by(store, id, error).await;
+    }
+    let (shadow, mut proof) = restored?;
     let proving = interrupt.or(prove_schema(&programs, &reader, &shadow, &mut proof, operator)).await;
     shadow.stop().await?;
-    proving.map(|()| proof)
+    proving?;
+    if !proof.differences.is_empty() {
+        disprove(store, id).await;
+    }
+    Ok(proof)
 }
 
 /// Compares the schema of a restored shadow with a plain `pg_restore` of the same archive.

@@ -45,6 +45,10 @@ macro_rules! controls {
 }
 
 controls! {
+    control_security_signatures_that_nobody_looks_at: "off.signatures",
+        "security::signatures::security_a_snapshot_that_nobody_trusted_signed_is_not_believed";
+    control_security_gaps_that_nobody_looks_for: "off.withheld",
+        "security::signatures::security_snapshots_that_are_taken_away_leave_a_gap";
     control_01_a_migration_without_a_snapshot: "off.snapshot-first",
         "promise_01_snapshot_first::promise_01_the_snapshot_of_a_run_is_published_before_its_first_change";
     control_01_writers_that_nobody_keeps_out: "off.fence", "fence::fence_writers_have_no_gap";

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cli::config::{DEFAULT_MIGRATIONS, FILE_NAME, Settings, render_template};
+use crate::cli::config::{DEFAULT_MIGRATIONS, FILE_NAME, KeyFile, Settings, render_template};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
@@ -41,13 +41,36 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     if !args.force && path.exists() {
         return Err(already_there(&path));
     }
-    let settings = settings(context, &path)?;
+    let mut settings = settings(context, &path)?;
+    let key = signing_key(context);
+    settings.key.clone_from(&key);
     // With its password, which the file does not get.
     let url = settings.url.clone().or_else(|| context.config.database_url().map(str::to_owned));
     write(&path, &render_template(&without_password(context, settings)), args.force)?;
     let advice = advice(inspect_database(context, url.as_deref()).await?);
-    let text = format!("wrote {}\nnext: {advice}\n", path.display());
-    Ok(Outcome::new(text, json!({ "file": path, "next": advice })))
+    let keyed = match &key {
+        None => String::new(),
+        Some((public, _)) => format!(
+            "snapshots are signed by {public}; [trust] keys in the file says whom to believe, and `safe-migrate store keys` \
+             what to keep off this host\n"
+        ),
+    };
+    let text = format!("wrote {}\n{keyed}next: {advice}\n", path.display());
+    Ok(Outcome::new(text, json!({ "file": path, "key": key.map(|(public, _)| public), "next": advice })))
+}
+
+/// The key of this user, made where there is none, and the name of this machine. A host that cannot keep one has none.
+fn signing_key(context: &Context) -> Option<(String, String)> {
+    let file = KeyFile::of(&context.environment);
+    file.path.as_ref()?;
+    let made = file.read().and_then(|key| key.map_or_else(|| file.create(), Ok));
+    match made {
+        Ok(key) => Some((key.public().to_string(), context.environment.host())),
+        Err(error) => {
+            context.operator.warn(&format!("snapshots will not be signed: {}", error.message));
+            None
+        }
+    }
 }
 
 /// What `init` found in the database.
@@ -115,6 +138,7 @@ fn settings(context: &Context, path: &Path) -> Result<Settings, CliError> {
         source: flags.source.clone(),
         migrations: flags.migrations.as_deref().map(|dir| beside_file(dir).display().to_string()),
         store,
+        key: None,
     };
     if context.operator.can_ask() { ask(context, settings) } else { Ok(settings) }
 }
@@ -137,6 +161,7 @@ fn ask(context: &Context, given: Settings) -> Result<Settings, CliError> {
             given.store,
             "Store, s3://BUCKET/PREFIX or a directory (empty: .safe-migrate/store)".to_string(),
         )?,
+        key: given.key,
     })
 }
 

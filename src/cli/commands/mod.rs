@@ -31,6 +31,7 @@ mod squash;
 mod status;
 mod status_graph;
 mod store;
+mod store_keys;
 mod trust;
 
 use clap::Subcommand;

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::store_keys;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
 use crate::report::{first_five, format_bytes, format_list, format_things};
-use crate::snapshot::{self, Look, Sample};
+use crate::snapshot::{self, Look, Sample, SnapshotState, SnapshotSummary};
 use crate::store::Store;
+use crate::workflow::retention::withheld;
 use crate::workflow::{Confirmation, Error, Gate, Operator, Unit};
 
 /// Look after the store
@@ -21,6 +23,7 @@ EXAMPLES:
   safe-migrate store prune --dry-run")]
 pub(crate) enum Command {
     Check(CheckArgs),
+    Keys(store_keys::Args),
     Prune(PruneArgs),
 }
 
@@ -60,6 +63,7 @@ impl Command {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Command::Check(_) => "store check",
+            Command::Keys(_) => "store keys",
             Command::Prune(_) => "store prune",
         }
     }
@@ -67,6 +71,7 @@ impl Command {
     pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, CliError> {
         match self {
             Command::Check(args) => check(context, args).await,
+            Command::Keys(args) => store_keys::run(context, args).await,
             Command::Prune(args) => prune(context, args).await,
         }
     }
@@ -87,9 +92,11 @@ async fn check(context: &Context, args: &CheckArgs) -> Result<Outcome, CliError>
     };
     let checking = async {
         let store = Store::open(&settings).await.map_err(Error::from)?;
-        Ok(snapshot::check(&store, args.read, progress).await.map_err(Error::from)?)
+        let found = snapshot::check(&store, args.read, progress).await.map_err(Error::from)?;
+        let snapshots = snapshot::list(&store).await.map_err(Error::from)?;
+        Ok((found, unbelieved(&snapshots), withheld(&store, &snapshots).await?))
     };
-    let found = context.unless_interrupted(checking).await?;
+    let (found, unbelieved, withheld) = context.unless_interrupted(checking).await?;
     let read = match args.read {
         Some(_) => format!(", {} of them read", format_things(found.read, "chunk")),
         None => String::new(),
@@ -105,6 +112,8 @@ async fn check(context: &Context, args: &CheckArgs) -> Result<Outcome, CliError>
         "snapshots": found.snapshots,
         "chunks": found.chunks,
         "read": found.read,
+        "unbelieved": unbelieved,
+        "withheld": withheld.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "unused": found.unused.0,
         "unused_bytes": found.unused.1,
         "unreadable": found.unreadable.iter().map(|(id, reason)| json!({ "id": id, "reason": reason })).collect::<Vec<_>>(),
@@ -112,7 +121,7 @@ async fn check(context: &Context, args: &CheckArgs) -> Result<Outcome, CliError>
             "object": one.key.to_string(), "reason": one.reason, "snapshots": one.snapshots
         })).collect::<Vec<_>>(),
     });
-    let wrong = found.unreadable.len() + found.damages.len();
+    let wrong = found.unreadable.len() + found.damages.len() + unbelieved.len() + withheld.len();
     if wrong == 0 {
         return Ok(Outcome::new(format!("{of}: all is there\n{unused}"), value));
     }
@@ -121,11 +130,22 @@ async fn check(context: &Context, args: &CheckArgs) -> Result<Outcome, CliError>
         let ids: Vec<String> = one.snapshots.iter().map(ToString::to_string).collect();
         format!("{}: {} (needed by {})", one.key, one.reason, format_list(&ids))
     }));
+    lines.extend(unbelieved);
+    lines.extend(withheld.iter().map(ToString::to_string));
     let message = format!("the store is damaged ({wrong} found in {of})");
     Err(CliError::new(ErrorKind::Snapshot, "damaged", message)
         .production("unchanged")
         .hint("take a new snapshot now; `safe-migrate snapshot verify ID` names the tables of one that is named here")
         .with_findings(Outcome::new(first_five(&lines).join("\n"), value)))
+}
+
+/// Snapshots that nobody signed who counts.
+fn unbelieved(found: &[SnapshotSummary]) -> Vec<String> {
+    let doubt = |one: &SnapshotSummary| match &one.state {
+        SnapshotState::Untrusted { doubt, .. } => Some(format!("snapshot {} is not believed: {doubt}", one.id)),
+        SnapshotState::Complete(_) | SnapshotState::Damaged { .. } => None,
+    };
+    found.iter().filter_map(doubt).collect()
 }
 
 async fn prune(context: &Context, args: &PruneArgs) -> Result<Outcome, CliError> {

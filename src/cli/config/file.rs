@@ -153,6 +153,7 @@ pub(super) struct LedgerSection {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TrustSection {
     pub(super) owners: Vec<String>,
+    pub(super) keys: Vec<super::keys::KeyEntry>,
 }
 
 #[derive(Debug, Default, Deserialize)]

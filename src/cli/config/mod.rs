@@ -2,6 +2,7 @@
 
 mod exec;
 mod file;
+mod keys;
 mod policy;
 mod quantity;
 mod retention;
@@ -19,6 +20,8 @@ pub(crate) use self::exec::ExecConfig;
 use self::file::{
     AfterFailureKey, ApplySection, ConfigFile, DatabaseSection, PasswordCommand, ShadowSection, StoreSection,
 };
+use self::keys::KeyEntry;
+pub(crate) use self::keys::KeyFile;
 pub(crate) use self::quantity::{parse_duration, parse_rate};
 pub(crate) use self::retention::RetentionSection;
 pub(crate) use self::search::FILE_NAME;
@@ -74,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) ledger_owners: Vec<String>,
     /// Roles whose functions may run with our rights.
     pub(crate) trusted_owners: Vec<String>,
+    /// `[trust] keys`.
+    pub(crate) trusted_keys: Vec<KeyEntry>,
     /// What the operator should know about the configuration.
     pub(crate) warnings: Vec<String>,
 }
@@ -230,6 +235,7 @@ impl Config {
             fingerprint_ignore: file.fingerprint.ignore,
             ledger_owners: file.ledger.owners,
             trusted_owners: file.trust.owners,
+            trusted_keys: file.trust.keys,
             file: path,
             directory,
             warnings,
@@ -244,6 +250,15 @@ impl Config {
     /// The name under which snapshots are kept: the configured one, else that of the database.
     pub(crate) fn source_name(&self, database: &str) -> String {
         self.database.source.clone().unwrap_or_else(|| database.to_string())
+    }
+
+    /// Whose signatures count, and who signs here.
+    pub(crate) fn signing_trust(
+        &self,
+        flags: &GlobalArguments,
+        environment: &Environment,
+    ) -> Result<crate::signing::Trust, CliError> {
+        keys::trust(&self.trusted_keys, (&flags.trust_key, flags.accept_unsigned.as_deref()), environment)
     }
 
     /// The store with its URL. `is_local`: the database is on this machine, the only case that has a default.

@@ -11,6 +11,8 @@ pub(crate) struct Settings {
     pub(crate) migrations: Option<String>,
     /// `[store] url`.
     pub(crate) store: Option<String>,
+    /// The public key of this user and the name of this machine, for `[trust] keys`.
+    pub(crate) key: Option<(String, String)>,
 }
 
 /// The text of the file.
@@ -20,6 +22,7 @@ pub(crate) fn render_template(settings: &Settings) -> String {
         .replace("{source}", &key("source", settings.source.as_deref(), "shop"))
         .replace("{dir}", &key("dir", settings.migrations.as_deref(), super::DEFAULT_MIGRATIONS))
         .replace("{store}", &key("url", settings.store.as_deref(), "s3://bucket/prefix"))
+        .replace("{keys}", &keys(settings.key.as_ref()))
 }
 
 /// One line: the value, or a commented example.
@@ -29,6 +32,14 @@ fn key(name: &str, value: Option<&str>, example: &str) -> String {
         Some(value) => format!("{name} = {}", quoted(value)),
         None => format!("#{name} = {}", quoted(example)),
     }
+}
+
+/// The line of `[trust] keys`, commented: from the moment it counts, every host that uses the store needs a key.
+fn keys(key: Option<&(String, String)>) -> String {
+    let example = ("prod".to_owned(), format!("ed25519:{}", "00".repeat(32)));
+    let (public, name) = key.map_or((&example.1, &example.0), |(public, name)| (public, name));
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    format!("#keys = [{{ name = {}, key = {} }}]", quoted(name), quoted(public))
 }
 
 const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environment variables, and those over this file.
@@ -160,6 +171,9 @@ const TEMPLATE: &str = r##"# safe-migrate. Command-line options win over environ
 [trust]
 # Roles whose functions may run with the rights of a restore, besides superusers and the role that restores.
 #owners = ["deploy"]
+# The keys whose signatures count in the store; without one, whoever can write to it is believed. `may` and `sources` limit a
+# key: { name = "ci", key = "…", may = ["receipt"], sources = ["shop"] }. `safe-migrate store keys` shows all.
+{keys}
 
 [fingerprint]
 # Schema entries that come and go by themselves and are no drift.

@@ -23,14 +23,9 @@ impl Trust {
     pub(crate) fn of(environment: &Environment) -> Trust {
         let caller = rustix::process::geteuid().as_raw();
         let before_sudo = environment.get("SUDO_UID").filter(|_| caller == 0).and_then(|uid| uid.parse().ok());
-        let base = match (environment.get("XDG_CONFIG_HOME"), environment.get("HOME")) {
-            (Some(base), _) => Some(PathBuf::from(base)),
-            (None, Some(home)) => Some(Path::new(home).join(".config")),
-            (None, None) => None,
-        };
         Trust {
             users: [caller, 0].into_iter().chain(before_sudo).collect(),
-            list: base.map(|base| base.join("safe-migrate/trusted")),
+            list: environment.config_directory().map(|base| base.join("trusted")),
             in_container: is_container(Path::new("/")),
         }
     }

@@ -80,6 +80,12 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// Adds what was done without, each with its reason.
+    pub fn add_bypass(&mut self, more: impl IntoIterator<Item = String>) {
+        let all: Vec<String> = self.bypass.take().into_iter().chain(more).collect();
+        self.bypass = (!all.is_empty()).then(|| all.join("; "));
+    }
+
     /// Writes the row of a run that starts.
     pub async fn insert(&self, session: &Session) -> Result<(), DatabaseError> {
         session

@@ -152,7 +152,7 @@ async fn a_half_written_manifest_is_listed_as_damaged_beside_the_others() {
     assert_eq!(listed.iter().map(|summary| &summary.id).collect::<Vec<_>>(), [&newer, &damaged]);
     let reason = |index: usize| match &listed[index].state {
         SnapshotState::Damaged { reason } => reason.clone(),
-        SnapshotState::Complete(details) => panic!("{details:?}"),
+        SnapshotState::Complete(details) | SnapshotState::Untrusted { details, .. } => panic!("{details:?}"),
     };
     assert!(reason(0).contains("`encrypted`"), "{}", reason(0));
     assert!(reason(1).contains("cannot be read"), "{}", reason(1));

@@ -120,7 +120,7 @@ impl<'a> LedgerRun<'a> {
             .into());
         }
         let mut record = run_record::start(self.project, &self.command, self.server.clock).await;
-        record.bypass = bypass;
+        record.add_bypass(bypass);
         record.fingerprint_before = Some(json("the fingerprint", &now.record)?);
         record.fingerprint_after.clone_from(&record.fingerprint_before);
         let session = &self.session;

@@ -391,6 +391,6 @@ impl Evidence {
         if let (WayBack::None(_), Some(why)) = (&self.way_back, &request.accept_no_restore) {
             bypasses.push(format!("no restore by this role: {why}"));
         }
-        record.bypass = (!bypasses.is_empty()).then(|| bypasses.join("; "));
+        record.add_bypass(bypasses);
     }
 }

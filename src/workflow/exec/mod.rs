@@ -168,7 +168,7 @@ pub async fn exec(
     }
     let store = project.open_or_create_store().await?;
     let mut record = run_record::start_in(&request.command.dir, project, &words, server.clock).await;
-    record.bypass = accepted.map(|why| format!("drift accepted: {why}"));
+    record.add_bypass(accepted.map(|why| format!("drift accepted: {why}")));
     record.fingerprint_before = Some(super::json("the fingerprint", &before.record)?);
     lease::take(&session, &record, session.backend_pid(), &project.ledger_owners).await?;
     let id = record.id.clone();
@@ -260,8 +260,7 @@ impl Run<'_> {
         let way_back = self.way_back.clone().of_snapshot(self.project, self.server, self.store, snapshot.id()).await?;
         way_back.refuse_none(self.request.accept_no_restore.as_deref())?;
         if let (WayBack::None(_), Some(why)) = (&way_back, &self.request.accept_no_restore) {
-            let bypass = format!("no restore by this role: {why}");
-            record.bypass = Some(record.bypass.map_or(bypass.clone(), |other| format!("{other}; {bypass}")));
+            record.add_bypass([format!("no restore by this role: {why}")]);
         }
         for one in blockers::long_transactions(self.session, self.project.long_transaction).await? {
             self.operator

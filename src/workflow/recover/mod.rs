@@ -38,6 +38,7 @@ use crate::store::Store;
 
 use super::code_of_others;
 use super::project::Server;
+use super::signed;
 use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, manifest_parts, restore};
 use scratch::{Archive, Scratch};
 
@@ -83,6 +84,7 @@ pub async fn recover(
 ) -> Result<PartReport, Error> {
     let store = project.open_store().await?;
     let reader = project.open_snapshot(&store, &request.snapshot, operator).await?;
+    signed::refuse_stranger(project, &store, &reader, operator).await?;
     let ground = Ground::take(project, store, reader.manifest(), operator, interrupt).await?;
     restore::check_archive_version(&ground.server, reader.manifest())?;
     restore::sweep(project, operator).await;

@@ -28,10 +28,13 @@ pub async fn own_way_back(
     expected: &Expected<'_>,
     production: &Session,
 ) -> Result<Result<Candidate, WhyNot>, Error> {
-    let content = match stored_receipt::read(store, id).await? {
-        Ok(content) => content,
+    let (content, signed_by) = match stored_receipt::read(store, id).await? {
+        Ok(read) => read,
         Err(why) => return Ok(Err(why)),
     };
+    if let Some(by) = signed_by.filter(|by| by.only_receipts) {
+        return Ok(Err(WhyNot::OnlyReceipts(by.name)));
+    }
     if let Some(why) = expected.other_circumstances(&content) {
         return Ok(Err(why));
     }

@@ -1,7 +1,7 @@
 //! A receipt as the store keeps it: `rehearsals/<id>/receipt.json`.
 //!
 //! Its SHA-256 over itself finds damage and edits by hand. It is no signature: who can write to the store can compute it
-//! anew, and the snapshots lie there too.
+//! anew. The signature lies beside it, as `receipt.sig`; the report is bound by its hash.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,8 +10,9 @@ use time::OffsetDateTime;
 
 use crate::report::rehearsal::RehearsalReport;
 use crate::schema::{FingerprintRecord, Schema, SchemaChanges};
+use crate::signing::{Kind, SignedBy};
 use crate::snapshot::SnapshotId;
-use crate::store::{ObjectKey, Store, StoreError};
+use crate::store::{ObjectKey, Signable, Store, StoreError};
 
 use super::super::Error;
 use super::super::schema_reading::RawRecord;
@@ -79,15 +80,23 @@ pub(super) async fn write(store: &Store, content: &Content) -> Result<(), Error>
     if let Value::Object(fields) = &mut document {
         fields.insert(OWN_HASH.to_owned(), Value::String(own));
     }
-    Ok(store.put(&key(&content.rehearsal, "receipt.json")?, document.to_string().into_bytes().into()).await?)
+    let (key, body) = (key(&content.rehearsal, "receipt.json")?, document.to_string().into_bytes());
+    store.sign(Signable { kind: Kind::Receipt, source: &content.source, key: &key, bytes: &body }).await?;
+    Ok(store.put(&key, body.into()).await?)
 }
 
-/// Reads a receipt whose own hash holds.
-pub(super) async fn read(store: &Store, id: &str) -> Result<Result<Content, WhyNot>, Error> {
-    match get(store, id, "receipt.json").await? {
-        Some(bytes) => Ok(parse(&bytes)),
-        None => Ok(Err(why_none(store, id).await?)),
-    }
+/// Reads a receipt whose own hash holds, and who signed it; none where nothing says whom to believe.
+pub(super) async fn read(store: &Store, id: &str) -> Result<Result<(Content, Option<SignedBy>), WhyNot>, Error> {
+    let Some(bytes) = get(store, id, "receipt.json").await? else {
+        return Ok(Err(why_none(store, id).await?));
+    };
+    let content = match parse(&bytes) {
+        Ok(content) => content,
+        Err(why) => return Ok(Err(why)),
+    };
+    let key = key(id, "receipt.json")?;
+    let object = Signable { kind: Kind::Receipt, source: &content.source, key: &key, bytes: &bytes };
+    Ok(store.signed_by(object).await?.map(|by| (content, by)).map_err(WhyNot::Untrusted))
 }
 
 /// Reads the report that the receipt was made of.

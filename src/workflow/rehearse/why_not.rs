@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::report::format_duration;
+use crate::signing::Doubt;
 
 /// Why a stored rehearsal does not stand for one made now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,12 @@ pub enum WhyNot {
     /// What the store has is not what was written.
     #[error("its receipt is damaged or was edited: {0}")]
     Damaged(String),
+    /// Nobody whom the configuration trusts signed it.
+    #[error("{0}")]
+    Untrusted(Doubt),
+    /// The key that signed it may sign receipts alone.
+    #[error("the key of \"{0}\" may sign receipts only, and those stand for plans that lose nothing")]
+    OnlyReceipts(String),
     /// The report is not the one that the receipt was made of.
     #[error("its report.json changed since it was written")]
     ReportChanged,

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
 
+use crate::signing::Doubt;
 use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::Store;
 
+use super::super::retention::withheld;
 use super::super::{Error, Operator, Project, run_record};
 
 /// How far the clock of another machine may be ahead.
@@ -104,7 +106,17 @@ pub async fn choose(
 /// would restore an older state than the operator means.
 async fn latest(project: &Project, store: &Store, operator: &dyn Operator) -> Result<SnapshotId, Error> {
     let latest_possible = OffsetDateTime::now_utc() + CLOCKS_DIFFER;
-    for summary in snapshot::list(store).await? {
+    let found = snapshot::list(store).await?;
+    for gap in withheld(store, &found).await?.into_iter().filter(|gap| gap.source == project.source) {
+        if gap.newest.1 > gap.newest.0 {
+            return Err(Error::NoSnapshot {
+                message: format!("the newest snapshot cannot be told: {gap}"),
+                hint: LIST_SNAPSHOTS,
+            });
+        }
+        operator.warn(&gap.to_string());
+    }
+    for summary in found {
         if summary.id.begun_at() > latest_possible {
             // Whoever can write to the store could be the newest for ever by a date.
             operator.warn(&format!(
@@ -115,7 +127,18 @@ async fn latest(project: &Project, store: &Store, operator: &dyn Operator) -> Re
         }
         match summary.state {
             SnapshotState::Complete(details) if details.source == project.source => return Ok(summary.id),
-            SnapshotState::Complete(_) => {}
+            SnapshotState::Untrusted { doubt: doubt @ (Doubt::Damaged | Doubt::OfAnother(_)), .. } => {
+                let message = format!(
+                    "the newest snapshot cannot be told: {} was changed ({doubt}); name the one to restore by its id",
+                    summary.id
+                );
+                return Err(Error::NoSnapshot { message, hint: LIST_SNAPSHOTS });
+            }
+            SnapshotState::Untrusted { details, doubt } if details.source == project.source => {
+                // Whoever can write to the store could be the newest; and could stop every restore, were this an error.
+                operator.warn(&format!("snapshot {} does not count as the newest: {doubt}", summary.id));
+            }
+            SnapshotState::Complete(_) | SnapshotState::Untrusted { .. } => {}
             SnapshotState::Damaged { reason } => {
                 let message = format!(
                     "the newest snapshot cannot be told: {} is damaged ({reason}); name the one to restore by its id",

@@ -29,7 +29,7 @@ use super::code_of_others::{self, CodeOfOthers};
 use super::fill::{Failing, NotMade};
 use super::project::Server;
 use super::proof::{Proof, ProofLevel};
-use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, manifest_parts, run_record};
+use super::{Confirmation, Error, Gate, Interrupt, Operator, Project, manifest_parts, run_record, signed};
 
 pub use choose::{Choice, TAKE_ONE, candidates, choose, refused, refused_last};
 pub use describe::describe;
@@ -106,6 +106,7 @@ pub async fn restore(
 ) -> Result<RestoreReport, Error> {
     let store = project.open_store().await?;
     let reader = project.open_snapshot(&store, &request.snapshot, operator).await?;
+    signed::refuse_stranger(project, &store, &reader, operator).await?;
     let server = project.connect().await?;
     later::refuse(&server, request).await?;
     sweep(project, operator).await;

@@ -5,11 +5,15 @@
 //! | `policy.rs` | [`Rules`] and what they decide (pure) |
 //! | `needed.rs` | why a snapshot may not go, whatever the rules say |
 //! | `pins.rs`, `proofs.rs` | what the store keeps beside a snapshot: that it is pinned, and that it was restored |
+//! | `tombstones.rs` | that a snapshot was forgotten on purpose |
+//! | `withheld.rs` | snapshots that are gone, and nobody signed why |
 
 mod needed;
 mod pins;
 mod policy;
 mod proofs;
+mod tombstones;
+mod withheld;
 
 use std::collections::BTreeSet;
 
@@ -18,14 +22,16 @@ use time::OffsetDateTime;
 
 use crate::postgres::RunRecord;
 use crate::report::format_things;
-use crate::snapshot::{self, SnapshotDetails, SnapshotId, SnapshotSummary};
+use crate::snapshot::{self, SnapshotDetails, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::Store;
 
 pub use pins::{Pin, pin, pins, unpin};
 pub use policy::{Decision, Rules};
-pub use proofs::proven;
+pub use proofs::{disprove, is_damage, proven};
+pub use tombstones::{put as put_tombstone, refuse_unsigned as refuse_unsigned_removal};
+pub use withheld::{Withheld, withheld};
 
-pub(super) use proofs::record_proof;
+pub(super) use proofs::{disprove_by, record_proof};
 
 use super::{Error, Gate, Operator, Project, restore, run_record};
 use needed::Needed;
@@ -36,8 +42,8 @@ use policy::{Facts, TakenFor, decide};
 pub struct ForgetPlan {
     /// Of each source, newest first.
     pub sources: Vec<SourcePlan>,
-    /// Snapshots that cannot be read: whose they are is not known, so they stay.
-    pub unreadable: Vec<SnapshotId>,
+    /// Snapshots that cannot be read, or are not believed, and why: whose they are is not known, so they stay.
+    pub unreadable: Vec<(SnapshotId, &'static str)>,
     /// Names the removals: the same snapshots go under the same hash.
     pub hash: String,
 }
@@ -86,13 +92,13 @@ pub async fn plan(
     let now = OffsetDateTime::now_utc();
     let found = snapshot::list(store).await?;
     let refused = restore::refused(store, &found).await;
-    let unreadable = found.iter().filter(|one| one.details().is_none()).map(|one| one.id.clone()).collect();
+    let unreadable = found.iter().filter_map(|one| Some((one.id.clone(), unread(&one.state)?))).collect();
     let of = |one: &SnapshotSummary| one.details().map(|details| details.source.clone());
     let names: BTreeSet<String> = match source {
         Some(source) => BTreeSet::from([source.to_owned()]),
         None => found.iter().filter_map(of).collect(),
     };
-    let (proven, pins) = (proven(store).await?, pins(store).await?);
+    let (proven, pins) = (proven(store, &found).await?, pins(store).await?);
     let mut sources = Vec::new();
     for name in names {
         let runs = run_record::read_all(store, &name).await?;
@@ -110,6 +116,14 @@ pub async fn plan(
     let mut plan = ForgetPlan { sources, unreadable, hash: String::new() };
     plan.hash = hash(&plan, store);
     Ok(plan)
+}
+
+fn unread(state: &SnapshotState) -> Option<&'static str> {
+    match state {
+        SnapshotState::Complete(_) => None,
+        SnapshotState::Untrusted { .. } => Some("is not believed"),
+        SnapshotState::Damaged { .. } => Some("cannot be read"),
+    }
 }
 
 fn taken(details: &SnapshotDetails, refused: bool, runs: &[RunRecord]) -> TakenFor {
@@ -138,12 +152,14 @@ pub async fn forget(
     plan: &ForgetPlan,
     operator: &dyn Operator,
 ) -> Result<Vec<SnapshotId>, Error> {
+    tombstones::refuse_unsigned(store)?;
     let mut removed = Vec::new();
     for id in plan.removals() {
         if pins::is_pinned(store, id).await? {
             operator.step(&format!("snapshot {id} was pinned meanwhile, and stays"));
             continue;
         }
+        tombstones::put(project, store, id).await?;
         match snapshot::delete(store, id).await {
             // Somebody else forgets too.
             Ok(()) | Err(snapshot::SnapshotError::NoSuchSnapshot { .. }) => removed.push(id.clone()),

@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::Serialize;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::snapshot::{SnapshotId, SnapshotReader};
-use crate::store::{ObjectKey, Store};
+use crate::signing::Kind;
+use crate::snapshot::{SnapshotError, SnapshotId, SnapshotReader, SnapshotSummary};
+use crate::store::{ObjectKey, Signable, Store};
 
 use super::super::{Error, Proof, ProofLevel};
 
 /// How long a store may take to record a proof, which nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(3);
+const READ_AT_ONCE: usize = 8;
 
 /// That a snapshot was restored, and what was compared.
 #[derive(Serialize)]
@@ -25,14 +28,24 @@ struct Proven<'a> {
     rows: u64,
 }
 
+/// What is read of it.
+#[derive(Deserialize)]
+struct ProvenManifest {
+    manifest_sha256: String,
+}
+
 fn key(id: &SnapshotId) -> Option<ObjectKey> {
     ObjectKey::new(format!("proofs/{id}.json")).ok()
 }
 
-/// Records that the whole of a snapshot was restored and found equal. That it cannot stops nothing: a store may be read-only.
+/// Records that the whole of a snapshot was restored and found equal, or that it was not. That it cannot stops nothing: a
+/// store may be read-only.
 pub async fn record_proof(reader: &SnapshotReader, proof: &Proof) {
-    let manifest = reader.manifest();
-    if !proof.differences.is_empty() || proof.rows != manifest.totals.rows {
+    let (manifest, store) = (reader.manifest(), reader.store());
+    if !proof.differences.is_empty() {
+        return disprove(store, &manifest.id).await;
+    }
+    if proof.rows != manifest.totals.rows {
         return;
     }
     let proven = Proven {
@@ -42,23 +55,76 @@ pub async fn record_proof(reader: &SnapshotReader, proof: &Proof) {
         rows: proof.rows,
     };
     let (Some(key), Ok(body)) = (key(&manifest.id), serde_json::to_vec_pretty(&proven)) else { return };
-    match tokio::time::timeout(PATIENCE, reader.store().put(&key, body.into())).await {
+    let recording = async {
+        store.sign(Signable { kind: Kind::Proof, source: &manifest.source, key: &key, bytes: &body }).await?;
+        store.put(&key, body.clone().into()).await
+    };
+    match tokio::time::timeout(PATIENCE, recording).await {
         Ok(Ok(())) => {}
         result => tracing::debug!(?result, snapshot = %manifest.id, "the proof is not recorded"),
     }
 }
 
-/// The snapshots that were restored and compared.
-pub async fn proven(store: &Store) -> Result<BTreeSet<SnapshotId>, Error> {
+/// Those of these snapshots that were restored and compared, as they are now.
+pub async fn proven(store: &Store, found: &[SnapshotSummary]) -> Result<BTreeSet<SnapshotId>, Error> {
     let objects = store.list("proofs").await?;
-    let id = |key: &str| SnapshotId::parse(key.strip_prefix("proofs/")?.strip_suffix(".json")?).ok();
-    Ok(objects.iter().filter_map(|object| id(object.key.as_str())).collect())
+    let recorded: BTreeSet<&str> = objects.iter().map(|object| object.key.as_str()).collect();
+    let ask = |one: &SnapshotSummary| {
+        let (key, details) = (key(&one.id)?, one.details()?);
+        let proof = (one.id.clone(), key, details.source.clone(), details.manifest_sha256.clone());
+        recorded.contains(proof.1.as_str()).then_some(proof)
+    };
+    let asked: Vec<_> = found.iter().filter_map(ask).collect();
+    let asking = asked.into_iter().map(async |(id, key, source, manifest_sha256)| {
+        Ok::<_, Error>(holds(store, &key, (&source, &manifest_sha256)).await?.then_some(id))
+    });
+    let held: Vec<Option<SnapshotId>> = stream::iter(asking).buffer_unordered(READ_AT_ONCE).try_collect().await?;
+    Ok(held.into_iter().flatten().collect())
+}
+
+/// Whether a proof is of this manifest, and of somebody who counts.
+async fn holds(store: &Store, key: &ObjectKey, (source, manifest_sha256): (&str, &str)) -> Result<bool, Error> {
+    let body = match store.get(key).await {
+        Ok(body) => body,
+        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let of = serde_json::from_slice::<ProvenManifest>(&body);
+    if of.is_ok_and(|of| of.manifest_sha256 != manifest_sha256) {
+        return Ok(false);
+    }
+    Ok(store.signed_by(Signable { kind: Kind::Proof, source, key, bytes: &body }).await?.is_ok())
+}
+
+/// It does not come back as it should: what was once proven holds no longer.
+pub async fn disprove(store: &Store, id: &SnapshotId) {
+    forget(store, id).await;
+}
+
+/// The same where an error tells it.
+pub async fn disprove_by(store: &Store, id: &SnapshotId, error: &Error) {
+    if matches!(error, Error::Snapshot(error) if is_damage(error)) {
+        disprove(store, id).await;
+    }
+}
+
+/// Whether an error says something about the snapshot, and not about the way to it.
+pub fn is_damage(error: &SnapshotError) -> bool {
+    match error {
+        SnapshotError::DamagedManifest { .. } | SnapshotError::DamagedChunk { .. } | SnapshotError::Mismatch { .. } => {
+            true
+        }
+        SnapshotError::Store(error) => error.is_not_found(),
+        _ => false,
+    }
 }
 
 /// Removes what is recorded of one that is gone.
 pub(super) async fn forget(store: &Store, id: &SnapshotId) {
     let Some(key) = key(id) else { return };
-    if let Err(error) = store.delete(&key).await {
-        tracing::debug!(%error, snapshot = %id, "its proof is not removed");
+    for key in [&key, &key.signature()] {
+        if let Err(error) = store.delete(key).await {
+            tracing::debug!(%error, snapshot = %id, "its proof is not removed");
+        }
     }
 }

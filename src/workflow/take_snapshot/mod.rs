@@ -23,7 +23,7 @@ use rows::copy_tables;
 
 use super::project::Server;
 use super::schema_reading::RawRecord;
-use super::{Error, Interrupt, Operator, Project, manifest_parts};
+use super::{Error, Interrupt, Operator, Project, manifest_parts, signed};
 
 /// The opaque objects of a snapshot.
 struct Objects {
@@ -42,6 +42,7 @@ pub async fn take_snapshot(
     operator: &dyn Operator,
     interrupt: &Interrupt,
 ) -> Result<VerifiedSnapshot, Error> {
+    signed::refuse_unsigned(project, store)?;
     operator.step(&format!("taking a snapshot of \"{}\"", project.target.database()));
     let started_at = server.clock.now();
     let preflight = preflight(project, operator).await?;

@@ -10,6 +10,7 @@ mod role_names;
 mod search_path;
 mod setups;
 mod shown;
+mod signatures;
 mod snapshots;
 mod walls;
 

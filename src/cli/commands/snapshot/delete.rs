@@ -10,7 +10,7 @@ use crate::cli::output::Outcome;
 use crate::report::format_ago;
 use crate::snapshot::{self, Manifest, SnapshotError, SnapshotId, SnapshotReader};
 use crate::store::Store;
-use crate::workflow::retention::{forget_beside, pins};
+use crate::workflow::retention::{forget_beside, pins, put_tombstone, refuse_unsigned_removal};
 use crate::workflow::{Confirmation, Error, Gate, Operator};
 
 /// Delete one snapshot
@@ -34,6 +34,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     }
     let project = context.project()?;
     let (store, id) = context.unless_interrupted(named(context, &project, &args.snapshot)).await?;
+    refuse_unsigned_removal(&store)?;
     let mut description = context.unless_interrupted(described(&store, &id)).await?;
     if let Some(pin) = pins(&store).await?.get(&id) {
         description.push_str(&format!(", pinned: {}", pin.why));
@@ -43,6 +44,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         Confirmation::No => return Err(Error::from(Gate::NotConfirmed).into()),
         Confirmation::CannotAsk => return Err(Error::from(Gate::CannotAsk).into()),
     }
+    put_tombstone(&project, &store, &id).await?;
     snapshot::delete(&store, &id).await.map_err(Error::from)?;
     forget_beside(&store, &id).await;
     // Its rows are not kept on this machine either.
@@ -56,6 +58,7 @@ async fn described(store: &Store, id: &SnapshotId) -> Result<String, CliError> {
     match SnapshotReader::open(store, id).await {
         Ok(reader) => Ok(description(reader.manifest(), OffsetDateTime::now_utc())),
         Err(SnapshotError::DamagedManifest { .. } | SnapshotError::Mismatch { .. }) => Ok("damaged".to_owned()),
+        Err(SnapshotError::Untrusted { .. }) => Ok("not believed".to_owned()),
         Err(SnapshotError::NewerFormat { .. }) => Ok("of a newer safe-migrate".to_owned()),
         Err(error) => Err(Error::from(error).into()),
     }

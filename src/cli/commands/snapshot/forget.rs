@@ -110,7 +110,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let mut value = json!({
         "plan_hash": planned.hash,
         "snapshots": values(&planned),
-        "unreadable": planned.unreadable,
+        "unreadable": planned.unreadable.iter().map(|(id, _)| id).collect::<Vec<_>>(),
         "removed": [],
     });
     let mut text = listed(&planned);
@@ -175,9 +175,8 @@ fn listed(planned: &ForgetPlan) -> String {
         }
         text.push_str(&table(["SNAPSHOT", "", "BECAUSE"], source.decisions.iter().map(row)));
     }
-    for id in &planned.unreadable {
-        let _infallible =
-            writeln!(text, "{id} cannot be read, and stays; `safe-migrate snapshot delete {id}` removes it");
+    for (id, why) in &planned.unreadable {
+        let _infallible = writeln!(text, "{id} {why}, and stays; `safe-migrate snapshot delete {id}` removes it");
     }
     text
 }

@@ -11,9 +11,9 @@ use crate::cli::output::{Outcome, table};
 use crate::report::{format_ago, format_bytes, format_count, format_time};
 use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::{Store, StoreError};
-use crate::workflow::Error;
 use crate::workflow::restore::{refused, refused_last};
-use crate::workflow::retention::{Pin, pins, proven};
+use crate::workflow::retention::{Pin, pins, proven, withheld};
+use crate::workflow::{Error, Operator};
 
 use super::REFUSED;
 
@@ -42,11 +42,15 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         };
         let found = refused_last(&store, snapshot::list(&store).await.map_err(Error::from)?).await;
         let refused = refused(&store, &found).await;
-        Ok((found, Known { refused, proven: proven(&store).await?, pins: pins(&store).await? }))
+        for gap in withheld(&store, &found).await? {
+            context.operator.warn(&gap.to_string());
+        }
+        let known = Known { refused, proven: proven(&store, &found).await?, pins: pins(&store).await? };
+        Ok((found, known))
     });
     let (mut found, known) = found.await?;
     // Whose a damaged one is cannot be read, so it is named always.
-    found.retain(|one| args.all_sources || one.details().is_none_or(|details| details.source == project.source));
+    found.retain(|one| args.all_sources || one.said_source().is_none_or(|source| source == project.source));
     let value = json!({ "source": project.source, "snapshots": found.iter().map(|one| value(one, &known)).collect::<Vec<_>>() });
     let text = match (found.is_empty(), args.all_sources) {
         (false, _) => listed(&found, &known, args.all_sources, OffsetDateTime::now_utc()),
@@ -65,11 +69,14 @@ struct Known {
 }
 
 impl Known {
-    /// `proven`, `pinned`, in a word or two.
-    fn marks(&self, id: &SnapshotId) -> String {
+    /// `proven`, `signed by`, `pinned`, in a word or two.
+    fn marks(&self, one: &SnapshotSummary) -> String {
+        let id = &one.id;
+        let by = one.details().and_then(|details| details.signed_by.as_ref());
+        let signed = by.map(|by| format!("signed by {}", by.name));
         let proven = self.proven.contains(id).then(|| "proven".to_owned());
         let pinned = self.pins.get(id).map(|pin| format!("pinned: {}", pin.why));
-        proven.into_iter().chain(pinned).collect::<Vec<_>>().join(", ")
+        proven.into_iter().chain(signed).chain(pinned).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -80,7 +87,7 @@ fn listed(found: &[SnapshotSummary], known: &Known, with_source: bool, now: Offs
     }
     let rows = found.iter().map(|one| {
         let [id, taken, age, why, rows, size, marks] = columns(one);
-        let source = one.details().map(|details| details.source.clone()).unwrap_or_default();
+        let source = one.said_source().unwrap_or_default().to_owned();
         [id, source, taken, age, why, rows, size, marks]
     });
     table(["SNAPSHOT", "SOURCE", "TAKEN", "AGE", "WHY", "ROWS", "SIZE", ""], rows)
@@ -100,11 +107,20 @@ fn columns(one: &SnapshotSummary, known: &Known, now: OffsetDateTime) -> [String
             },
             format_count(details.rows),
             format_bytes(details.raw_bytes),
-            known.marks(&one.id),
+            known.marks(one),
+        ],
+        SnapshotState::Untrusted { details, doubt } => [
+            id,
+            format_time(details.started_at),
+            format_ago(details.started_at, now),
+            format!("NOT BELIEVED: {doubt}"),
+            format_count(details.rows),
+            format_bytes(details.raw_bytes),
+            known.marks(one),
         ],
         SnapshotState::Damaged { reason } => {
             let none = String::new;
-            [id, none(), none(), format!("DAMAGED: {reason}"), none(), none(), known.marks(&one.id)]
+            [id, none(), none(), format!("DAMAGED: {reason}"), none(), none(), known.marks(one)]
         }
     }
 }
@@ -125,6 +141,12 @@ fn value(one: &SnapshotSummary, known: &Known) -> Value {
             "rows": details.rows,
             "raw_bytes": details.raw_bytes,
             "stored_bytes": details.stored_bytes,
+            "signed_by": details.signed_by.as_ref().map(|by| json!({
+                "name": by.name, "key": by.statement.key, "sequence": by.statement.sequence
+            })),
+        }),
+        SnapshotState::Untrusted { details, doubt } => json!({
+            "id": one.id, "state": "untrusted", "source": details.source, "doubt": doubt.to_string()
         }),
         SnapshotState::Damaged { reason } => json!({ "id": one.id, "state": "damaged", "damage": reason }),
     }

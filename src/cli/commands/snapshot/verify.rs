@@ -7,8 +7,9 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
 use crate::report::{format_count, format_things};
-use crate::snapshot::{self, Sample, SnapshotError, SnapshotId, VerifyReport};
+use crate::snapshot::{self, Sample, SnapshotId, VerifyReport};
 use crate::store::Store;
+use crate::workflow::retention::{disprove, is_damage};
 use crate::workflow::{Error, Operator, Project, Proof, Unit, verify_by_restore};
 
 /// Check that a snapshot would restore; every damage is named by table
@@ -104,7 +105,11 @@ async fn verified(
             operator.finish(&format!("{} chunks looked at", format_count(total)));
         }
     };
-    Ok(snapshot::verify_sample(store, id, level, sample, progress).await.map_err(Error::from)?)
+    let report = snapshot::verify_sample(store, id, level, sample, progress).await.map_err(Error::from)?;
+    if !report.damages.is_empty() {
+        disprove(store, id).await;
+    }
+    Ok(report)
 }
 
 async fn restored(context: &Context, project: &Project, store: &Store, id: &SnapshotId) -> Result<Outcome, CliError> {
@@ -128,17 +133,6 @@ async fn restored(context: &Context, project: &Project, store: &Store, id: &Snap
         return Ok(Outcome::new(format!("snapshot {id} restores: {}\n{warnings}", proven(&proof)), value));
     }
     Err(damaged(id, &proof.differences, value))
-}
-
-/// Whether an error says something about the snapshot, and not about the way to it.
-fn is_damage(error: &SnapshotError) -> bool {
-    match error {
-        SnapshotError::DamagedManifest { .. } | SnapshotError::DamagedChunk { .. } | SnapshotError::Mismatch { .. } => {
-            true
-        }
-        SnapshotError::Store(error) => error.is_not_found(),
-        _ => false,
-    }
 }
 
 fn proven(proof: &Proof) -> String {

@@ -1,0 +1,80 @@
+//! Snapshots that were forgotten on purpose: `tombstones/<id>.json`, signed. Without one, a missing number is a question.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::signing::{Kind, PublicKey};
+use crate::snapshot::{self, SnapshotId};
+use crate::store::{ObjectKey, Signable, Store};
+
+use super::super::{Error, Gate, Project};
+
+/// That a snapshot was forgotten, and the number that its signature had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tombstone {
+    pub(super) snapshot: String,
+    pub(super) source: String,
+    pub(super) key: PublicKey,
+    pub(super) sequence: u64,
+    pub(super) by: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(super) at: OffsetDateTime,
+}
+
+fn key(id: &SnapshotId) -> Result<ObjectKey, Error> {
+    Ok(ObjectKey::new(format!("tombstones/{id}.json"))?)
+}
+
+/// Refuses to forget where the result could not be told from a theft.
+pub fn refuse_unsigned(store: &Store) -> Result<(), Error> {
+    let trust = store.trust();
+    if !trust.is_set() || trust.accept_unsigned.is_some() || trust.own().is_some() {
+        return Ok(());
+    }
+    Err(Gate::CannotSign {
+        message: "[trust] is set, and this machine has no key of it: nobody could tell what is removed here from what \
+                  somebody takes away"
+            .to_owned(),
+        hint: "forget on a machine that has one (`safe-migrate store keys`), or give --accept-unsigned WHY".to_owned(),
+    }
+    .into())
+}
+
+/// Says that a snapshot is about to be forgotten, when its signature has a number.
+pub async fn put(project: &Project, store: &Store, id: &SnapshotId) -> Result<(), Error> {
+    let Some(signed) = snapshot::statement(store, id).await? else { return Ok(()) };
+    if signed.sequence == 0 {
+        return Ok(());
+    }
+    let by = format!("{}@{}", project.actor.user, project.actor.host);
+    let tombstone = Tombstone {
+        snapshot: id.to_string(),
+        source: signed.source.clone(),
+        key: signed.key,
+        sequence: signed.sequence,
+        by,
+        at: OffsetDateTime::now_utc(),
+    };
+    let body = serde_json::to_vec_pretty(&tombstone)
+        .map_err(|source| Error::Json { what: "cannot write that a snapshot is forgotten".to_owned(), source })?;
+    let key = key(id)?;
+    store.sign(Signable { kind: Kind::Tombstone, source: &signed.source, key: &key, bytes: &body }).await?;
+    Ok(store.put(&key, body.into()).await?)
+}
+
+/// Every tombstone of the store that is believed.
+pub(super) async fn all(store: &Store) -> Result<Vec<Tombstone>, Error> {
+    let mut found = Vec::new();
+    for object in store.list("tombstones").await? {
+        if !object.key.as_str().ends_with(".json") {
+            continue;
+        }
+        let body = store.get(&object.key).await?;
+        let Ok(tombstone) = serde_json::from_slice::<Tombstone>(&body) else { continue };
+        let object = Signable { kind: Kind::Tombstone, source: &tombstone.source, key: &object.key, bytes: &body };
+        if store.signed_by(object).await?.is_ok() {
+            found.push(tombstone);
+        }
+    }
+    Ok(found)
+}
