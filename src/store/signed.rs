@@ -1,6 +1,7 @@
 //! Signatures beside objects: `manifest.sig` is that of `manifest.json`.
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::fault;
 use crate::signing::{Doubt, Kind, Object, SignedBy};
@@ -27,6 +28,19 @@ pub struct Signable<'a> {
 pub type Number = (u64, Option<String>);
 
 impl Store {
+    /// Signs an object that is written over the one of before: a kill between the two leaves the old one signed.
+    pub async fn sign_again(&self, object: Signable<'_>) -> Result<(), StoreError> {
+        match self.signature(object, (0, None)) {
+            Some(text) => self.put(&signature_of_these_bytes(&object), text).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Who signed an object that may have been written over: as [`Store::signed_by`].
+    pub async fn signed_again_by(&self, object: Signable<'_>) -> Result<Result<Option<SignedBy>, Doubt>, StoreError> {
+        self.judged(object, signature_of_these_bytes(&object)).await
+    }
+
     /// Signs an object that is about to be written, where this machine has a key.
     pub async fn sign(&self, object: Signable<'_>) -> Result<(), StoreError> {
         match self.signature(object, (0, None)) {
@@ -42,11 +56,19 @@ impl Store {
 
     /// Who signed an object that was read: `None` where nothing says whom to believe, or what is not signed is accepted.
     pub async fn signed_by(&self, object: Signable<'_>) -> Result<Result<Option<SignedBy>, Doubt>, StoreError> {
+        self.judged(object, object.key.signature()).await
+    }
+
+    async fn judged(
+        &self,
+        object: Signable<'_>,
+        signature: ObjectKey,
+    ) -> Result<Result<Option<SignedBy>, Doubt>, StoreError> {
         let trust = self.trust();
         if !trust.is_set() || fault::is_off("off.signatures") {
             return Ok(Ok(None));
         }
-        let signature = match self.get_at_most(&object.key.signature(), LARGEST).await {
+        let signature = match self.get_at_most(&signature, LARGEST).await {
             Ok(bytes) => Some(bytes),
             Err(error) if error.is_not_found() => None,
             Err(StoreError::Damaged { .. }) => return Ok(Err(Doubt::Damaged)),
@@ -63,6 +85,13 @@ impl Store {
         let Signable { kind, source, key, bytes } = object;
         Object { kind, store: self.id(), source, key: key.as_str(), bytes }
     }
+}
+
+/// Each text of an object has a signature of its own: `runs/<id>-<16 digits>.sig`.
+fn signature_of_these_bytes(object: &Signable<'_>) -> ObjectKey {
+    let name = object.key.as_str();
+    let hash = hex::encode(&Sha256::digest(object.bytes)[..8]);
+    ObjectKey::trusted(format!("{}-{hash}.sig", name.strip_suffix(".json").unwrap_or(name)))
 }
 
 impl ObjectKey {

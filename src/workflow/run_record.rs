@@ -5,8 +5,9 @@ use std::path::Path;
 
 use crate::postgres::{RunRecord, ServerClock};
 use crate::report::redact;
+use crate::signing::Kind;
 use crate::snapshot::SnapshotId;
-use crate::store::{ObjectKey, Store};
+use crate::store::{ObjectKey, Signable, Store};
 
 use super::{Error, Operator, Project, origin};
 
@@ -57,6 +58,7 @@ pub async fn write(store: &Store, source: &str, record: &RunRecord) -> Result<()
     let key = ObjectKey::new(format!("runs/{}.json", record.id))?;
     let body = serde_json::to_vec_pretty(&value)
         .map_err(|source| Error::Json { what: "cannot write the record of the run".to_owned(), source })?;
+    store.sign_again(Signable { kind: Kind::Run, source, key: &key, bytes: &body }).await?;
     Ok(store.put(&key, body.into()).await?)
 }
 
@@ -100,12 +102,28 @@ pub async fn ids(store: &Store) -> Result<BTreeSet<String>, Error> {
 /// Reads the runs of a source from the store, oldest first. A record that cannot be read is left out: it is history,
 /// not evidence.
 pub async fn read_all(store: &Store, source: &str) -> Result<Vec<RunRecord>, Error> {
-    read_newest(store, source, usize::MAX).await
+    read(store, source, usize::MAX, Belief::Anybody).await
+}
+
+/// The same without those that nobody signed who counts: what is restored goes by them.
+pub async fn read_believed(store: &Store, source: &str) -> Result<Vec<RunRecord>, Error> {
+    read(store, source, usize::MAX, Belief::Signed).await
 }
 
 /// The same, of the newest `limit` records of the store.
 pub async fn read_newest(store: &Store, source: &str, limit: usize) -> Result<Vec<RunRecord>, Error> {
+    read(store, source, limit, Belief::Anybody).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    Anybody,
+    Signed,
+}
+
+async fn read(store: &Store, source: &str, limit: usize, belief: Belief) -> Result<Vec<RunRecord>, Error> {
     let mut keys: Vec<ObjectKey> = store.list("runs/").await?.into_iter().map(|object| object.key).collect();
+    keys.retain(|key| key.as_str().ends_with(".json"));
     keys.sort_by(|a, b| b.as_str().cmp(a.as_str()));
     let mut records = Vec::new();
     for key in keys.into_iter().take(limit) {
@@ -114,8 +132,15 @@ pub async fn read_newest(store: &Store, source: &str, limit: usize) -> Result<Ve
         if value.get("source").and_then(serde_json::Value::as_str) != Some(source) {
             continue;
         }
+        let object = Signable { kind: Kind::Run, source, key: &key, bytes: &body };
+        if belief == Belief::Signed && store.signed_again_by(object).await?.is_err() {
+            continue;
+        }
         if let Ok(record) = serde_json::from_value::<RunRecord>(value) {
-            records.push(record);
+            // What it is of says its name, not its text: one that was copied to another name is another's.
+            if key.as_str() == format!("runs/{}.json", record.id) {
+                records.push(record);
+            }
         }
     }
     // An id counts whole seconds only.

@@ -158,8 +158,15 @@ async fn before(
     wanted: impl Fn(&crate::postgres::RunRecord) -> bool,
     what: &str,
 ) -> Result<SnapshotId, Error> {
-    let runs = run_record::read_all(store, &project.source).await?;
+    let runs = run_record::read_believed(store, &project.source).await?;
     let Some(run) = runs.iter().rev().find(|run| wanted(run)) else {
+        if store.trust().is_set() && run_record::read_all(store, &project.source).await?.iter().any(wanted) {
+            let message = format!("the record of {what} is not signed by a key that counts");
+            return Err(Error::NoSnapshot {
+                message,
+                hint: "name the snapshot by its id; `safe-migrate snapshot list` says before what it was taken",
+            });
+        }
         let message = format!("{} knows no {what} of source \"{}\"", store.location(), project.source);
         return Err(Error::NoSnapshot { message, hint: LIST_RUNS });
     };

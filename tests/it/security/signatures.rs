@@ -239,6 +239,20 @@ fn security_a_receipt_of_a_ci_stands_for_a_plan_that_loses_nothing() {
     std::fs::write(&receipt, signature).unwrap();
     scene.run(0, &["apply", "--yes", "--rehearsal", &id]);
     assert_eq!(scene.database.query("SELECT count(price) FROM dish"), "0");
+
+    // The record of the run says which snapshot is the one before it.
+    let before = ["restore", "--before", "last-apply", "--dry-run"];
+    scene.run(0, &before);
+    let runs = scene.store.directory().join("runs");
+    let record = std::fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().path());
+    let record = record.filter(|path| path.extension().is_some_and(|end| end == "json")).max().unwrap();
+    let text = std::fs::read_to_string(&record).unwrap();
+    let other = scene.snapshots().into_iter().find(|id| !text.contains(id.as_str())).unwrap();
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    value["snapshot_id"] = other.as_str().into();
+    std::fs::write(&record, value.to_string()).unwrap();
+    let refused = scene.run(6, &before);
+    assert!(refused.stderr.contains("is not signed by a key that counts"), "{}", refused.stderr);
 }
 
 #[test]
