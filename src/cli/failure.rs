@@ -241,7 +241,11 @@ fn gate_hint(gate: &Gate) -> Vec<String> {
         Gate::NameNotTyped(name) => return vec![format!("in a script: --confirm-name {name}")],
         Gate::ProgramMissing(_) => "put it there; a name without a directory is looked for in PATH",
         Gate::ForgetsMany { plan_hash, .. } => {
-            return vec![format!("if that is meant, remove exactly these: --plan-hash {plan_hash}")];
+            return vec![
+                format!("if that is meant, remove exactly these: --plan-hash {plan_hash}"),
+                "where the rules are right and this comes again: a larger --max-remove, or max_remove in [retention]"
+                    .to_owned(),
+            ];
         }
         Gate::CannotAsk => "give --yes to confirm in a script",
         Gate::LargeSnapshot(_) => "run it on a terminal, or raise [limits] ask_above",

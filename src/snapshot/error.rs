@@ -46,6 +46,16 @@ pub enum SnapshotError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a snapshot without a manifest says of itself cannot be read, so nobody knows what it needs.
+    #[error("snapshot {id} was never finished, and what it needs cannot be told: {key}: {reason}")]
+    DamagedPending {
+        /// The snapshot.
+        id: SnapshotId,
+        /// The key of the object.
+        key: ObjectKey,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nobody whom the configuration trusts signed the manifest.
     #[error("snapshot {id} is not believed: {doubt}")]
     Untrusted {
@@ -148,6 +158,9 @@ impl SnapshotError {
                 "when you know that it is yours: `safe-migrate store keys adopt ID`, or --accept-unsigned WHY for this once"
             }
             Self::Untrusted { .. } => "somebody may have exchanged it; use another one (`safe-migrate snapshot list`)",
+            Self::DamagedPending { .. } => {
+                "`safe-migrate snapshot delete ID` gives it up, also while it is being taken"
+            }
             Self::Numbers { .. } => "check the state directory, $XDG_STATE_HOME/safe-migrate",
             Self::Codec { .. } => "check the machine before you trust a backup that was made on it",
             Self::PartlyVerified { .. } => "verify the whole of it",

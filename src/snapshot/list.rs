@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::signing::{Doubt, SignedBy};
 use crate::store::{Store, StoreError};
 
+use super::pending::{is_unfinished, unfinished};
 use super::reader::{ReadManifest, read_manifest};
 use super::{Reason, SnapshotError, SnapshotId};
 
@@ -139,11 +140,19 @@ async fn summary(store: &Store, id: SnapshotId) -> Result<Option<SnapshotSummary
     Ok(Some(SnapshotSummary { id, state }))
 }
 
-/// Removes a snapshot by removing its manifest, whatever state that is in. Its chunks stay: others may share them.
+/// Removes a snapshot by removing its manifest, whatever state that is in; of one without a manifest, what says that it is
+/// being taken. Its chunks stay: others may share them.
 pub async fn delete(store: &Store, id: &SnapshotId) -> Result<(), SnapshotError> {
     let key = id.manifest_key();
     if store.size(&key).await?.is_none() {
-        return Err(SnapshotError::NoSuchSnapshot { location: store.location(), id: id.clone() });
+        if !is_unfinished(store, id).await? {
+            return Err(SnapshotError::NoSuchSnapshot { location: store.location(), id: id.clone() });
+        }
+        // Its writer, if there is one, finds that out at its end.
+        for key in unfinished(id) {
+            store.delete(&key).await?;
+        }
+        return Ok(());
     }
     store.delete(&key).await?;
     // Only now: while there is no manifest, these say what is in use.

@@ -50,6 +50,7 @@ pub use id::{ChunkId, SnapshotId};
 pub use list::{SnapshotDetails, SnapshotState, SnapshotSummary, delete, list};
 pub use manifest::{Blob, FORMAT_VERSION, LEDGER_SCHEMA, Manifest, Segment, TableData, Totals};
 pub use packer::{PackedSegment, RangeKey, TablePacker, segments_by_table};
+pub use pending::is_unfinished;
 pub use reader::{ChunkAhead, SnapshotReader};
 pub use record::{DatabaseRecord, DatabaseSetting, ExtensionRecord, Reason, SequenceRecord, ServerRecord};
 pub use row_set_hash::RowSetHash;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use crate::store::{Store, StoreError};
+use crate::store::{ObjectKey, Store, StoreError};
 
 use super::{ChunkKey, SnapshotError, SnapshotId, Tag};
 
@@ -44,11 +44,31 @@ impl Pending {
     /// None: there is none. One that cannot be read is an error.
     pub(super) async fn read(store: &Store, id: &SnapshotId) -> Result<Option<Self>, SnapshotError> {
         match store.get(&id.pending_key()).await {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(id, &error)),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(id, id.pending_key(), &error))
+            }
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a snapshot was begun and has no manifest: it is being taken, or was never finished.
+pub async fn is_unfinished(store: &Store, id: &SnapshotId) -> Result<bool, SnapshotError> {
+    if store.size(&id.manifest_key()).await?.is_some() {
+        return Ok(false);
+    }
+    for key in unfinished(id) {
+        if store.size(&key).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What lies in the store of a snapshot without a manifest, in the order in which it goes.
+pub(super) fn unfinished(id: &SnapshotId) -> [ObjectKey; 3] {
+    [id.pending_key(), id.keys_key(), id.manifest_key().signature()]
 }
 
 /// Puts what the snapshot will rest on.
@@ -59,9 +79,9 @@ pub(super) async fn put_keys(store: &Store, id: &SnapshotId, keys: Vec<ChunkKey>
 /// What the snapshot will rest on; none where its writer has not said it yet.
 pub(super) async fn read_keys(store: &Store, id: &SnapshotId) -> Result<Option<Vec<ChunkKey>>, SnapshotError> {
     match store.get(&id.keys_key()).await {
-        Ok(bytes) => {
-            serde_json::from_slice::<Keys>(&bytes).map(|keys| Some(keys.keys)).map_err(|error| damaged(id, &error))
-        }
+        Ok(bytes) => serde_json::from_slice::<Keys>(&bytes)
+            .map(|keys| Some(keys.keys))
+            .map_err(|error| damaged(id, id.keys_key(), &error)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -77,7 +97,7 @@ fn to_bytes(id: &SnapshotId, value: &impl Serialize) -> Result<Bytes, SnapshotEr
     text.map(Bytes::from).map_err(|error| SnapshotError::NotPublished { id: id.clone(), reason: error.to_string() })
 }
 
-fn damaged(id: &SnapshotId, error: &serde_json::Error) -> SnapshotError {
+fn damaged(id: &SnapshotId, key: ObjectKey, error: &serde_json::Error) -> SnapshotError {
     let reason = format!("it cannot be read: {error}");
-    SnapshotError::DamagedManifest { id: id.clone(), key: id.pending_key(), reason }
+    SnapshotError::DamagedPending { id: id.clone(), key, reason }
 }

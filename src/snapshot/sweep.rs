@@ -128,9 +128,10 @@ pub async fn sweep(
     progress: impl Fn(u64, u64) + Send + Sync,
 ) -> Result<Swept, SnapshotError> {
     for id in &found.given_up {
-        // Its writer looks for this one at its end.
-        store.delete(&id.pending_key()).await?;
-        store.delete(&id.keys_key()).await?;
+        // Its writer looks for the first of these at its end.
+        for key in pending::unfinished(id) {
+            store.delete(&key).await?;
+        }
     }
     fault::point("sweep.looked");
     let in_use = if fault::is_off("off.sweep-looks-again") { InUse::default() } else { in_use(store).await? };

@@ -43,6 +43,7 @@ fn retention_removes_what_no_rule_keeps_and_nothing_that_is_needed() {
         })
         .collect();
     let [old, pinned, plain] = &taken[..] else { unreachable!() };
+    scene.run(2, &["snapshot", "pin", pinned, "two\nlines"]);
     scene.run(0, &["snapshot", "pin", pinned, "the audit of 2026"]);
     scene.project.write_migration(
         "app",
@@ -131,6 +132,17 @@ fn retention_sweep_that_is_killed_leaves_every_snapshot_whole() {
             scene.take_snapshot()
         })
         .collect();
+    // One object that cannot be read stops every sweep, and can be taken away.
+    let garbage = scene.store.directory().join("snapshots/20991231T000000Z-bad000");
+    std::fs::create_dir_all(&garbage).unwrap();
+    std::fs::write(garbage.join("pending.json"), "{").unwrap();
+    let stopped = scene.run(6, &["store", "prune", "--yes"]).stderr;
+    assert!(
+        stopped.contains("20991231T000000Z-bad000") && stopped.contains("`safe-migrate snapshot delete ID`"),
+        "{stopped}"
+    );
+    scene.run(0, &["snapshot", "delete", "20991231T000000Z-bad000", "--yes"]);
+    scene.run(6, &["snapshot", "delete", "20991231T000000Z-bad000", "--yes"]);
     rows(&scene, 7);
     let half_done =
         scene.project.command_with_faults("snapshot.keys=return", &["snapshot", "create"]).output().unwrap();

@@ -10,7 +10,7 @@ use crate::cli::config::parse_duration;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
-use crate::report::{format_ago, format_duration, format_things};
+use crate::report::{format_ago, format_duration, format_things, format_time};
 use crate::snapshot::SnapshotReader;
 use crate::workflow::Error;
 use crate::workflow::drill::{DrillReport, drill};
@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let report = drill(&project, &store, &id, &context.operator, context.interrupt.wish()).await?;
     let now = OffsetDateTime::now_utc();
     let age = (now - taken_at).max(time::Duration::ZERO).unsigned_abs();
-    let outcome = Outcome::new(text(&report, &format_ago(taken_at, now)), value(&report, age));
+    let outcome = Outcome::new(text(&report, taken_at, &format_ago(taken_at, now)), value(&report, age));
     if !report.proof.differences.is_empty() || !report.failed.is_empty() {
         let message = format!("snapshot {id} does not come back as it should");
         return Err(CliError::new(ErrorKind::Snapshot, "drill-failed", message)
@@ -63,7 +63,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     }
 }
 
-fn text(report: &DrillReport, ago: &str) -> String {
+fn text(report: &DrillReport, taken_at: OffsetDateTime, ago: &str) -> String {
     let proof = &report.proof;
     let mut text =
         format!("snapshot {}, taken {ago}: restored in {}\n", report.snapshot, format_duration(report.restored_in));
@@ -80,7 +80,7 @@ fn text(report: &DrillReport, ago: &str) -> String {
     for failed in &report.failed {
         text.push_str(&format!("check {failed}\n"));
     }
-    text.push_str(&format!("a loss now would cost what was written since {ago}\n"));
+    text.push_str(&format!("a loss now would cost what was written after {}\n", format_time(taken_at)));
     text
 }
 

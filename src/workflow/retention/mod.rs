@@ -18,7 +18,7 @@ mod withheld;
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::postgres::RunRecord;
 use crate::report::format_things;
@@ -36,6 +36,10 @@ pub(super) use proofs::{disprove_by, record_proof};
 use super::{Error, Gate, Operator, Project, restore, run_record};
 use needed::Needed;
 use policy::{Facts, TakenFor, decide};
+
+/// More than so many in a hundred are not removed at once, unless the operator says another number.
+const MAX_REMOVE: u32 = 25;
+const RECENT: Duration = Duration::days(2);
 
 /// What forgetting would do.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub struct SourcePlan {
     pub source: String,
     /// What becomes of each.
     pub decisions: Vec<Decision>,
+    /// How many of them were taken in the last two days.
+    pub recent: usize,
 }
 
 impl ForgetPlan {
@@ -71,10 +77,13 @@ impl ForgetPlan {
         self.sources.iter().map(|source| source.decisions.len()).sum()
     }
 
-    /// Refuses more than so many in a hundred at once, as a mistake in the rules would remove them.
-    pub fn refuse_many(&self, percent: u32) -> Result<(), Error> {
+    /// Refuses more than so many in a hundred at once, as a mistake in the rules would remove them. None: a quarter of them, or
+    /// as many as were taken in the last two days, since where many are taken each day as many go.
+    pub fn refuse_many(&self, percent: Option<u32>) -> Result<(), Error> {
         let (removed, of) = (self.removals().len(), self.snapshots());
-        if removed * 100 <= of * percent as usize {
+        let recent: usize = self.sources.iter().map(|source| source.recent).sum();
+        let (percent, always) = percent.map_or((MAX_REMOVE, recent), |percent| (percent, 0));
+        if removed * 100 <= of * percent as usize || removed <= always {
             return Ok(());
         }
         Err(Gate::ForgetsMany { what: format!("{removed} of {of}"), percent, plan_hash: self.hash.clone() }.into())
@@ -111,7 +120,10 @@ pub async fn plan(
             proven: proven.contains(id),
             needed: needed.of(id),
         });
-        sources.push(SourcePlan { decisions: decide(facts.collect(), rules, now), source: name });
+        let facts: Vec<Facts> = facts.collect();
+        let is_recent = |one: &&Facts| (Duration::ZERO..=RECENT).contains(&(now - one.taken_at));
+        let recent = facts.iter().filter(is_recent).count();
+        sources.push(SourcePlan { decisions: decide(facts, rules, now), recent, source: name });
     }
     let mut plan = ForgetPlan { sources, unreadable, hash: String::new() };
     plan.hash = hash(&plan, store);

@@ -58,7 +58,9 @@ pub async fn pins(store: &Store) -> Result<BTreeMap<SnapshotId, Pin>, Error> {
         let Some(Ok(id)) = name.map(SnapshotId::parse) else { continue };
         let body = store.get(&object.key).await?;
         let unread = || Pin { why: "(its pin cannot be read)".to_owned(), by: String::new(), at: id.begun_at() };
-        let pin = serde_json::from_slice(&body).unwrap_or_else(|_| unread());
+        let mut pin: Pin = serde_json::from_slice(&body).unwrap_or_else(|_| unread());
+        // One line of a list each, whoever wrote it.
+        pin.why = pin.why.split_whitespace().collect::<Vec<_>>().join(" ");
         found.insert(id, pin);
     }
     Ok(found)

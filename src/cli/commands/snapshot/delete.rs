@@ -60,6 +60,11 @@ async fn described(store: &Store, id: &SnapshotId) -> Result<String, CliError> {
         Err(SnapshotError::DamagedManifest { .. } | SnapshotError::Mismatch { .. }) => Ok("damaged".to_owned()),
         Err(SnapshotError::Untrusted { .. }) => Ok("not believed".to_owned()),
         Err(SnapshotError::NewerFormat { .. }) => Ok("of a newer safe-migrate".to_owned()),
+        Err(SnapshotError::NoSuchSnapshot { .. })
+            if snapshot::is_unfinished(store, id).await.map_err(Error::from)? =>
+        {
+            Ok("never finished; if it is being taken now, that fails at its end".to_owned())
+        }
         Err(error) => Err(Error::from(error).into()),
     }
 }

@@ -17,8 +17,6 @@ use crate::workflow::{Confirmation, Error, Gate, Operator};
 
 /// Proven snapshots that stay when nothing else is said.
 const PROVEN: u32 = 2;
-/// In a hundred: what goes at once without being named.
-const MAX_REMOVE: u32 = 25;
 
 /// Remove the snapshots that no rule keeps
 ///
@@ -62,7 +60,8 @@ pub(crate) struct Args {
     /// Those of every source of the store; each by itself
     #[arg(long)]
     all_sources: bool,
-    /// More than this part of them, in percent, is not removed at once (default 25)
+    /// More than this part of them, in percent, is not removed at once (default: 25,
+    /// or as many as were taken in the last two days)
     #[arg(long, value_name = "PERCENT")]
     max_remove: Option<u32>,
     /// Remove exactly what --dry-run showed under this hash, however many
@@ -132,7 +131,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
             return Err(CliError::usage("other-plan", message).hint("look at it once more with --dry-run"));
         }
         Some(_) => {}
-        None => planned.refuse_many(args.max_remove.or(context.config.retention.max_remove).unwrap_or(MAX_REMOVE))?,
+        None => planned.refuse_many(args.max_remove.or(context.config.retention.max_remove))?,
     }
     // Before the question, which it answers.
     operator.step(text.trim_end());

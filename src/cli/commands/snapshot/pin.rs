@@ -37,6 +37,9 @@ pub(crate) struct UnpinArgs {
 }
 
 pub(crate) async fn pin_it(context: &Context, args: &PinArgs) -> Result<Outcome, CliError> {
+    if args.why.trim().is_empty() || args.why.contains(char::is_control) {
+        return Err(CliError::usage("why-invalid", "the reason is one line of text"));
+    }
     let project = context.project()?;
     context
         .unless_interrupted(async {
