@@ -100,9 +100,12 @@ pub enum Doubt {
     /// The text is not what a key signed.
     #[error("its signature is damaged or was changed")]
     Damaged,
-    /// It belongs to another object, or to other bytes.
+    /// It belongs to another object.
     #[error("its signature is of {0}")]
     OfAnother(&'static str),
+    /// A key that counts signed this very object, and it had other bytes.
+    #[error("its signature is of other bytes: it was exchanged")]
+    Exchanged,
     /// A key that the configuration does not name.
     #[error("it is signed by {0}, which [trust] does not name")]
     UnknownKey(PublicKey),
@@ -156,11 +159,14 @@ impl Trust {
     pub fn judge(&self, object: &Object<'_>, signature: Option<&[u8]>) -> Result<SignedBy, Doubt> {
         let signature = signature.ok_or(Doubt::Unsigned)?;
         let statement = Statement::read(signature).ok_or(Doubt::Damaged)?;
+        let known = self.keys.iter().find(|trusted| trusted.key == statement.key);
+        let Some(trusted) = known else { return Err(Doubt::UnknownKey(statement.key)) };
         if let Some(other) = object.not_of(&statement) {
             return Err(Doubt::OfAnother(other));
         }
-        let known = self.keys.iter().find(|trusted| trusted.key == statement.key);
-        let Some(trusted) = known else { return Err(Doubt::UnknownKey(statement.key)) };
+        if statement.sha256 != sha256(object.bytes) {
+            return Err(Doubt::Exchanged);
+        }
         let name = trusted.name.clone();
         if !trusted.may.contains(&May::sign(object.kind)) {
             return Err(Doubt::MayNot { name, what: format!("{}s", May::sign(object.kind).word()) });
@@ -172,10 +178,10 @@ impl Trust {
             if !only.contains(&statement.sha256) {
                 return Err(Doubt::Ended { name, what: "(it was stolen) and does not list this one".to_owned() });
             }
-        } else if let Some(last) = trusted.last.filter(|last| !(1..=*last).contains(&statement.sequence)) {
+        } else if let Some(last) = trusted.last.filter(|last| !object.is_until(*last, statement.sequence)) {
             return Err(Doubt::Ended { name, what: format!("with its number {last}") });
         }
-        let only_receipts = trusted.may.iter().eq([&May::Receipt]);
+        let only_receipts = !trusted.may.contains(&May::Snapshot);
         Ok(SignedBy { name, only_receipts, statement, hash: sha256(signature) })
     }
 }
@@ -196,6 +202,15 @@ pub struct Object<'a> {
 }
 
 impl Object<'_> {
+    /// Whether it counts although its key ended with this number. What has none could be later; of that, what makes nothing
+    /// believed that was not counts on: that a snapshot was forgotten, proven, or that a run was.
+    fn is_until(&self, last: u64, sequence: u64) -> bool {
+        match self.kind {
+            Kind::Manifest | Kind::Receipt => (1..=last).contains(&sequence),
+            Kind::Proof | Kind::Run | Kind::Tombstone => true,
+        }
+    }
+
     /// What else the statement is about, if it is not about this object.
     fn not_of(&self, statement: &Statement) -> Option<&'static str> {
         if statement.kind != self.kind {
@@ -206,8 +221,6 @@ impl Object<'_> {
             Some("an object of another source")
         } else if statement.object != self.key {
             Some("another object")
-        } else if statement.sha256 != sha256(self.bytes) {
-            Some("other bytes: it was exchanged")
         } else {
             None
         }
@@ -245,11 +258,12 @@ mod tests {
             (Object { store: "0e", ..object() }, "an object of another store"),
             (Object { source: "test", ..object() }, "an object of another source"),
             (Object { key: "snapshots/20261122T135823Z-000000/manifest.json", ..object() }, "another object"),
-            (Object { bytes: b"the manifesT", ..object() }, "other bytes: it was exchanged"),
         ];
         for (other, of) in others {
             assert_eq!(trust.judge(&other, Some(text.as_bytes())), Err(Doubt::OfAnother(of)));
         }
+        let exchanged = Object { bytes: b"the manifesT", ..object() };
+        assert_eq!(trust.judge(&exchanged, Some(text.as_bytes())), Err(Doubt::Exchanged));
         assert_eq!(trust.judge(&object(), None), Err(Doubt::Unsigned));
         assert_eq!(trust.judge(&object(), Some(b"")), Err(Doubt::Damaged));
         let (stranger, of_stranger) = signed(|_| {});
@@ -275,5 +289,8 @@ mod tests {
         let (trust, _) = signed(|key| key.last = Some(7));
         let text = trust.sign(&object(), (0, None)).unwrap();
         assert!(trust.judge(&object(), Some(text.as_bytes())).is_err());
+        let tombstone = Object { kind: Kind::Tombstone, ..object() };
+        let text = trust.sign(&tombstone, (0, None)).unwrap();
+        assert!(trust.judge(&tombstone, Some(text.as_bytes())).is_ok());
     }
 }

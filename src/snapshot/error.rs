@@ -64,14 +64,6 @@ pub enum SnapshotError {
         /// Why.
         doubt: Doubt,
     },
-    /// What this machine knows of its signatures cannot be read or written.
-    #[error("the numbers of this machine's signatures: {path}")]
-    Numbers {
-        /// The directory.
-        path: String,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
     /// A chunk is not what its name says, also when read again.
     #[error("chunk {key} is damaged: {reason}{}", needed_by(.parts))]
     DamagedChunk {
@@ -161,7 +153,6 @@ impl SnapshotError {
             Self::DamagedPending { .. } => {
                 "`safe-migrate snapshot delete ID` gives it up, also while it is being taken"
             }
-            Self::Numbers { .. } => "check the state directory, $XDG_STATE_HOME/safe-migrate",
             Self::Codec { .. } => "check the machine before you trust a backup that was made on it",
             Self::PartlyVerified { .. } => "verify the whole of it",
             Self::NotPublished { .. } | Self::Task(_) => "run the command again",

@@ -43,13 +43,14 @@ impl SnapshotWriter {
             let reason = "it reads back otherwise than it was written".to_owned();
             return Err(SnapshotError::DamagedManifest { id: manifest.id, key, reason });
         }
-        if let Some(signature) = signature {
-            signature.remember(store, &manifest.id).await?;
-        }
         if !self.shared.pending.is_there(store, &manifest.id).await? {
             // It may not be deleted here; then it is listed, and found incomplete by whoever reads it.
             let _kept = store.delete(&key).await;
             return Err(self.refused("somebody gave it up meanwhile, as it took longer than a week; take another one"));
+        }
+        // Only now: a snapshot that was given up leaves no number that would be missed.
+        if let Some(signature) = signature {
+            signature.remember(store, &manifest.id).await?;
         }
         Ok(VerifiedSnapshot::new(manifest, Level::Exists))
     }

@@ -10,8 +10,6 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-/// A signature with a number is put and its object after it: so long another program of this user waits at most.
-const PATIENCE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A signature that has a number.
@@ -46,8 +44,8 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Reads the file of a store and keeps others of this user away from it, until this is dropped.
-    pub async fn lock(directory: &Path, store: &str) -> io::Result<Self> {
+    /// Reads the file of a store and keeps others of this user away from it, until this is dropped. Waits so long at most.
+    pub async fn lock(directory: &Path, store: &str, patience: Duration) -> io::Result<Self> {
         let path = directory.join(format!("seen-{store}.json"));
         fs::create_dir_all(directory)?;
         let lock = OpenOptions::new()
@@ -65,7 +63,7 @@ impl Numbers {
             }
             Ok(())
         };
-        tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        tokio::time::timeout(patience, waiting).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let known = read(&path)?;
         Ok(Self { path, known, _lock: lock })
     }
@@ -97,13 +95,14 @@ impl Numbers {
     }
 
     /// The newest of every source and key: source, key, number.
-    pub fn all(&self) -> Vec<(String, String, u64)> {
+    pub fn all(directory: &Path, store: &str) -> io::Result<Vec<(String, String, u64)>> {
+        let all = read(&directory.join(format!("seen-{store}.json")))?;
         let of = |(source, keys): (&String, &BTreeMap<String, Known>)| {
             let last =
                 |(key, known): (&String, &Known)| Some((source.clone(), key.clone(), known.last.as_ref()?.sequence));
             keys.iter().filter_map(last).collect::<Vec<_>>()
         };
-        self.known.iter().flat_map(of).collect()
+        Ok(all.iter().flat_map(of).collect())
     }
 
     /// One was seen in the store, whoever put it there. An older one than the newest changes nothing.
@@ -143,6 +142,8 @@ fn read(path: &Path) -> io::Result<BTreeMap<String, BTreeMap<String, Known>>> {
 mod tests {
     use super::*;
 
+    const WAIT: Duration = Duration::from_secs(60);
+
     fn one(sequence: u64) -> Numbered {
         Numbered { sequence, hash: format!("{sequence:064x}"), snapshot: String::new() }
     }
@@ -151,12 +152,12 @@ mod tests {
     async fn the_newest_number_is_kept_and_a_begun_one_too() {
         let directory = tempfile::tempdir().unwrap();
         let of = ("shop", "key");
-        let mut numbers = Numbers::lock(directory.path(), "store").await.unwrap();
+        let mut numbers = Numbers::lock(directory.path(), "store", WAIT).await.unwrap();
         numbers.is_there(of, one(2)).unwrap();
         numbers.begin(of, one(3)).unwrap();
         drop(numbers);
 
-        let mut numbers = Numbers::lock(directory.path(), "store").await.unwrap();
+        let mut numbers = Numbers::lock(directory.path(), "store", WAIT).await.unwrap();
         assert_eq!(numbers.last("shop", "key"), Some(&one(2)));
         assert_eq!(numbers.begun("shop", "key"), Some(&one(3)));
         assert_eq!(numbers.last("shop", "other key"), None);
@@ -164,15 +165,15 @@ mod tests {
         assert_eq!((numbers.last("shop", "key"), numbers.begun("shop", "key")), (Some(&one(2)), None));
         numbers.saw(of, one(1)).unwrap();
         numbers.saw(of, one(5)).unwrap();
-        assert_eq!(numbers.all(), [("shop".to_owned(), "key".to_owned(), 5)]);
+        assert_eq!(Numbers::all(directory.path(), "store").unwrap(), [("shop".to_owned(), "key".to_owned(), 5)]);
     }
 
     #[tokio::test]
     async fn two_at_once_wait_for_each_other() {
         let directory = tempfile::tempdir().unwrap();
-        let held = Numbers::lock(directory.path(), "store").await.unwrap();
+        let held = Numbers::lock(directory.path(), "store", WAIT).await.unwrap();
         let path = directory.path().to_path_buf();
-        let other = tokio::spawn(async move { Numbers::lock(&path, "store").await.map(|_| ()) });
+        let other = tokio::spawn(async move { Numbers::lock(&path, "store", WAIT).await.map(|_| ()) });
         tokio::time::sleep(3 * ASK_AGAIN).await;
         assert!(!other.is_finished());
         drop(held);
@@ -183,7 +184,7 @@ mod tests {
     async fn a_damaged_file_is_not_forgotten_in_silence() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("seen-store.json"), "{").unwrap();
-        let error = Numbers::lock(directory.path(), "store").await.unwrap_err().to_string();
+        let error = Numbers::lock(directory.path(), "store", WAIT).await.unwrap_err().to_string();
         assert!(error.contains("remove it"), "{error}");
     }
 }

@@ -12,6 +12,11 @@ fn drill_restores_compares_and_asks_the_projects_own_questions() {
     let id = scene.take_snapshot();
     let listed = scene.run(0, &["snapshot", "list"]).stdout;
     assert!(!listed.contains("proven"), "{listed}");
+    let status = scene.run(0, &["status"]).stdout;
+    assert!(
+        status.starts_with("newest snapshot just now, none proven (`safe-migrate drill`); a loss now would"),
+        "{status}"
+    );
 
     let failed = scene.run(6, &["drill"]);
     assert!(failed.stdout.contains("price.sql: it returns 1 rows"), "{}", failed.stdout);
@@ -27,6 +32,10 @@ fn drill_restores_compares_and_asks_the_projects_own_questions() {
     let listed = scene.run(0, &["snapshot", "list"]).stdout;
     assert!(listed.contains("proven"), "{listed}");
 
+    let status: Value = serde_json::from_str(&scene.run(0, &["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["protection"]["proven"]["id"], id.as_str());
+    assert!(status["protection"]["proven"]["seconds"].as_f64().unwrap() > 0.0, "{status}");
+
     let old = scene.run(3, &["drill", "--max-age", "1ms"]);
     assert!(old.stdout.contains("2 rows in 1 table"), "{}", old.stdout);
     assert!(
@@ -41,4 +50,8 @@ fn drill_restores_compares_and_asks_the_projects_own_questions() {
     std::fs::remove_file(scene.store.directory().join(chunk_key(&manifest, rows))).unwrap();
     let missing = scene.run(6, &["drill"]);
     assert!(missing.stderr.contains("public.dish"), "{}", missing.stderr);
+    // What was proven holds no longer.
+    let status: Value = serde_json::from_str(&scene.run(0, &["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["protection"]["proven"], Value::Null);
+    assert_eq!(status["protection"]["newest"]["id"], id.as_str());
 }

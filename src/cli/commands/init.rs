@@ -51,8 +51,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let keyed = match &key {
         None => String::new(),
         Some((public, _)) => format!(
-            "snapshots are signed by {public}; [trust] keys in the file says whom to believe, and `safe-migrate store keys` \
-             what to keep off this host\n"
+            "snapshots are signed by {public}; to believe no others, remove the # before `keys` in [trust] of the file; \
+             `safe-migrate store keys` says what to keep off this host\n"
         ),
     };
     let text = format!("wrote {}\n{keyed}next: {advice}\n", path.display());

@@ -1,6 +1,7 @@
 //! `status`: what is applied, what is pending.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -12,8 +13,12 @@ use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::output::Outcome;
 use crate::migration::{AppliedMigration, MigrationId, Squash, SquashUse};
 use crate::postgres::RunRecord;
-use crate::report::{format_ago, format_time};
-use crate::workflow::{Error, Operator, State};
+use crate::report::{format_ago, format_duration, format_time};
+use crate::workflow::retention::{Protection, protection};
+use crate::workflow::{Error, Operator, Project, State};
+
+/// How long the store may take to say what would come back.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Show what is applied, what is pending, and what disagrees
 ///
@@ -49,7 +54,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     if args.django {
         return django::status(context, &args.apps, args.check).await;
     }
-    let project = context.project_without_store()?;
+    // A database elsewhere may have no store yet, and a store that is refused is the matter of others.
+    let project = context.project().or_else(|_| context.project_without_store())?;
+    let protection = if project.store.url.is_empty() { None } else { Some(protection_of(&project)) };
     let state = context
         .unless_interrupted(async {
             let session = project.target.connect("safe-migrate status").await.map_err(Error::from)?;
@@ -61,7 +68,11 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     let rows: Vec<Row> = rows.into_iter().filter(|row| apps.contains(&row.id.app)).collect();
     let warnings = warnings(&state, &apps);
     warnings.iter().for_each(|warning| context.operator.warn(warning));
-    let mut outcome = rendered(&state, &rows, &warnings);
+    let protected = match protection {
+        Some(looking) => context.unless_interrupted(async { Ok(looking.await) }).await?,
+        None => (String::new(), Value::Null),
+    };
+    let mut outcome = rendered(&state, &rows, &warnings, protected);
     if args.plan {
         outcome = outcome.with_text(in_order(&state, &rows));
     }
@@ -75,6 +86,43 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
             .with_findings(outcome)),
         _ => Ok(outcome),
     }
+}
+
+/// What would come back if the database were lost now, as a line and as facts. A store that does not answer holds up nothing.
+async fn protection_of(project: &Project) -> (String, Value) {
+    let unknown = |why: String| (format!("snapshots: not known, {why}\n"), Value::Null);
+    match tokio::time::timeout(PATIENCE, protection(project)).await {
+        Ok(Ok(found)) => {
+            let value = serde_json::to_value(&found).unwrap_or_default();
+            (format!("{}\n", in_a_line(&found, OffsetDateTime::now_utc())), value)
+        }
+        Ok(Err(error)) => unknown(error.to_string()),
+        Err(_) => unknown(format!("the store did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn in_a_line(found: &Protection, now: OffsetDateTime) -> String {
+    let Some(newest) = &found.newest else {
+        return "no snapshot: a loss now would cost everything".to_owned();
+    };
+    let proven = match &found.proven {
+        None => "none proven (`safe-migrate drill`)".to_owned(),
+        Some(proven) => {
+            let which = if proven.id == newest.id {
+                "proven".to_owned()
+            } else {
+                format!("the newest proven one {}", format_ago(proven.taken_at, now))
+            };
+            let took = proven.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            let took = took.map(|took| format!(", back in {}", format_duration(took)));
+            format!("{which}{}", took.unwrap_or_default())
+        }
+    };
+    format!(
+        "newest snapshot {}, {proven}; a loss now would cost what was written after {}",
+        format_ago(newest.taken_at, now),
+        format_time(newest.taken_at)
+    )
 }
 
 /// Where one migration stands.
@@ -210,12 +258,12 @@ fn migrations(count: usize) -> String {
     format!("{count} migration{}", if count == 1 { "" } else { "s" })
 }
 
-fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
+fn rendered(state: &State, rows: &[Row], warnings: &[String], protected: (String, Value)) -> Outcome {
     let count = |standing| rows.iter().filter(|row| row.standing == standing).count();
     let (pending, half_done) = (count(Standing::Pending), count(Standing::HalfDone));
     let applied = rows.len() - pending - half_done;
     let last = state.ledger.runs.last();
-    let mut text = String::new();
+    let (mut text, protection) = protected;
     let mut apps = serde_json::Map::new();
     let names: BTreeSet<&str> = rows.iter().map(|row| row.id.app.as_str()).collect();
     for app in names {
@@ -246,6 +294,7 @@ fn rendered(state: &State, rows: &[Row], warnings: &[String]) -> Outcome {
         "last_run": last,
         "squashes": squashes.iter().map(|one| squash_value(one)).collect::<Vec<_>>(),
         "warnings": warnings,
+        "protection": protection,
     });
     Outcome::new(text, value)
 }

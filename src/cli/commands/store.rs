@@ -130,11 +130,16 @@ async fn check(context: &Context, args: &CheckArgs) -> Result<Outcome, CliError>
         let ids: Vec<String> = one.snapshots.iter().map(ToString::to_string).collect();
         format!("{}: {} (needed by {})", one.key, one.reason, format_list(&ids))
     }));
+    let unbelieved_number = unbelieved.len();
     lines.extend(unbelieved);
     lines.extend(withheld.iter().map(ToString::to_string));
     let message = format!("the store is damaged ({wrong} found in {of})");
-    Err(CliError::new(ErrorKind::Snapshot, "damaged", message)
-        .production("unchanged")
+    let error = CliError::new(ErrorKind::Snapshot, "damaged", message).production("unchanged");
+    let error = match unbelieved_number {
+        0 => error,
+        _ => error.hint("sign what you know to be yours: `safe-migrate store keys adopt ID`"),
+    };
+    Err(error
         .hint("take a new snapshot now; `safe-migrate snapshot verify ID` names the tables of one that is named here")
         .with_findings(Outcome::new(first_five(&lines).join("\n"), value)))
 }

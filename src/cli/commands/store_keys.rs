@@ -11,8 +11,8 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Outcome, table};
 use crate::report::{first_five, format_ago, format_list, format_things};
-use crate::signing::{May, PublicKey, SigningKey, TrustedKey};
-use crate::snapshot::{self, SnapshotId, SnapshotSummary};
+use crate::signing::{Doubt, May, PublicKey, SigningKey, TrustedKey};
+use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::Store;
 use crate::workflow::{Confirmation, Error, Gate, Operator};
 
@@ -237,6 +237,23 @@ async fn signatures(
     Ok((signed, unsigned))
 }
 
+/// Why one is not believed, unless it only lacks a signature.
+fn doubt(one: &SnapshotSummary) -> String {
+    match &one.state {
+        SnapshotState::Untrusted { doubt, .. } => format!("; {doubt}"),
+        SnapshotState::Complete(_) | SnapshotState::Damaged { .. } => String::new(),
+    }
+}
+
+/// Whether nothing speaks against it but that nobody signed it: what was exchanged is not signed by the dozen.
+fn is_clean(one: &SnapshotSummary) -> bool {
+    match &one.state {
+        SnapshotState::Complete(_) => true,
+        SnapshotState::Untrusted { doubt, .. } => matches!(doubt, Doubt::Unsigned | Doubt::UnknownKey(_)),
+        SnapshotState::Damaged { .. } => false,
+    }
+}
+
 async fn adopt(context: &Context, args: &AdoptArgs) -> Result<Outcome, CliError> {
     let settings = context.store_alone()?;
     let Some(signer) = &settings.trust.signer else {
@@ -257,7 +274,7 @@ async fn adopt(context: &Context, args: &AdoptArgs) -> Result<Outcome, CliError>
         .iter()
         .map(|id| SnapshotId::parse(id).map_err(|error| Error::from(error).into()))
         .collect::<Result<_, CliError>>()?;
-    let mut chosen = Vec::new();
+    let (mut chosen, mut others) = (Vec::new(), Vec::new());
     for one in snapshot::list(&store).await.map_err(Error::from)? {
         let is_signed = match one.details().map(|details| &details.signed_by) {
             Some(Some(_)) => true,
@@ -266,27 +283,36 @@ async fn adopt(context: &Context, args: &AdoptArgs) -> Result<Outcome, CliError>
             }
             _ => false,
         };
-        if one.said_source().is_some() && if args.all { !is_signed } else { wanted.contains(&one.id) } {
+        // What a key that counts signed keeps its signature, with its number.
+        let is_meant = if args.all { is_clean(&one) } else { wanted.contains(&one.id) };
+        if one.said_source().is_some() && is_meant && !is_signed {
             chosen.push(one);
+        } else {
+            others.push(one.id);
         }
     }
-    if let Some(missing) = wanted.iter().find(|id| chosen.iter().all(|one| one.id != **id)) {
+    let is_there = |id: &SnapshotId| chosen.iter().any(|one: &SnapshotSummary| one.id == *id) || others.contains(id);
+    if let Some(missing) = wanted.iter().find(|id| !is_there(id)) {
         let location = store.location();
         return Err(Error::from(snapshot::SnapshotError::NoSuchSnapshot { location, id: missing.clone() }).into());
     }
     let ids: Vec<SnapshotId> = chosen.iter().map(|one| one.id.clone()).collect();
     if ids.is_empty() {
-        return Ok(Outcome::new("every snapshot is signed\n".to_owned(), json!({ "adopted": ids })));
+        return Ok(Outcome::new(
+            "nothing to sign: they are signed by a key that counts\n".to_owned(),
+            json!({ "adopted": ids }),
+        ));
     }
     let now = OffsetDateTime::now_utc();
     let lines: Vec<String> = chosen
         .iter()
         .map(|one| {
             format!(
-                "{}  of \"{}\", {}",
+                "{}  of \"{}\", {}{}",
                 one.id,
                 one.said_source().unwrap_or_default(),
-                format_ago(one.id.begun_at(), now)
+                format_ago(one.id.begun_at(), now),
+                doubt(one)
             )
         })
         .collect();
@@ -298,8 +324,10 @@ async fn adopt(context: &Context, args: &AdoptArgs) -> Result<Outcome, CliError>
         Confirmation::No => return Err(Error::from(Gate::NotConfirmed).into()),
         Confirmation::CannotAsk => return Err(Error::from(Gate::CannotAsk).into()),
     }
-    for id in &ids {
-        snapshot::adopt(&store, id).await.map_err(Error::from)?;
+    for one in &chosen {
+        if let SnapshotState::Complete(details) | SnapshotState::Untrusted { details, .. } = &one.state {
+            snapshot::adopt(&store, &one.id, &details.manifest_sha256).await.map_err(Error::from)?;
+        }
     }
     let text = format!("signed {} as {}\n", format_things(ids.len() as u64, "snapshot"), signer.public());
     Ok(Outcome::new(text, json!({ "adopted": ids })))

@@ -25,7 +25,7 @@ pub async fn not_believed(
     if written_here == Some(false) {
         return Ok(Some(WhyNot::NotAsWritten));
     }
-    let believed = named || written_here == Some(true);
+    let believed = !candidate.is_limited() && (named || written_here == Some(true));
     if let Some(step) = plan.steps.iter().find(|step| !believed && more_than_drops(step)) {
         return Ok(Some(WhyNot::NotCounted(step.migration.id.to_string())));
     }

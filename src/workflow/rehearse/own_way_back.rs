@@ -54,7 +54,7 @@ pub async fn own_way_back(
         return Ok(Err(WhyNot::NotMeasured));
     }
     let content = turned(content, expected.plan);
-    Ok(Ok(Candidate::new(Receipt { report, content })))
+    Ok(Ok(Candidate::new(Receipt { report, content, limited: false })))
 }
 
 /// Whether the rehearsal went the plan's way, and came to where the run began.

@@ -15,6 +15,7 @@ use super::super::schema_reading::{RawRecord, SchemaReading};
 use super::super::shadow::OUTSIDE_LINKS;
 use super::super::{Error, Gate, Operator, Project};
 use super::bound::{Bound, Taken};
+use super::own_way_back::more_than_drops;
 use super::stored_receipt::{self, Content};
 use super::why_not::WhyNot;
 use super::{accepted_loss, direction_name, findings};
@@ -29,6 +30,8 @@ const SHOWN: usize = 12;
 pub struct Receipt {
     pub(super) report: RehearsalReport,
     pub(super) content: Content,
+    /// Signed by a key that may sign receipts alone: what it says of rows is not believed.
+    pub(super) limited: bool,
 }
 
 /// A stored receipt that matches in all but the starting schema, which is not compared yet.
@@ -104,7 +107,7 @@ impl Receipt {
             one_transaction: schemas.one_transaction,
             command: None,
         };
-        Some(Self { report: report.clone(), content })
+        Some(Self { report: report.clone(), content, limited: false })
     }
 
     /// The same, of a wrapped command.
@@ -138,9 +141,13 @@ impl Receipt {
             return Ok(Err(WhyNot::Failed(report.failure.unwrap_or_default())));
         }
         // A key that may nothing else stands for what takes nothing away: CI runs what anybody proposes.
-        let loses = expected.command.is_some() || !report.losses.is_empty();
-        if let Some(by) = signed_by.filter(|by| by.only_receipts && loses) {
-            return Ok(Err(WhyNot::OnlyReceipts(by.name)));
+        // Whether rows are touched says the plan's own text, as the report is what the key's owner says.
+        let touches_rows = || expected.plan.steps.iter().any(more_than_drops);
+        let limited = signed_by.filter(|by| by.only_receipts);
+        if let Some(by) = &limited
+            && (expected.command.is_some() || !report.losses.is_empty() || touches_rows())
+        {
+            return Ok(Err(WhyNot::OnlyReceipts(by.name.clone())));
         }
         if expected.command.is_none() {
             // By the files and the policy of today; those of a command are bound.
@@ -148,7 +155,11 @@ impl Receipt {
             report.findings = findings::all(expected.plan, &report, &expected.project.policy, &content.invalid_indexes);
         }
         report.refusals = accepted_loss::refusals(&report, expected.project);
-        Ok(Ok(Candidate(Self { report, content })))
+        let limited = limited.is_some();
+        if limited {
+            report.ways_back.clear();
+        }
+        Ok(Ok(Candidate(Self { report, content, limited })))
     }
 
     /// Id of the rehearsal.
@@ -195,6 +206,11 @@ impl Candidate {
     /// Its report.
     pub fn report(&self) -> &RehearsalReport {
         &self.0.report
+    }
+
+    /// Whether a key signed it that may sign receipts alone.
+    pub(super) fn is_limited(&self) -> bool {
+        self.0.limited
     }
 
     /// What a wrapped command took away that held nothing then.

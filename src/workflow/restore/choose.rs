@@ -8,7 +8,7 @@ use crate::signing::Doubt;
 use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::Store;
 
-use super::super::retention::withheld;
+use super::super::retention::{forgotten, withheld};
 use super::super::{Error, Operator, Project, run_record};
 
 /// How far the clock of another machine may be ahead.
@@ -116,7 +116,13 @@ async fn latest(project: &Project, store: &Store, operator: &dyn Operator) -> Re
         }
         operator.warn(&gap.to_string());
     }
+    let forgotten = forgotten(store).await?;
     for summary in found {
+        if forgotten.contains(summary.id.as_str()) {
+            operator
+                .warn(&format!("snapshot {} was forgotten, and somebody put it back; it does not count", summary.id));
+            continue;
+        }
         if summary.id.begun_at() > latest_possible {
             // Whoever can write to the store could be the newest for ever by a date.
             operator.warn(&format!(
@@ -127,7 +133,7 @@ async fn latest(project: &Project, store: &Store, operator: &dyn Operator) -> Re
         }
         match summary.state {
             SnapshotState::Complete(details) if details.source == project.source => return Ok(summary.id),
-            SnapshotState::Untrusted { doubt: doubt @ (Doubt::Damaged | Doubt::OfAnother(_)), .. } => {
+            SnapshotState::Untrusted { doubt: doubt @ Doubt::Exchanged, .. } => {
                 let message = format!(
                     "the newest snapshot cannot be told: {} was changed ({doubt}); name the one to restore by its id",
                     summary.id
@@ -139,6 +145,10 @@ async fn latest(project: &Project, store: &Store, operator: &dyn Operator) -> Re
                 operator.warn(&format!("snapshot {} does not count as the newest: {doubt}", summary.id));
             }
             SnapshotState::Complete(_) | SnapshotState::Untrusted { .. } => {}
+            // Anybody can put something there that cannot be read; not, that one of the keys signed it.
+            SnapshotState::Damaged { reason } if store.trust().is_set() && !is_signed(store, &summary.id).await? => {
+                operator.warn(&format!("snapshot {} does not count: {reason}, and it is not signed", summary.id));
+            }
             SnapshotState::Damaged { reason } => {
                 let message = format!(
                     "the newest snapshot cannot be told: {} is damaged ({reason}); name the one to restore by its id",
@@ -152,6 +162,12 @@ async fn latest(project: &Project, store: &Store, operator: &dyn Operator) -> Re
     Err(Error::NoSnapshot { message, hint: TAKE_ONE })
 }
 
+/// Whether a key that counts signed a snapshot of this id, whatever has become of it.
+async fn is_signed(store: &Store, id: &SnapshotId) -> Result<bool, Error> {
+    let signed = snapshot::statement(store, id).await?;
+    Ok(signed.is_some_and(|signed| store.trust().keys.iter().any(|key| key.key == signed.key)))
+}
+
 async fn before(
     project: &Project,
     store: &Store,
@@ -159,14 +175,20 @@ async fn before(
     what: &str,
 ) -> Result<SnapshotId, Error> {
     let runs = run_record::read_believed(store, &project.source).await?;
-    let Some(run) = runs.iter().rev().find(|run| wanted(run)) else {
-        if store.trust().is_set() && run_record::read_all(store, &project.source).await?.iter().any(wanted) {
+    let believed = runs.iter().rev().find(|run| wanted(run));
+    if store.trust().is_set() {
+        // An older one in its place would be another snapshot than is meant.
+        let all = run_record::read_all(store, &project.source).await?;
+        let newest = all.iter().rev().find(|run| wanted(run));
+        if newest.is_some_and(|newest| believed.is_none_or(|one| one.id != newest.id)) {
             let message = format!("the record of {what} is not signed by a key that counts");
             return Err(Error::NoSnapshot {
                 message,
                 hint: "name the snapshot by its id; `safe-migrate snapshot list` says before what it was taken",
             });
         }
+    }
+    let Some(run) = believed else {
         let message = format!("{} knows no {what} of source \"{}\"", store.location(), project.source);
         return Err(Error::NoSnapshot { message, hint: LIST_RUNS });
     };

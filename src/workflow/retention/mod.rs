@@ -5,6 +5,7 @@
 //! | `policy.rs` | [`Rules`] and what they decide (pure) |
 //! | `needed.rs` | why a snapshot may not go, whatever the rules say |
 //! | `pins.rs`, `proofs.rs` | what the store keeps beside a snapshot: that it is pinned, and that it was restored |
+//! | `protection.rs` | what would come back if a source were lost now |
 //! | `tombstones.rs` | that a snapshot was forgotten on purpose |
 //! | `withheld.rs` | snapshots that are gone, and nobody signed why |
 
@@ -12,6 +13,7 @@ mod needed;
 mod pins;
 mod policy;
 mod proofs;
+mod protection;
 mod tombstones;
 mod withheld;
 
@@ -28,10 +30,12 @@ use crate::store::Store;
 pub use pins::{Pin, pin, pins, unpin};
 pub use policy::{Decision, Rules};
 pub use proofs::{disprove, is_damage, proven};
-pub use tombstones::{put as put_tombstone, refuse_unsigned as refuse_unsigned_removal};
+pub use protection::{Protection, protection};
+pub use tombstones::put as put_tombstone;
 pub use withheld::{Withheld, withheld};
 
 pub(super) use proofs::{disprove_by, record_proof};
+pub(super) use tombstones::forgotten;
 
 use super::{Error, Gate, Operator, Project, restore, run_record};
 use needed::Needed;
@@ -164,7 +168,6 @@ pub async fn forget(
     plan: &ForgetPlan,
     operator: &dyn Operator,
 ) -> Result<Vec<SnapshotId>, Error> {
-    tombstones::refuse_unsigned(store)?;
     let mut removed = Vec::new();
     for id in plan.removals() {
         if pins::is_pinned(store, id).await? {

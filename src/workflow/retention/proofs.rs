@@ -26,12 +26,17 @@ struct Proven<'a> {
     /// Of the manifest that was restored.
     manifest_sha256: &'a str,
     rows: u64,
+    /// How long it took until every row was there and read back.
+    seconds: f64,
 }
 
 /// What is read of it.
 #[derive(Deserialize)]
-struct ProvenManifest {
+pub(super) struct RecordedProof {
+    #[serde(with = "time::serde::rfc3339")]
+    pub(super) at: OffsetDateTime,
     manifest_sha256: String,
+    pub(super) seconds: Option<f64>,
 }
 
 fn key(id: &SnapshotId) -> Option<ObjectKey> {
@@ -40,7 +45,7 @@ fn key(id: &SnapshotId) -> Option<ObjectKey> {
 
 /// Records that the whole of a snapshot was restored and found equal, or that it was not. That it cannot stops nothing: a
 /// store may be read-only.
-pub async fn record_proof(reader: &SnapshotReader, proof: &Proof) {
+pub async fn record_proof(reader: &SnapshotReader, proof: &Proof, took: Duration) {
     let (manifest, store) = (reader.manifest(), reader.store());
     if !proof.differences.is_empty() {
         return disprove(store, &manifest.id).await;
@@ -53,6 +58,7 @@ pub async fn record_proof(reader: &SnapshotReader, proof: &Proof) {
         at: OffsetDateTime::now_utc(),
         manifest_sha256: reader.manifest_sha256(),
         rows: proof.rows,
+        seconds: took.as_secs_f64(),
     };
     let (Some(key), Ok(body)) = (key(&manifest.id), serde_json::to_vec_pretty(&proven)) else { return };
     let recording = async {
@@ -76,24 +82,35 @@ pub async fn proven(store: &Store, found: &[SnapshotSummary]) -> Result<BTreeSet
     };
     let asked: Vec<_> = found.iter().filter_map(ask).collect();
     let asking = asked.into_iter().map(async |(id, key, source, manifest_sha256)| {
-        Ok::<_, Error>(holds(store, &key, (&source, &manifest_sha256)).await?.then_some(id))
+        Ok::<_, Error>(at(store, &key, (&source, &manifest_sha256)).await?.map(|_| id))
     });
     let held: Vec<Option<SnapshotId>> = stream::iter(asking).buffer_unordered(READ_AT_ONCE).try_collect().await?;
     Ok(held.into_iter().flatten().collect())
 }
 
-/// Whether a proof is of this manifest, and of somebody who counts.
-async fn holds(store: &Store, key: &ObjectKey, (source, manifest_sha256): (&str, &str)) -> Result<bool, Error> {
+/// The proof of a snapshot, when there is one that [`proven`] counts.
+pub(super) async fn read(store: &Store, id: &SnapshotId, of: (&str, &str)) -> Result<Option<RecordedProof>, Error> {
+    match key(id) {
+        Some(key) => at(store, &key, of).await,
+        None => Ok(None),
+    }
+}
+
+/// The proof that lies there, when it is of this source and manifest, and of somebody who counts.
+async fn at(
+    store: &Store,
+    key: &ObjectKey,
+    (source, manifest_sha256): (&str, &str),
+) -> Result<Option<RecordedProof>, Error> {
     let body = match store.get(key).await {
         Ok(body) => body,
-        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let of = serde_json::from_slice::<ProvenManifest>(&body);
-    if of.is_ok_and(|of| of.manifest_sha256 != manifest_sha256) {
-        return Ok(false);
-    }
-    Ok(store.signed_by(Signable { kind: Kind::Proof, source, key, bytes: &body }).await?.is_ok())
+    let proof = serde_json::from_slice::<RecordedProof>(&body).ok();
+    let Some(proof) = proof.filter(|proof| proof.manifest_sha256 == manifest_sha256) else { return Ok(None) };
+    let object = Signable { kind: Kind::Proof, source, key, bytes: &body };
+    Ok(store.signed_by(object).await?.is_ok().then_some(proof))
 }
 
 /// It does not come back as it should: what was once proven holds no longer.

@@ -1,9 +1,11 @@
 //! Snapshots that were forgotten on purpose: `tombstones/<id>.json`, signed. Without one, a missing number is a question.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::signing::{Kind, PublicKey};
+use crate::signing::{Kind, May, PublicKey};
 use crate::snapshot::{self, SnapshotId};
 use crate::store::{ObjectKey, Signable, Store};
 
@@ -26,15 +28,20 @@ fn key(id: &SnapshotId) -> Result<ObjectKey, Error> {
 }
 
 /// Refuses to forget where the result could not be told from a theft.
-pub fn refuse_unsigned(store: &Store) -> Result<(), Error> {
+fn refuse_unsigned(store: &Store, source: &str) -> Result<(), Error> {
     let trust = store.trust();
-    if !trust.is_set() || trust.accept_unsigned.is_some() || trust.own().is_some() {
+    let may_forget = trust.own().is_some_and(|own| {
+        let for_source = own.sources.is_empty() || own.sources.contains(source);
+        own.may.contains(&May::Forget) && for_source && own.only.is_none()
+    });
+    if !trust.is_set() || trust.accept_unsigned.is_some() || may_forget {
         return Ok(());
     }
     Err(Gate::CannotSign {
-        message: "[trust] is set, and this machine has no key of it: nobody could tell what is removed here from what \
-                  somebody takes away"
-            .to_owned(),
+        message: format!(
+            "[trust] is set, and this machine has no key that may forget for source \"{source}\": nobody could tell what is \
+             removed here from what somebody takes away"
+        ),
         hint: "forget on a machine that has one (`safe-migrate store keys`), or give --accept-unsigned WHY".to_owned(),
     }
     .into())
@@ -46,6 +53,7 @@ pub async fn put(project: &Project, store: &Store, id: &SnapshotId) -> Result<()
     if signed.sequence == 0 {
         return Ok(());
     }
+    refuse_unsigned(store, &signed.source)?;
     let by = format!("{}@{}", project.actor.user, project.actor.host);
     let tombstone = Tombstone {
         snapshot: id.to_string(),
@@ -69,12 +77,24 @@ pub(super) async fn all(store: &Store) -> Result<Vec<Tombstone>, Error> {
         if !object.key.as_str().ends_with(".json") {
             continue;
         }
-        let body = store.get(&object.key).await?;
+        // One that cannot be read excuses nothing, and stops nothing.
+        let Ok(body) = store.get(&object.key).await else { continue };
         let Ok(tombstone) = serde_json::from_slice::<Tombstone>(&body) else { continue };
+        if object.key.as_str() != format!("tombstones/{}.json", tombstone.snapshot) {
+            continue;
+        }
         let object = Signable { kind: Kind::Tombstone, source: &tombstone.source, key: &object.key, bytes: &body };
         if store.signed_by(object).await?.is_ok() {
             found.push(tombstone);
         }
     }
     Ok(found)
+}
+
+/// The snapshots that were forgotten, as far as that is believed: one that is there again was put back by somebody.
+pub async fn forgotten(store: &Store) -> Result<BTreeSet<String>, Error> {
+    if !store.trust().is_set() {
+        return Ok(BTreeSet::new());
+    }
+    Ok(all(store).await?.into_iter().map(|tombstone| tombstone.snapshot).collect())
 }

@@ -1,15 +1,19 @@
 //! Snapshots that were signed and are gone, and of which nobody signed that they were forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::fault;
 use crate::report::format_list;
-use crate::signing::PublicKey;
+use crate::signing::{May, PublicKey};
 use crate::snapshot::{self, SnapshotSummary};
 use crate::store::{Numbered, Numbers, Store};
 
 use super::super::Error;
 use super::tombstones;
+
+/// How long a look waits for another program of this user that remembers something.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Numbers that are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +57,7 @@ pub async fn withheld(store: &Store, found: &[SnapshotSummary]) -> Result<Vec<Wi
             Some(by) => (Some(by.statement), by.hash),
             None => (snapshot::statement(store, &summary.id).await?, String::new()),
         };
-        let Some(statement) = statement.filter(|one| one.sequence > 0 && one.store == store.id()) else { continue };
+        let Some(statement) = statement.filter(|one| one.sequence > 0) else { continue };
         let of = (statement.source.clone(), statement.key);
         there.entry(of.clone()).or_default().insert(statement.sequence);
         if !hash.is_empty() && newest.get(&of).is_none_or(|one| one.sequence < statement.sequence) {
@@ -64,11 +68,13 @@ pub async fn withheld(store: &Store, found: &[SnapshotSummary]) -> Result<Vec<Wi
     for tombstone in tombstones::all(store).await? {
         there.entry((tombstone.source, tombstone.key)).or_default().insert(tombstone.sequence);
     }
-    let seen = seen(store, &newest).await;
+    let seen = seen(store, &newest).await?;
     for of in seen.keys() {
         there.entry(of.clone()).or_default();
     }
-    let names = store.trust().keys.iter().map(|key| (key.key, key.name.as_str()));
+    // Whoever stole a key could number what they like.
+    let counted = store.trust().keys.iter().filter(|key| key.only.is_none() && key.may.contains(&May::Snapshot));
+    let names = counted.map(|key| (key.key, key.name.as_str()));
     let names: BTreeMap<PublicKey, &str> = names.collect();
     let mut gaps = Vec::new();
     for ((source, key), numbers) in there {
@@ -89,38 +95,41 @@ pub async fn withheld(store: &Store, found: &[SnapshotSummary]) -> Result<Vec<Wi
 }
 
 /// The newest number that this machine has seen of each source and key, with those of now.
-async fn seen(store: &Store, newest: &BTreeMap<(String, PublicKey), Numbered>) -> BTreeMap<(String, PublicKey), u64> {
-    let Some(directory) = store.state_dir() else { return BTreeMap::new() };
-    let remembered = async {
-        let mut numbers = Numbers::lock(directory, store.id()).await?;
-        let before = numbers.all();
+async fn seen(
+    store: &Store,
+    newest: &BTreeMap<(String, PublicKey), Numbered>,
+) -> Result<BTreeMap<(String, PublicKey), u64>, Error> {
+    let Some(directory) = store.state_dir() else { return Ok(BTreeMap::new()) };
+    // Without the lock, which a snapshot that is being published holds: it is replaced whole.
+    let before = Numbers::all(directory, store.id()).map_err(|source| Error::File {
+        what: "what this machine has seen of the store is not known".to_owned(),
+        source,
+    })?;
+    let remembering = async {
+        let mut numbers = Numbers::lock(directory, store.id(), PATIENCE).await?;
         for ((source, key), one) in newest {
             numbers.saw((source, &key.to_string()), one.clone())?;
         }
-        Ok::<_, std::io::Error>(before)
+        Ok::<_, std::io::Error>(())
     };
-    let before = match remembered.await {
-        Ok(before) => before,
-        Err(error) => {
-            tracing::debug!(%error, "what was seen of the store is not remembered");
-            return BTreeMap::new();
-        }
-    };
+    if let Err(error) = remembering.await {
+        tracing::debug!(%error, "what was seen of the store is not remembered");
+    }
     let parsed = before.into_iter().filter_map(|(source, key, sequence)| Some(((source, key.parse().ok()?), sequence)));
-    parsed.collect()
+    Ok(parsed.collect())
 }
 
 /// The numbers from 1 to the newest that are not there, as ranges.
 fn missing(there: &BTreeSet<u64>, newest: u64) -> Vec<String> {
     let mut ranges = Vec::new();
     let mut next = 1;
-    for number in there.iter().copied().chain([newest + 1]) {
+    for number in there.iter().copied().chain([newest.saturating_add(1)]) {
         match number.saturating_sub(next) {
             0 => {}
             1 => ranges.push(next.to_string()),
             _ => ranges.push(format!("{next} to {}", number - 1)),
         }
-        next = next.max(number + 1);
+        next = next.max(number.saturating_add(1));
     }
     ranges
 }

@@ -12,6 +12,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use crate::migration::Plan;
 use crate::postgres::database::{self, DatabaseProperties, HostedOn, MarkedDatabase};
@@ -174,6 +175,7 @@ impl Shadow {
         operator: &dyn Operator,
         interrupt: &Interrupt,
     ) -> Result<(Self, Proof), Error> {
+        let begun = Instant::now();
         let shadow = match &project.shadow_server {
             None => {
                 refuse_small_disk(project, reader)?;
@@ -194,7 +196,7 @@ impl Shadow {
         };
         shadow.check(&shadow.maintenance).await?;
         let proof = interrupt.or(fill::fill_and_prove(&target, reader, ProofLevel::Rows, operator)).await?;
-        record_proof(reader, &proof).await;
+        record_proof(reader, &proof, begun.elapsed()).await;
         // Only now: a database that is read-only by its settings could not be filled.
         let session = shadow.spec().connect("safe-migrate shadow").await?;
         database::copy_properties(&session, &shadow.database.name, &shadow.properties).await?;

@@ -20,7 +20,7 @@ fn rehearsed(migration: &str) -> (Scene, String) {
 }
 
 /// Takes the losses out of the report, and makes the receipt one of that report, as anybody can.
-fn forge(scene: &Scene, id: &str) {
+pub fn forge(scene: &Scene, id: &str) {
     let directory = scene.store.directory().join("rehearsals").join(id);
     let read = |name: &str| serde_json::from_slice::<Value>(&std::fs::read(directory.join(name)).unwrap()).unwrap();
     let (mut report, mut receipt) = (read("report.json"), read("receipt.json"));

@@ -10,7 +10,7 @@ use crate::cli::output::Outcome;
 use crate::report::format_ago;
 use crate::snapshot::{self, Manifest, SnapshotError, SnapshotId, SnapshotReader};
 use crate::store::Store;
-use crate::workflow::retention::{forget_beside, pins, put_tombstone, refuse_unsigned_removal};
+use crate::workflow::retention::{forget_beside, pins, put_tombstone};
 use crate::workflow::{Confirmation, Error, Gate, Operator};
 
 /// Delete one snapshot
@@ -34,7 +34,6 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
     }
     let project = context.project()?;
     let (store, id) = context.unless_interrupted(named(context, &project, &args.snapshot)).await?;
-    refuse_unsigned_removal(&store)?;
     let mut description = context.unless_interrupted(described(&store, &id)).await?;
     if let Some(pin) = pins(&store).await?.get(&id) {
         description.push_str(&format!(", pinned: {}", pin.why));
