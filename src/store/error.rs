@@ -57,6 +57,16 @@ pub enum StoreError {
         /// What to do.
         advice: &'static str,
     },
+    /// Another store than before lies at the address, on a machine that believes only what is signed.
+    #[error("{location} is another store than before: its id is {found}, and this user knows it as {known}")]
+    OtherStore {
+        /// The root of the store.
+        location: String,
+        /// The id that it had.
+        known: String,
+        /// The id that it has.
+        found: String,
+    },
     /// Something in the store was written by a newer version.
     #[error("{location}/{key} needs a newer safe-migrate: it {needs}, this version {supports}")]
     NewerFormat {
@@ -164,6 +174,9 @@ impl StoreError {
             }
             Self::NoSuchBucket { .. } => "create the bucket, or correct the address of the store",
             Self::NewerFormat { .. } => "upgrade safe-migrate",
+            Self::OtherStore { .. } => {
+                "somebody may have put another store in its place; when you made it anew yourself: --accept-unsigned WHY, once"
+            }
             Self::InvalidUrl { .. } => "write s3://BUCKET/PREFIX, or file:// and an absolute path",
             Self::InvalidSettings { .. } => "correct [store] in safe-migrate.toml",
             Self::NoSpace { .. } => "free some space, or use another store",

@@ -9,6 +9,7 @@
 //! | `retry.rs` | the decorator that is the one place for retries |
 //! | `opened.rs` | [`Store`]: a backend whose `safe-migrate.json` was read |
 //! | `signed.rs` | signatures beside objects |
+//! | `known_stores.rs` | which store this user found at an address before |
 //! | `numbers.rs` | [`Numbers`] of this machine's signatures, outside of the store |
 //!
 //! No correctness rests on conditional writes (S3-compatible servers accept `If-None-Match` and ignore it), on
@@ -19,6 +20,7 @@ mod backend;
 mod conformance;
 mod error;
 mod key;
+mod known_stores;
 mod local;
 mod numbers;
 mod opened;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::known_stores;
 use super::local::LocalStore;
 use super::retry::{RetryPolicy, Retrying};
 use super::s3::S3Store;
@@ -65,7 +66,7 @@ impl Store {
             }
             Place::Bucket { bucket, prefix } => retrying(S3Store::connect(settings, &bucket, &prefix).await?),
         };
-        Ok(Self::open_on(backend).await?.of(settings))
+        Self::open_on(backend).await?.of(settings)
     }
 
     /// Opens the store, or makes one where there is nothing at all.
@@ -82,7 +83,7 @@ impl Store {
             }
             Place::Bucket { bucket, prefix } => retrying(S3Store::connect(settings, &bucket, &prefix).await?),
         };
-        Ok(Self::open_or_create_on(backend).await?.of(settings))
+        Self::open_or_create_on(backend).await?.of(settings)
     }
 
     /// Opens the store that is there, and makes none: `None` where [`Store::open_or_create`] would make one.
@@ -100,13 +101,20 @@ impl Store {
         if read_root(backend.as_ref()).await?.is_none() && backend.any_entry().await?.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self::open_on(backend).await?.of(settings)))
+        Ok(Some(Self::open_on(backend).await?.of(settings)?))
     }
 
-    fn of(mut self, settings: &StoreSettings) -> Self {
+    fn of(mut self, settings: &StoreSettings) -> Result<Self, StoreError> {
         self.trust = Arc::new(settings.trust.clone());
         self.state_dir = settings.state_dir.as_deref().map(Arc::from);
-        self
+        let (trust, location) = (&self.trust, self.location());
+        if let Some(directory) = self.state_dir.as_deref().filter(|_| trust.is_set()) {
+            let accepted = trust.accept_unsigned.is_some();
+            if let Some(known) = known_stores::other_before(directory, &location, &self.id, accepted) {
+                return Err(StoreError::OtherStore { location, known, found: self.id.to_string() });
+            }
+        }
+        Ok(self)
     }
 
     /// The keys that count here, and the one that signs.

@@ -14,6 +14,7 @@ use crate::report::{first_five, format_ago, format_list, format_things};
 use crate::signing::{Doubt, May, PublicKey, SigningKey, TrustedKey};
 use crate::snapshot::{self, SnapshotId, SnapshotState, SnapshotSummary};
 use crate::store::Store;
+use crate::workflow::retention::{lost, withheld};
 use crate::workflow::{Confirmation, Error, Gate, Operator};
 
 /// Show the keys: of this machine, of [trust], and those that signed what is in the store
@@ -35,6 +36,27 @@ pub(crate) struct Args {
 enum Command {
     New(NewArgs),
     Adopt(AdoptArgs),
+    Lost(LostArgs),
+}
+
+/// Say that a numbered snapshot is lost, so that nobody asks after it any more
+///
+/// A disk that died, a rule of the bucket, somebody who removed it by hand: this signs
+/// that it was no theft.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  safe-migrate store keys lost 41 42 --why \"the old disk\"")]
+struct LostArgs {
+    /// The numbers, as `store check` names them
+    #[arg(value_name = "NUMBER", required = true)]
+    numbers: Vec<u64>,
+    /// What became of them
+    #[arg(long, value_name = "WHY")]
+    why: String,
+    /// The key that gave the numbers, where several have gaps
+    #[arg(long, value_name = "KEY")]
+    key: Option<PublicKey>,
 }
 
 /// Make the key of this user, and print the line for [trust] keys
@@ -70,6 +92,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Outcome, CliEr
         None => context.unless_interrupted(show(context)).await,
         Some(Command::New(NewArgs {})) => new(context),
         Some(Command::Adopt(args)) => adopt(context, args).await,
+        Some(Command::Lost(args)) => context.unless_interrupted(lose(context, args)).await,
     }
 }
 
@@ -235,6 +258,30 @@ async fn signatures(
         }
     }
     Ok((signed, unsigned))
+}
+
+async fn lose(context: &Context, args: &LostArgs) -> Result<Outcome, CliError> {
+    let store = Store::open(&context.store_alone()?).await.map_err(Error::from)?;
+    let found = snapshot::list(&store).await.map_err(Error::from)?;
+    let source = context.config.database.source.as_deref();
+    let mut gaps = withheld(&store, &found).await?;
+    gaps.retain(|gap| source.is_none_or(|source| gap.source == source) && args.key.is_none_or(|key| gap.key == key));
+    let [gap] = &gaps[..] else {
+        let message = format!(
+            "{} of this store and source have gaps, and one is wanted",
+            format_things(gaps.len() as u64, "key")
+        );
+        return Err(
+            CliError::usage("no-gap", message).hint("`safe-migrate store check` names them; then --source and --key")
+        );
+    };
+    let by = format!("{}@{}", context.environment.user(), context.environment.host());
+    for number in &args.numbers {
+        lost(&store, (&gap.source, gap.key, *number), (by.clone(), args.why.clone())).await?;
+    }
+    let numbers: Vec<String> = args.numbers.iter().map(ToString::to_string).collect();
+    let text = format!("signed that number {} of \"{}\" is lost\n", format_list(&numbers), gap.name);
+    Ok(Outcome::new(text, json!({ "lost": args.numbers, "source": gap.source, "key": gap.key })))
 }
 
 /// Why one is not believed, unless it only lacks a signature.

@@ -31,7 +31,7 @@ pub use pins::{Pin, pin, pins, unpin};
 pub use policy::{Decision, Rules};
 pub use proofs::{disprove, is_damage, proven};
 pub use protection::{Protection, protection};
-pub use tombstones::put as put_tombstone;
+pub use tombstones::{lost, put as put_tombstone};
 pub use withheld::{Withheld, withheld};
 
 pub(super) use proofs::{disprove_by, record_proof};

@@ -19,6 +19,9 @@ pub(super) struct Tombstone {
     pub(super) key: PublicKey,
     pub(super) sequence: u64,
     pub(super) by: String,
+    /// Why, where it was lost and not forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub(super) at: OffsetDateTime,
 }
@@ -53,20 +56,32 @@ pub async fn put(project: &Project, store: &Store, id: &SnapshotId) -> Result<()
     if signed.sequence == 0 {
         return Ok(());
     }
-    refuse_unsigned(store, &signed.source)?;
     let by = format!("{}@{}", project.actor.user, project.actor.host);
-    let tombstone = Tombstone {
-        snapshot: id.to_string(),
-        source: signed.source.clone(),
-        key: signed.key,
-        sequence: signed.sequence,
-        by,
-        at: OffsetDateTime::now_utc(),
-    };
-    let body = serde_json::to_vec_pretty(&tombstone)
+    let (source, key, sequence) = (signed.source, signed.key, signed.sequence);
+    let tombstone =
+        Tombstone { snapshot: id.to_string(), source, key, sequence, by, why: None, at: OffsetDateTime::now_utc() };
+    write(store, id, &tombstone).await
+}
+
+/// Says that what a key signed under this number is lost, and why: nobody asks after it any more.
+pub async fn lost(
+    store: &Store,
+    (source, key, sequence): (&str, PublicKey, u64),
+    (by, why): (String, String),
+) -> Result<(), Error> {
+    let at = OffsetDateTime::now_utc();
+    // Of which snapshot it was is not known.
+    let id = SnapshotId::generate(at);
+    let (snapshot, source) = (id.to_string(), source.to_owned());
+    write(store, &id, &Tombstone { snapshot, source, key, sequence, by, why: Some(why), at }).await
+}
+
+async fn write(store: &Store, id: &SnapshotId, tombstone: &Tombstone) -> Result<(), Error> {
+    refuse_unsigned(store, &tombstone.source)?;
+    let body = serde_json::to_vec_pretty(tombstone)
         .map_err(|source| Error::Json { what: "cannot write that a snapshot is forgotten".to_owned(), source })?;
     let key = key(id)?;
-    store.sign(Signable { kind: Kind::Tombstone, source: &signed.source, key: &key, bytes: &body }).await?;
+    store.sign(Signable { kind: Kind::Tombstone, source: &tombstone.source, key: &key, bytes: &body }).await?;
     Ok(store.put(&key, body.into()).await?)
 }
 

@@ -20,7 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Withheld {
     /// The configured name of the database.
     pub source: String,
-    /// The name of the key.
+    /// The key.
+    pub key: PublicKey,
+    /// Its name.
     pub name: String,
     /// The numbers, in words: `4, 7 to 9`.
     pub numbers: String,
@@ -30,11 +32,11 @@ pub struct Withheld {
 
 impl std::fmt::Display for Withheld {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { source, name, numbers, newest: (there, seen) } = self;
+        let Self { source, name, numbers, newest: (there, seen), .. } = self;
         write!(
             formatter,
             "WITHHELD? of source \"{source}\", what \"{name}\" signed as number {numbers} is gone, and nobody signed that it \
-             was forgotten"
+             was forgotten (when you know why: `safe-migrate store keys lost`)"
         )?;
         if seen > there {
             write!(formatter, "; this machine has seen {seen}, so the store may be an old copy")?;
@@ -85,6 +87,7 @@ pub async fn withheld(store: &Store, found: &[SnapshotSummary]) -> Result<Vec<Wi
         if !missing.is_empty() {
             gaps.push(Withheld {
                 source,
+                key,
                 name: (*name).to_owned(),
                 numbers: format_list(&missing),
                 newest: (there, known),

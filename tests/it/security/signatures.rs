@@ -149,6 +149,10 @@ fn security_snapshots_that_are_taken_away_leave_a_gap() {
     let checked = scene.run(6, &["store", "check"]);
     assert!(checked.stdout.contains("signed as number 2 is gone"), "{}{}", checked.stdout, checked.stderr);
 
+    // Known to be lost: nobody asks any more.
+    scene.run(0, &["store", "keys", "lost", "2", "--why", "the disk died"]);
+    scene.run(0, &["store", "check"]);
+
     // Forgotten on purpose: signed, so that no machine asks; and not the newest when somebody puts it back.
     copy(&copied, &store);
     scene.run(0, &["snapshot", "delete", &ids[2], "--yes"]);
@@ -166,6 +170,16 @@ fn security_snapshots_that_are_taken_away_leave_a_gap() {
     std::fs::remove_file(tombstone).unwrap();
     let checked = scene.run(6, &["store", "check"]);
     assert!(checked.stdout.contains("signed as number 2 is gone"), "{}{}", checked.stdout, checked.stderr);
+
+    // Another store in its place, whole and signed by the same key.
+    let root = store.join("safe-migrate.json");
+    let text = std::fs::read_to_string(&root).unwrap();
+    let mut other: Value = serde_json::from_str(&text).unwrap();
+    other["store_id"] = "0f".repeat(16).into();
+    std::fs::write(&root, other.to_string()).unwrap();
+    let refused = scene.run(6, &["restore", "latest", "--dry-run"]).stderr;
+    assert!(refused.contains("is another store than before"), "{refused}");
+    std::fs::write(&root, text).unwrap();
 
     // Frozen, or rolled back to an older state: whoever saw the newer one says so.
     copy(&copied, &store);
